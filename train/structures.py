@@ -5,6 +5,7 @@ L decoder layers (the last is the final one), B prompts, Q object queries, M tar
 h×w the resolution of the predicted maps, H×W that of the target masks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -39,25 +40,36 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Targets:
-    """Target instances of a batch, packed: those of prompt 0, then those of prompt 1, and so on."""
+    """Target instances of a batch, packed: those of prompt 0, then those of prompt 1, and so on.
+
+    ``num_boxes`` and ``is_valid_mask`` stay on the CPU, because their values decide how many pairs there are
+    and reading them from a GPU would make it wait.
+    """
 
     boxes: Tensor  # (M, 4) float32, w and h > 0
-    num_boxes: Tensor  # (B,) int64, instances of each prompt; their sum is M
+    num_boxes: Tensor  # (B,) int64 on the CPU, instances of each prompt; their sum is M
     masks: Tensor | None = None  # (M, H, W) bool or uint8
-    is_valid_mask: Tensor | None = None  # (M,) bool; None: all masks are valid
+    is_valid_mask: Tensor | None = None  # (M,) bool on the CPU; None: all masks are valid
+    names: Sequence[str] | None = None  # (B,) what to call each prompt in an error: sample key and text
 
     def __post_init__(self) -> None:
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
             raise ValueError(f"target boxes must have shape (M, 4), found {tuple(self.boxes.shape)}")
+        if (total := int(self.num_boxes.sum())) != len(self.boxes):
+            raise ValueError(f"num_boxes adds up to {total} targets, boxes list {len(self.boxes)}")
         for name, value in (("masks", self.masks), ("is_valid_mask", self.is_valid_mask)):
             if value is not None and len(value) != len(self.boxes):
                 raise ValueError(f"{name} lists {len(value)} targets, boxes list {len(self.boxes)}")
 
+    def prompt_of_target(self) -> Tensor:
+        """The prompt of each target, (M,) int64 on the CPU."""
+        return torch.repeat_interleave(torch.arange(len(self.num_boxes)), self.num_boxes.cpu())
+
+    def prompt_name(self, prompt: int) -> str:
+        """What to call prompt number ``prompt`` in a message."""
+        return f"prompt {prompt}" + (f" ({self.names[prompt]})" if self.names is not None else "")
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Targets":
-        """The same targets on ``device``."""
-        moved = {
-            field.name: value.to(device, non_blocking=non_blocking)
-            for field in fields(self)
-            if (value := getattr(self, field.name)) is not None
-        }
-        return replace(self, **moved)
+        """The same targets with boxes and masks on ``device``; the small counts stay on the CPU."""
+        masks = None if self.masks is None else self.masks.to(device, non_blocking=non_blocking)
+        return replace(self, boxes=self.boxes.to(device, non_blocking=non_blocking), masks=masks)
