@@ -1,0 +1,124 @@
+"""What a converter is, and the registry of converters.
+
+A converter knows one dataset's downloaded tree. `discover` lists the work from names and small tables;
+`load` decodes one case and may run in any process. Adding a dataset is adding `curate/sources/<slug>.py`
+with a class `Converter(Source)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar
+
+from curate.sample import Reject, Sample
+from curate.tree import File, Layout, Tree
+from vocab.vocabulary import LabelMap, load_labels
+
+
+@dataclass(frozen=True)
+class Case:
+    """One unit of work: small, picklable, the same on every machine.
+
+    key: stable and unique in the dataset, made by `make_key`; keys of its samples are this key or begin with it.
+    files: what `load` reads, by role ("image", "mask", …).
+    group: samples of one group never stand on both sides of a split.
+    split: the official split, if there is one.
+    facts: what small tables say of the case (spacing, grade …): JSON values only.
+    """
+
+    key: str
+    files: Mapping[str, File]
+    group: str
+    split: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A file that is in order and yet no sample, e.g. an image of an official test set without public mask."""
+
+    file: str
+    reason: str  # the same words for all files skipped for that reason: they are counted by it
+
+
+class Source(ABC):
+    """A converter of one dataset.
+
+    layouts: the distributions it can read, the most native first.
+    """
+
+    slug: ClassVar[str]
+    layouts: ClassVar[tuple[Layout, ...]]
+
+    def __init__(self, labels: LabelMap | None = None) -> None:
+        self.labels = labels if labels is not None else load_labels(self.slug)
+
+    @abstractmethod
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        """List the cases of one recognised tree; touches names and small tables only.
+
+        A case that cannot be formed (an image without mask) is handed on as a `Reject`.
+        """
+
+    @abstractmethod
+    def load(self, case: Case) -> Iterable[Sample]:
+        """Decode one case. Pure: no state, any process. Raises Reject when the case cannot be trusted."""
+
+    def concept(self, label: str, file: File) -> str:
+        """The concept of a native label. Raises Reject for a label that the label file does not know or ignores."""
+        try:
+            concept = self.labels.concept(label)
+        except KeyError:
+            concept = None
+        if concept is None:
+            known = ", ".join(sorted(self.labels.labels))
+            raise Reject("unknown_label", f"label {label!r} is not among the known ones: {known}", file.name)
+        return concept
+
+
+BUILT_IN = Path(__file__).parent / "sources"
+
+
+def slugs() -> list[str]:
+    """Slugs of all converters: built in, and of installed packages with an entry point `medshards.sources`."""
+    built_in = {p.stem for p in BUILT_IN.glob("*.py") if p.stem != "__init__"}
+    return sorted(built_in | {e.name for e in entry_points(group="medshards.sources")})
+
+
+@cache
+def get_source(slug: str) -> Source:
+    """The converter of a dataset. Raises LookupError when there is none."""
+    if (BUILT_IN / f"{slug}.py").is_file():
+        return _converter(importlib.import_module(f"curate.sources.{slug}"))
+    for entry in entry_points(group="medshards.sources"):
+        if entry.name == slug:
+            return _converter(entry.load())
+    raise LookupError(f"no converter for {slug!r}; there are: {', '.join(slugs())}")
+
+
+def _converter(module: Any) -> Source:
+    converter: Source = module.Converter()
+    return converter
+
+
+@cache
+def code_digest(slug: str) -> str:
+    """SHA-256 of the code that decides what a dataset's samples are: its converter and the shared readers.
+
+    Part of every cache key, so a changed converter or reader redoes exactly what it made.
+    """
+    here = Path(__file__).parent
+    files = sorted([here / "sample.py", here / "masks.py", *here.glob("volume*.py"), *here.glob("formats/*.py")])
+    files.append(Path(inspect.getfile(type(get_source(slug)))))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

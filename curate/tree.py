@@ -1,0 +1,181 @@
+"""A downloaded tree: its files by name, and which known layout it has.
+
+The tree is listed once. Layouts are recognised by patterns of paths, wherever in the tree they stand, so
+it does not matter into how many folders an archive was unpacked. Archives that were not unpacked are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from curate.sample import Reject, printable
+from curate.unpack import is_archive, unpack
+
+JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
+MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
+
+
+@dataclass(frozen=True, order=True)
+class File:
+    """A file of a download.
+
+    name: path relative to the download's root, with '/'; what records and messages show.
+    path: where it lies on this machine.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def stem(self) -> str:
+        """File name without its last suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """Last suffix in lower case, with the dot."""
+        return PurePosixPath(self.name).suffix.lower()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A distribution of a dataset, described by the files it must hold.
+
+    title: what people call it ("Kaggle", "official zip").
+    needs: glob patterns relative to the folder described; every one must match a file. `*` and `?` stay
+        within one name, `**/` stands for any folders.
+    """
+
+    title: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files below one folder that has a known layout.
+
+    base: that folder, relative to the root ("" for the root itself).
+    files: by path relative to `base`.
+    """
+
+    layout: Layout
+    base: str
+    files: dict[str, File]
+
+    def glob(self, pattern: str) -> list[File]:
+        """Files whose path relative to the base matches, sorted by name."""
+        match = _regex(pattern).fullmatch
+        return [file for path, file in self.files.items() if match(path)]
+
+    def get(self, path: str) -> File | None:
+        """The file at a path relative to the base, or None."""
+        return self.files.get(path)
+
+
+def list_files(root: Path) -> dict[str, File]:
+    """All files below `root` by relative path, sorted; junk left out. A single file is listed by its name."""
+    if root.is_file():
+        return {root.name: File(root.name, root)}
+    found: dict[str, File] = {}
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [f for f in folders if f not in JUNK]
+        relative = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if relative == "." else relative + "/"
+        for name in names:
+            if name not in JUNK and not name.startswith("._"):
+                found[prefix + name] = File(prefix + name, Path(folder) / name)
+    return dict(sorted(found.items()))
+
+
+def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]:
+    """Every place at which one of the layouts fits, the outermost and first-listed winning within a folder."""
+    trees: list[Tree] = []
+    for layout in layouts:
+        for base in _bases(files, layout):
+            inside = any(base.startswith(t.base) or t.base.startswith(base) for t in trees if t.layout is not layout)
+            if not inside:
+                below = {path[len(base) :]: file for path, file in files.items() if path.startswith(base)}
+                trees.append(Tree(layout, base, below))
+    return trees
+
+
+def _bases(files: dict[str, File], layout: Layout) -> list[str]:
+    candidates: set[str] | None = None
+    for pattern in layout.needs:
+        match = re.compile("(?s)((?:.*/)?)" + _regex(pattern).pattern).fullmatch
+        found = {m[1] for path in files if (m := match(path)) and m[1].count("/") <= MAX_DEPTH}
+        candidates = found if candidates is None else candidates & found
+        if not candidates:
+            return []
+    return sorted(candidates or ())
+
+
+@lru_cache(maxsize=512)
+def _regex(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\*\*/|\*|\?|\[[^]]+\])", pattern)
+    special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("(?s)" + "".join(special.get(p, p if p.startswith("[") else re.escape(p)) for p in parts))
+
+
+def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
+    """Recognise the download at `root`: a folder at any level of the unpacked tree, or the archive itself.
+
+    Raises Reject (`not_found`, `empty`, `not_recognised`, `corrupt_archive`, `unsafe_archive`) that says what
+    was looked for and what was found.
+    """
+    if not root.exists():
+        raise Reject("not_found", f"no such file or folder: {root}")
+    files = list_files(root)
+    if not files:
+        raise Reject("empty", f"the folder {root} holds no files")
+    trees = recognise(files, layouts)
+    if not trees:
+        opened = dict(_with_archives_opened(files))
+        trees = recognise(opened, layouts) if len(opened) != len(files) else []
+        files = opened
+    if not trees and root.is_dir() and _fits_at(root.resolve().parent, layouts):
+        trees = [t for t in recognise(list_files(root.resolve().parent), layouts) if t.base == ""]
+    if not trees:
+        wanted = "; or ".join(f"{la.title}: {', '.join(la.needs)}" for la in layouts)
+        raise Reject("not_recognised", f"looked for {wanted}. Found below {root}: {outline(files)}")
+    return trees
+
+
+def _with_archives_opened(files: dict[str, File]) -> Iterator[tuple[str, File]]:
+    """The same files with the members of every archive in place of the archive, as if unpacked where it lies."""
+    for name, file in files.items():
+        if not is_archive(file.path):
+            yield name, file
+            continue
+        folder = name.rpartition("/")[0]
+        prefix = folder + "/" if folder else ""
+        for member, inner in list_files(unpack(file.path, name)).items():
+            if prefix + member not in files:
+                yield prefix + member, File(prefix + member, inner.path)
+
+
+def _fits_at(folder: Path, layouts: tuple[Layout, ...]) -> bool:
+    """True when a layout stands directly in `folder`: the user pointed one folder too deep."""
+    return any(all(any(folder.glob(p)) for p in layout.needs) for layout in layouts)
+
+
+def outline(files: dict[str, File], most: int = 8) -> str:
+    """A few words on what a tree holds: folders with the number and kind of their files."""
+    kinds: dict[tuple[str, str], int] = {}
+    for name in files:
+        folder, _, leaf = name.rpartition("/")
+        kinds[folder, PurePosixPath(leaf).suffix] = kinds.get((folder, PurePosixPath(leaf).suffix), 0) + 1
+    shown = [f"{printable(folder) or '.'}/*{suffix} ({n})" for (folder, suffix), n in sorted(kinds.items())]
+    return ", ".join(shown[:most]) + (f", and {len(shown) - most} more kinds" if len(shown) > most else "")
+
