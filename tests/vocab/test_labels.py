@@ -14,25 +14,28 @@ from vocab.vocabulary import UnknownLabel, Vocabulary, VocabularyError, load_lab
 # The prompts that the documentation of each dataset leads to.
 PROMPTS = {
     "acouslic": "fetal abdomen",
-    "arcade": "coronary artery stenosis, right coronary artery, left main coronary artery, left anterior "
-    "descending artery, diagonal branch, left circumflex artery, obtuse marginal branch, left "
-    "posterolateral branch, left posterior descending artery, right posterolateral branch",
+    "arcade": "coronary artery stenosis, right coronary artery, left main coronary artery, left "
+    "anterior descending artery, diagonal branch, left circumflex artery, obtuse "
+    "marginal branch, left posterolateral branch, left posterior descending artery, "
+    "right posterolateral branch",
     "bkai_neopolyp": "neoplastic polyp, non-neoplastic polyp",
-    "breast_cancer_seg": "breast tumor, tumor stroma, lymphocytic infiltrate, necrosis or debris, glandular secretions, "
-    "blood, metaplasia, fat, plasma cell, immune infiltrate, mucoid material, normal acinus or "
-    "duct, lymphatic vessel, nerve, skin adnexa, blood vessel, angioinvasion, ductal carcinoma in "
-    "situ",
-    "btcv": "spleen, right kidney, left kidney, gallbladder, esophagus, liver, stomach, aorta, inferior "
-    "vena cava, portal vein and splenic vein, pancreas, right adrenal gland, left adrenal gland",
-    "btxrd": "osteochondroma, multiple osteochondromas, simple bone cyst, giant cell tumor of bone, "
-    "osteofibroma, synovial osteochondroma, benign bone tumor, osteosarcoma, malignant bone tumor",
+    "breast_cancer_seg": "breast tumor, tumor stroma, lymphocytic infiltrate, necrosis or debris, glandular "
+    "secretions, blood, metaplasia, fat, plasma cell, immune infiltrate, mucoid "
+    "material, normal acinus or duct, lymphatic vessel, nerve, skin adnexa, blood "
+    "vessel, angioinvasion, ductal carcinoma in situ",
+    "btcv": "spleen, right kidney, left kidney, gallbladder, esophagus, liver, stomach, aorta, "
+    "inferior vena cava, portal vein and splenic vein, pancreas, right adrenal gland, "
+    "left adrenal gland",
+    "btxrd": "osteochondroma, multiple osteochondromas, simple bone cyst, giant cell tumor of "
+    "bone, osteofibroma, synovial osteochondroma, benign bone tumor, osteosarcoma, "
+    "malignant bone tumor",
     "bus_uclm": "benign breast lesion, malignant breast lesion",
     "busi": "benign breast lesion, malignant breast lesion",
     "chase_db1": "retinal vessel",
     "chest_xray_masks": "lung",
     "chest_xray_pneumothorax": "pneumothorax",
-    "cholecseg8k": "abdominal wall, liver, gastrointestinal tract, fat, grasper, connective tissue, blood, cystic "
-    "duct, hook electrocautery, gallbladder, hepatic vein, liver ligament",
+    "cholecseg8k": "abdominal wall, liver, gastrointestinal tract, fat, grasper, connective tissue, "
+    "blood, cystic duct, hook electrocautery, gallbladder, hepatic vein, liver ligament",
     "coph100": "retinal vessel",
     "covid_qu_ex": "covid-19 infection, lung",
     "ct2us_kidney": "kidney",
@@ -45,15 +48,15 @@ PROMPTS = {
     "intraretinal_fluid": "intraretinal cystoid fluid",
     "isic_2018": "skin lesion",
     "kvasir_seg": "polyp",
-    "m2caiseg": "grasper, bipolar forceps, hook electrocautery, surgical scissors, clip applier, irrigator, "
-    "specimen bag, trocar, surgical clip, liver, gallbladder, fat, abdominal wall, artery, "
-    "intestine, bile, blood",
+    "m2caiseg": "grasper, bipolar forceps, hook electrocautery, surgical scissors, clip applier, "
+    "irrigator, specimen bag, trocar, surgical clip, liver, gallbladder, fat, abdominal "
+    "wall, artery, intestine, bile, blood",
     "monuseg": "cell nucleus",
     "mucic_colon": "cell nucleus",
     "mucic_hl60": "cell nucleus",
     "nucmm_z": "cell nucleus",
-    "pannuke": "connective tissue cell nucleus, dead cell nucleus, epithelial cell nucleus, inflammatory cell "
-    "nucleus, neoplastic cell nucleus",
+    "pannuke": "connective tissue cell nucleus, dead cell nucleus, epithelial cell nucleus, "
+    "inflammatory cell nucleus, neoplastic cell nucleus",
     "papila": "optic cup, optic disc",
     "pcmmd": "non-plasma cell, plasma cell",
     "ph2": "skin lesion",
@@ -63,12 +66,14 @@ PROMPTS = {
     "segthy": "carotid artery, jugular vein, thyroid",
     "stare": "retinal vessel",
     "tn3k": "thyroid nodule",
-    "umd_petct": "brain, lung, heart, aorta, liver, spleen, left kidney, right kidney, colon, urinary bladder, "
-    "esophagus, stomach, pancreas, prostate, left lung, right lung, left lung upper lobe, left lung"
-    " lower lobe, right lung upper lobe, right lung middle lobe, right lung lower lobe",
-    "umd_petmr": "brain, lung, heart, aorta, liver, spleen, left kidney, right kidney, colon, urinary bladder, "
-    "esophagus, stomach, pancreas, prostate, left lung, right lung, left lung upper lobe, left lung"
-    " lower lobe, right lung upper lobe, right lung middle lobe, right lung lower lobe",
+    "umd_petct": "brain, lung, heart, aorta, liver, spleen, left kidney, right kidney, colon, "
+    "urinary bladder, esophagus, stomach, pancreas, prostate, left lung, right lung, "
+    "left lung upper lobe, left lung lower lobe, right lung upper lobe, right lung "
+    "middle lobe, right lung lower lobe",
+    "umd_petmr": "brain, lung, heart, aorta, liver, spleen, left kidney, right kidney, colon, "
+    "urinary bladder, esophagus, stomach, pancreas, prostate, left lung, right lung, "
+    "left lung upper lobe, left lung lower lobe, right lung upper lobe, right lung "
+    "middle lobe, right lung lower lobe",
     "urocell": "endolysosome, fusiform vesicle, golgi apparatus, mitochondrion",
     "us_nerve": "brachial plexus nerve",
 }
