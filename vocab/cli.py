@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -199,10 +200,11 @@ def _print_concepts(concepts: list[Concept], maps: dict[str, LabelMap], as_json:
     if as_json:
         click.echo(json.dumps([_facts(concept, maps) for concept in concepts], indent=2, ensure_ascii=False))
         return
-    table = Table(caption=escape(caption), caption_justify="left")
-    for column in ("id", "prompt", "kind", "broader", "datasets"):
+    table = Table(box=SIMPLE_HEAD, caption=escape(caption), caption_justify="left")
+    table.add_column("id", no_wrap=True)  # the prompt is the id in plain words
+    for column in ("kind", "broader", "datasets"):
         table.add_column(column, overflow="fold")
     for concept in concepts:
         datasets = " ".join(_natives(concept, maps))
-        table.add_row(*map(escape, (concept.id, concept.text, concept.kind, concept.parent or "", datasets)))
+        table.add_row(*map(escape, (concept.id, concept.kind, concept.parent or "", datasets)))
     Console().print(table)

@@ -75,7 +75,7 @@ def test_list_filters(command: list[str]) -> None:
         "mitochondrion",
     ]
     assert len(btcv) == 13
-    assert "fusiform vesicle" in run(*command).output
+    assert "fusiform_vesicle" in run(*command).output
 
 
 def test_wrong_usage_has_status_2() -> None:
