@@ -41,7 +41,7 @@ def classification_loss(
 ) -> Tensor:
     """Classification loss aware of the IoU, (L,); Q below 200 counts as 200.
 
-    ``logits`` (L, B, Q) float32, ``pairs`` with no query twice and their ``iou`` (P,), ``positive`` (B,) bool.
+    ``logits`` (L, B, Q) float32, ``pairs`` with no query twice and their ``iou`` (P,), ``positive`` (B,).
     A matched query is drawn to the soft label p^alpha * IoU^(1 - alpha), with weight 10; any other to 0, its
     loss scaled by p^gamma. Prompts without a target add nothing to the sum but count in the mean.
     """

@@ -124,8 +124,8 @@ def assignment_cost(logits: Tensor, boxes: Tensor, targets: Targets, config: Mat
     """Cost of every query for every target of its own prompt; lower is better.
 
     ``logits`` (K, B, Q) and ``boxes`` (K, B, Q, 4) give (K, M, Q) float32: the weighted sum of the L1
-    distance of the boxes, minus their generalised IoU, and the focal loss of calling the query an object minus
-    that of calling it background. The presence logit plays no part.
+    distance of the boxes, minus their generalised IoU, plus the focal loss of calling the query an object
+    less that of calling it background. The presence logit plays no part.
     """
     with torch.autocast(logits.device.type, enabled=False):
         prompt = targets.prompt_of_target().to(logits.device)
