@@ -113,7 +113,7 @@ def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]
 def _bases(files: dict[str, File], layout: Layout) -> list[str]:
     candidates: set[str] | None = None
     for pattern in layout.needs:
-        match = re.compile("(?s)((?:.*/)?)" + _regex(pattern).pattern).fullmatch
+        match = re.compile("((?:.*/)?)" + _regex(pattern).pattern, re.DOTALL).fullmatch
         found = {m[1] for path in files if (m := match(path)) and m[1].count("/") <= MAX_DEPTH}
         candidates = found if candidates is None else candidates & found
         if not candidates:
@@ -125,7 +125,7 @@ def _bases(files: dict[str, File], layout: Layout) -> list[str]:
 def _regex(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*/|\*|\?|\[[^]]+\])", pattern)
     special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("(?s)" + "".join(special.get(p, p if p.startswith("[") else re.escape(p)) for p in parts))
+    return re.compile("".join(special.get(p, p if p.startswith("[") else re.escape(p)) for p in parts), re.DOTALL)
 
 
 def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:

@@ -224,7 +224,7 @@ def outside_value(volume: Volume, outside: float | None = None) -> float:
 
 
 def as_axial(volume: Volume) -> Volume:
-    """`volume` as axial slices from feet to head, rows from front to back, columns from the patient's right to left.
+    """Axial slices from feet to head, rows from front to back, columns from the patient's right to left.
 
     Axes are permuted and flipped to the nearest anatomical axis, never interpolated; the array is a view.
     """

@@ -8,6 +8,7 @@ Whatever the profile, the paper's rule is also measured, for `medshards stats`.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,15 +36,15 @@ class Policy:
     min_area: float
     rule: PaperRule | None
     exhaustive: tuple[str, ...]  # concepts whose absence is known when a sample does not say otherwise
-    ancestors: dict[str, tuple[str, ...]]
-    vocabulary: str  # digest of the vocabulary
+    texts: dict[str, str]  # prompt of each concept that can occur
+    ancestors: dict[str, tuple[str, ...]]  # and its broader concepts
     labels: str  # digest of the dataset's label file
 
     @classmethod
     def of(cls, entry: Entry, profile: Profile, labels: LabelMap, vocabulary: Vocabulary) -> Policy:
         """The policy of a catalog entry under a profile."""
-        concepts = labels.concepts
         rule = entry.paper.rule if entry.paper else None
+        concepts = sorted({*labels.concepts, *([rule.concept] if rule and rule.concept else [])})
         return cls(
             slug=entry.slug,
             profile=profile,
@@ -51,9 +52,9 @@ class Policy:
             how=entry.instances,
             min_area=entry.min_area,
             rule=rule,
-            exhaustive=concepts if labels.exhaustive else (),
-            ancestors={c: tuple(a.id if hasattr(a, "id") else a for a in vocabulary.ancestors(c)) for c in concepts},
-            vocabulary=vocabulary.digest,
+            exhaustive=labels.concepts if labels.exhaustive else (),
+            texts={c: vocabulary[c].text for c in concepts},
+            ancestors={c: vocabulary.ancestors(c) for c in concepts},
             labels=labels.digest,
         )
 
@@ -65,14 +66,14 @@ class Policy:
     @property
     def digest(self) -> str:
         """SHA-256 of everything above."""
-        return hashlib.sha256(repr(sorted(self.facts().items())).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()
 
     def facts(self) -> dict[str, Any]:
         """The policy as JSON values, for manifests."""
         facts = asdict(replace(self, rule=None))
         facts["rule"] = self.rule.model_dump(mode="json") if self.rule else None
-        facts["ancestors"] = {k: list(v) for k, v in sorted(self.ancestors.items())}
         facts["exhaustive"] = list(self.exhaustive)
+        facts["ancestors"] = {concept: list(broader) for concept, broader in self.ancestors.items()}
         return facts
 
     def instances(self, sample: Sample) -> tuple[list[Instance], int]:
@@ -130,4 +131,9 @@ class Policy:
         floor = max(float(rule.min_area), rule.min_area_fraction * height * width)
         if rule.instances == "components":  # of all pixels of a concept together
             instances = apply_policy(instances, "merged")[0]
-        return apply_policy(instances, rule.instances, floor, rule.connectivity)
+        found, dropped = apply_policy(instances, rule.instances, floor, rule.connectivity)
+        if rule.keep == "largest":
+            largest = {i.concept: i for i in sorted(found, key=lambda i: i.area)}
+            dropped += len(found) - len(largest)
+            found = [largest[concept] for concept in sorted(largest)]
+        return found, dropped

@@ -21,7 +21,6 @@ from curate.sample import Image, Instance, Reject, Sample
 from curate.source import Skip
 from shards import tar
 from shards.policy import Policy
-from vocab.vocabulary import Vocabulary
 
 MAX_INSTANCES = 65535  # ids of a 16-bit mask
 
@@ -56,7 +55,7 @@ class Encoded:
     fingerprint: bytes
 
 
-def encode(sample: Sample, policy: Policy, vocabulary: Vocabulary, origin: Sequence[Mapping[str, str]]) -> Encoded | Skip:
+def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) -> Encoded | Skip:
     """Encode a sample under a policy, which may leave it out (an image without annotation, profile `paper`).
 
     origin: file, role and sha256 of every source file. Raises Reject when the sample cannot be stored.
@@ -73,7 +72,7 @@ def encode(sample: Sample, policy: Policy, vocabulary: Vocabulary, origin: Seque
     image_bytes, extension = _image_bytes(sample.image)
     files = [(extension, image_bytes)]
     files += [(f"mask{p or ''}.png", png.encode_mask(plane)) for p, plane in enumerate(planes)]
-    files.append(("txt", "".join(vocabulary[c].text + "\n" for c in present).encode()))
+    files.append(("txt", "".join(policy.texts[c] + "\n" for c in present).encode()))
     blob, members = pack(sample.key, files)
     record = {
         "key": sample.key,
@@ -90,7 +89,7 @@ def encode(sample: Sample, policy: Policy, vocabulary: Vocabulary, origin: Seque
                 "id": number,
                 "plane": plane_of[number - 1],
                 "concept": i.concept,
-                "text": vocabulary[i.concept].text,
+                "text": policy.texts[i.concept],
                 "label": i.label,
                 "native_id": i.native_id,
                 "area": i.area,

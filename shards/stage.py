@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,8 +23,8 @@ class Entry:
 
     key, group, fingerprint: of the sample. digest: SHA-256 of its stored image. name: file name of its image, for the paper's split.
     case, input_key: of the case it comes from.
-    source: file that holds the bytes (a pack, or a shard of an earlier build).
-    offset, size: of the tar entries without the record; meta_offset, meta_size: of the record and row facts.
+    source, offset, size: where the tar entries without the record lie (a pack, or a shard of an earlier build).
+    meta_source, meta_offset, meta_size: where the record and the facts for the tables lie.
     """
 
     key: str
@@ -37,6 +37,7 @@ class Entry:
     source: str
     offset: int
     size: int
+    meta_source: str
     meta_offset: int
     meta_size: int
 
@@ -72,13 +73,7 @@ class PackWriter:
         """Append one sample of the case in work."""
         start = self._data.tell()
         self._data.write(encoded.blob)
-        meta = json_bytes(
-            {
-                "record": encoded.record,
-                "members": [asdict(m) for m in encoded.members],
-                "table1": None if encoded.table1 is None else list(encoded.table1),
-            }
-        )
+        meta = meta_bytes(encoded.record, encoded.members, encoded.table1)
         self._data.write(meta)
         self._pending.append(
             Entry(
@@ -92,6 +87,7 @@ class PackWriter:
                 source=str(self._path),
                 offset=start,
                 size=len(encoded.blob),
+                meta_source=str(self._path),
                 meta_offset=start + len(encoded.blob),
                 meta_size=len(meta),
             )
@@ -122,7 +118,8 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     line = asdict(outcome)
     for entry in line["entries"]:
         entry["fingerprint"], entry["digest"] = entry["fingerprint"].hex(), entry["digest"].hex()
-        del entry["source"], entry["case"], entry["input_key"]  # the journal's name and line say them
+        for implied in ("source", "meta_source", "case", "input_key"):  # by the journal's name and line
+            del entry[implied]
     return line
 
 
@@ -142,6 +139,7 @@ def finished(folder: Path) -> Iterator[Outcome]:
                         case=raw["case"],
                         input_key=raw["input_key"],
                         source=str(pack),
+                        meta_source=str(pack),
                     )
                     for e in raw["entries"]
                 )
@@ -153,6 +151,12 @@ def finished(folder: Path) -> Iterator[Outcome]:
                         tuple(raw["rejects"]),
                         tuple((f, r) for f, r in raw["skips"]),
                     )
+
+
+def meta_bytes(record: dict[str, Any], members: Sequence[Member], table1: Sequence[int] | None) -> bytes:
+    """What assembling needs beside the tar entries: the record, their places, the areas by the paper's rule."""
+    areas = None if table1 is None else list(table1)
+    return json_bytes({"record": record, "members": [asdict(m) for m in members], "table1": areas})
 
 
 class BlobReader:
@@ -180,7 +184,3 @@ class BlobReader:
             stream.close()
         self._open = {}
 
-
-def members_of(meta: dict[str, Any]) -> tuple[Member, ...]:
-    """The member table of a sample's row facts."""
-    return tuple(Member(**m) for m in meta["members"])

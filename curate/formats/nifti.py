@@ -5,7 +5,7 @@ The bytes of a NIfTI file, columns fastest, already are a D×H×W array: nothing
 Orientation rule. With both a qform and an sform: the same grid within 0.1 voxel, or else the same
 anatomical direction of each axis, and the sform is used (flag `qform_sform_differ` in the second case).
 Do they point to different anatomical directions, left and right cannot be told apart: refused. With one
-of the two, that one. With neither, the voxel sizes alone (method 1 of the standard), flagged `no_orientation`.
+of the two, that one. With neither, the voxel sizes alone (method 1 of the standard; flag `no_orientation`).
 An sform that is singular or whose voxel sizes contradict the header's by more than 1 % is not used when
 a qform is there (flag `sform_ignored`).
 """
@@ -29,7 +29,7 @@ from curate.volumes import Grid, Volume, check_size, collect, same_grid
 
 MAX_DEFLATE = 1032  # no DEFLATE stream expands further: 258 bytes from two bits
 TO_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, millimetre, micrometre
-_BROKEN = (EOFError, OSError, zlib.error, isal_zlib.error)
+_BROKEN: tuple[type[BaseException], ...] = (EOFError, OSError, zlib.error, isal_zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def read_header(path: Path) -> Header:
 
 
 def iter_slices(path: Path, header: Header | None = None) -> Iterator[NDArray[Any]]:
-    """The slices of an image in file order, H×W, scaled: the stored integers where the scaling is whole, else float32.
+    """The slices of an image in file order, H×W: integers where type and scaling are whole, else float32.
 
     Raises: Reject `truncated`, `damaged`, `not_finite`, and those of `read_header`.
     """
@@ -175,7 +175,7 @@ def _stored(path: Path, header: Header) -> Iterator[NDArray[Any]]:
                 skip -= len(block)
             for k in range(depth):
                 values = np.empty((height, width), header.dtype)
-                room = memoryview(values).cast("B")
+                room = values.reshape(-1).view(np.uint8).data
                 done = 0
                 while done < len(room) and (n := file.readinto(room[done:])):  # type: ignore[attr-defined]
                     done += n

@@ -1,0 +1,352 @@
+"""Build a dataset: find its cases, encode what is new in any order, split, assemble, publish.
+
+Everything unfinished lives in OUT/.work, which is gone at the end. What an earlier run finished, in that
+folder or in the published shards, is used again when the case's input key is still the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from curate.catalog import Entry as CatalogEntry
+from curate.sample import Reject, Sample, printable
+from curate.source import Case, Skip, Source, code_digest, get_source
+from curate.tree import File, Tree, open_download
+from shards import index
+from shards.assemble import SHARD_BYTES, Planned, assemble
+from shards.engine import run
+from shards.manifest import REJECTS, SCHEMA, read_manifest, tool_version
+from shards.policy import SEED, VAL_FRACTION, Policy, Profile
+from shards.record import encode, json_bytes
+from shards.split import TEST, group_split, merge_duplicates, paper_split
+from shards.stage import BlobReader, Entry, Outcome, PackWriter, finished, meta_bytes
+from vocab.vocabulary import Vocabulary
+
+WORK = ".work"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What `discover` found in a download."""
+
+    trees: list[Tree]
+    cases: list[Case]
+    skips: list[tuple[str, str]]
+    rejects: list[dict[str, str]]
+
+
+@dataclass
+class Result:
+    """What a build of one dataset came to."""
+
+    slug: str
+    samples: int = 0
+    encoded: int = 0  # cases encoded in this run
+    reused: int = 0  # cases taken from earlier work
+    changed: bool = True  # False when the dataset was already up to date
+    rejects: list[dict[str, str]] = field(default_factory=list)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+
+def list_download(source: Source, root: Path) -> Listing:
+    """Recognise a download and list its cases. Raises Reject when it is not the dataset at all."""
+    trees = open_download(root, source.layouts)
+    listing = Listing(trees, [], [], [])
+    seen: dict[str, str] = {}
+    for tree in trees:
+        for item in source.discover(tree):
+            if isinstance(item, Skip):
+                listing.skips.append((item.file, item.reason))
+            elif isinstance(item, Reject):
+                listing.rejects.append(reject_row("", item))
+            elif item.key in seen:
+                where = next(iter(item.files.values())).name
+                again = Reject("duplicate_key", f"is a second {item.key}; the first is {seen[item.key]}", where)
+                listing.rejects.append(reject_row(item.key, again))
+            else:
+                seen[item.key] = next(iter(item.files.values())).name
+                listing.cases.append(item)
+    listing.cases.sort(key=lambda case: case.key)
+    if not listing.cases and not listing.rejects:
+        raise Reject("no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it")
+    return listing
+
+
+def reject_row(case: str, reject: Reject) -> dict[str, str]:
+    """A line of rejects.jsonl."""
+    return {
+        "case": case,
+        "file": printable(reject.file),
+        "code": reject.code,
+        "message": printable(reject.message),
+    }
+
+
+def build_dataset(
+    entry: CatalogEntry,
+    root: Path,
+    out: Path,
+    profile: Profile = "default",
+    workers: int = 1,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Result:
+    """Build one dataset from the download at `root` into OUT/<slug>.
+
+    progress(stage, done, total) is called as work proceeds. Raises Reject when the download cannot be used at
+    all, engine.WorkerDied when a worker process is lost; then what was published before stays as it is.
+    """
+    source = get_source(entry.slug)
+    policy = Policy.of(entry, profile, source.labels, Vocabulary.load())
+    work, final = out / WORK / entry.slug, out / entry.slug
+    _recover(work, final)
+    listing = list_download(source, root)
+    code = code_digest(entry.slug)
+    earlier = {o.case: o for o in _published(final, work)}
+    earlier.update({o.case: o for o in finished(work / "packs")})
+    outcomes: list[Outcome] = []
+    result = Result(entry.slug)
+    tasks = ((case, earlier[case.key].input_key if case.key in earlier else "") for case in listing.cases)
+    for outcome in run(_encode_case, tasks, workers, _start_worker, (policy, code, work / "packs")):
+        if isinstance(outcome, str):
+            outcomes.append(earlier[outcome])
+            result.reused += 1
+        else:
+            outcomes.append(outcome)
+            result.encoded += 1
+        progress("encode", len(outcomes), len(listing.cases))
+    entries, rejects = _unique(outcomes)
+    result.rejects = sorted(
+        [*listing.rejects, *rejects], key=lambda r: (r["case"], r["file"], r["code"], r["message"])
+    )
+    skips = Counter(reason for _, reason in [*listing.skips, *(s for o in outcomes for s in o.skips)])
+    planned = plan(entries, policy)
+    head = {
+        "schema": SCHEMA,
+        "dataset": entry.slug,
+        "tool": tool_version(),
+        "code": code,
+        "policy": policy.facts(),
+        "split": {"seed": SEED, "val_fraction": VAL_FRACTION, "shard_bytes": shard_bytes},
+        "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
+        "layouts": sorted({tree.layout.title for tree in listing.trees}),
+        "counts": {"cases": len(listing.cases), "skipped": dict(skips)},
+    }
+    old = read_manifest(final)
+    if old is not None and _same(old, head, final, result.rejects):
+        result.changed, result.manifest = False, old
+    else:
+        assembled = work / "assembled"
+        shutil.rmtree(assembled, ignore_errors=True)
+        assembled.mkdir(parents=True)
+        done = iter(range(1, len(planned) + 1))
+        result.manifest = assemble(
+            assembled,
+            entry.slug,
+            planned,
+            result.rejects,
+            head,
+            shard_bytes,
+            lambda: progress("assemble", next(done), len(planned)),
+        )
+        _publish(assembled, work, final)
+    shutil.rmtree(work, ignore_errors=True)
+    result.samples = result.manifest["counts"]["samples"]
+    return result
+
+
+def plan(entries: Sequence[Entry], policy: Policy) -> list[Planned]:
+    """Decide the split of every sample."""
+    if policy.role == "external":
+        return [Planned(e, TEST, e.group) for e in entries]
+    entries = sorted(entries, key=lambda e: e.key)
+    if policy.paper:
+        splits = paper_split([e.name for e in entries], VAL_FRACTION, SEED)
+        return [Planned(e, split, e.group) for e, split in zip(entries, splits, strict=True)]
+    groups = merge_duplicates(
+        [e.group for e in entries], [e.digest for e in entries], [e.fingerprint for e in entries]
+    )
+    splits = group_split(groups, VAL_FRACTION, SEED)
+    return [Planned(*row) for row in zip(entries, splits, groups, strict=True)]
+
+
+def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[dict[str, str]]]:
+    entries: dict[str, Entry] = {}
+    rejects = []
+    for outcome in sorted(outcomes, key=lambda o: o.case):
+        rejects += outcome.rejects
+        for entry in outcome.entries:
+            if entry.key in entries:
+                message = f"sample {entry.key} was already made by case {entries[entry.key].case}"
+                rejects.append(reject_row(entry.case, Reject("duplicate_key", message, entry.name)))
+            else:
+                entries[entry.key] = entry
+    return list(entries.values()), rejects
+
+
+def _same(old: dict[str, Any], head: dict[str, Any], final: Path, rejects: Sequence[dict[str, str]]) -> bool:
+    """True when the published dataset is what this build would make."""
+    facts = {**head, "counts": None}
+    counts = all(old.get("counts", {}).get(k) == v for k, v in head["counts"].items())
+    if not counts or any(old.get(k) != v for k, v in facts.items() if k != "counts"):
+        return False
+    written = final / REJECTS
+    complete = all((final / s["file"]).is_file() for s in old["shards"]) and (final / index.INDEX).is_file()
+    return complete and written.is_file() and written.read_bytes() == b"".join(json_bytes(r) for r in rejects)
+
+
+def _publish(assembled: Path, work: Path, final: Path) -> None:
+    """Put the assembled folder in the place of the old one; a kill between the two renames is mended by `_recover`."""
+    if final.exists():
+        os.replace(final, work / "old")
+    os.replace(assembled, final)
+
+
+def _recover(work: Path, final: Path) -> None:
+    if not final.exists() and (work / "old").exists():
+        os.replace(work / "old", final)
+    shutil.rmtree(work / "old", ignore_errors=True)
+
+
+def _published(final: Path, work: Path) -> Iterator[Outcome]:
+    """The cases of an earlier build, read from its shards: their bytes are copied, not encoded again."""
+    if read_manifest(final) is None or not (final / index.INDEX).is_file():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    facts = work / "published.meta"
+    cases: dict[str, list[Entry]] = {}
+    source = BlobReader()
+    with facts.open("wb") as out:
+        for row in index.read_rows(final / index.INDEX):
+            shard = str(final / row["shard"])
+            record = json.loads(source.read(shard, row["json_offset"], row["json_size"]))
+            record["group"] = row["own_group"]
+            del record["split"]
+            own = tuple(
+                index.Member(m.suffix, m.offset - row["offset"], m.size, m.sha256) for m in index.members(row)[:-1]
+            )
+            meta = meta_bytes(record, own, row["table1_areas"])
+            entry = Entry(
+                key=row["key"],
+                group=row["own_group"],
+                fingerprint=row["fingerprint"],
+                digest=bytes.fromhex(row["image_sha256"]),
+                name=row["name"],
+                case=row["case"],
+                input_key=row["input_key"],
+                source=shard,
+                offset=row["offset"],
+                size=index.blob_size(row),
+                meta_source=str(facts),
+                meta_offset=out.tell(),
+                meta_size=len(meta),
+            )
+            out.write(meta)
+            cases.setdefault(entry.case, []).append(entry)
+    source.close()
+    for case, entries in cases.items():
+        yield Outcome(case, entries[0].input_key, tuple(entries), (), ())
+
+
+# --- in the worker process -------------------------------------------------------------------------------
+
+
+@dataclass
+class _Worker:
+    source: Source
+    policy: Policy
+    code: str
+    writer: PackWriter
+
+
+_worker: _Worker
+
+
+def _start_worker(policy: Policy, code: str, packs: Path) -> None:
+    global _worker
+    _worker = _Worker(get_source(policy.slug), policy, code, PackWriter(packs))
+
+
+def _encode_case(task: tuple[Case, str]) -> Outcome | str:
+    """Encode one case, or return its key when the known input key shows that it is finished already."""
+    case, known = task
+    w = _worker
+    rejects: list[dict[str, str]] = []
+    skips: list[tuple[str, str]] = []
+    input_key = ""
+    try:
+        origin = [{"role": role, "file": printable(f.name), "sha256": _digest(f)} for role, f in case.files.items()]
+        input_key = _input_key(case, origin, w.policy, w.code)
+        if input_key == known:
+            return case.key
+        for item in w.source.load(case):
+            if isinstance(item, Sample):
+                encoded = encode(item, w.policy, origin)
+                if isinstance(encoded, Skip):
+                    skips.append((encoded.file, encoded.reason))
+                else:
+                    w.writer.add(case.key, input_key, Path(origin[0]["file"]).name, encoded)
+    except Reject as reject:
+        w.writer.drop()
+        if not reject.file:
+            reject.file = next(iter(case.files.values())).name
+        rejects.append(reject_row(case.key, reject))
+    except Exception as error:  # an unforeseen error of one case must not lose the others
+        w.writer.drop()
+        where = next(iter(case.files.values())).name
+        rejects.append(reject_row(case.key, Reject("failed", f"{type(error).__name__}: {error}", where)))
+    return w.writer.finish(case.key, input_key, rejects, skips)
+
+
+def _input_key(case: Case, origin: list[dict[str, str]], policy: Policy, code: str) -> str:
+    decided = {
+        "key": case.key,
+        "origin": origin,
+        "group": case.group,
+        "split": case.split,
+        "facts": dict(case.facts),
+        "policy": policy.digest,
+        "code": code,
+    }
+    return hashlib.sha256(json_bytes(decided)).hexdigest()
+
+
+def _digest(file: File) -> str:
+    try:
+        stat = file.path.stat()
+        return _sha256(str(file.path), stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise Reject("unreadable", f"cannot be read ({error.strerror})", file.name) from error
+
+
+@lru_cache(maxsize=64)  # a large file that many cases share is digested once a process
+def _sha256(path: str, size: int, mtime: int) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the lock of a corpus folder: two builds must not write into one. Raises Reject when it is taken."""
+    (out / WORK).mkdir(parents=True, exist_ok=True)
+    path = out / WORK / "lock"
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Reject("locked", f"another build is writing into {out}") from error
+        yield
+        path.unlink(missing_ok=True)
+    if not any((out / WORK).iterdir()):
+        (out / WORK).rmdir()

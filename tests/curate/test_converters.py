@@ -1,0 +1,69 @@
+"""The contract every converter keeps, on its phantom: what is drawn comes back, and nothing else."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from curate import phantoms
+from curate.catalog import load_catalog
+from curate.sample import MAX_KEY, Reject, Sample
+from curate.source import get_source, slugs
+from shards.build import list_download
+from shards.policy import Policy
+from vocab.vocabulary import Vocabulary, load_labels
+
+
+def test_every_converter_has_entry_labels_and_phantom() -> None:
+    assert set(slugs()) <= set(load_catalog())
+    assert set(slugs()) == set(phantoms.slugs())
+    for slug in slugs():
+        assert load_labels(slug).concepts
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_phantom_is_converted_whole(slug: str, tmp_path: Path) -> None:
+    expected = phantoms.write_phantom(slug, tmp_path)
+    source = get_source(slug)
+    policy = Policy.of(load_catalog()[slug], "default", source.labels, Vocabulary.load())
+    listing = list_download(source, tmp_path)
+    rejects = Counter(r["code"] for r in listing.rejects)
+    keys, concepts = Counter[str](), Counter[str]()
+    for case in listing.cases:
+        assert 0 < len(case.key) <= MAX_KEY
+        assert case.files
+        try:
+            items = list(source.load(case))
+        except Reject as reject:
+            rejects[reject.code] += 1
+            continue
+        for sample in items:
+            assert isinstance(sample, Sample)
+            keys[sample.key] += 1
+            assert sample.group
+            assert sample.key.startswith(case.key)
+            height, width = sample.image.size
+            instances, _ = policy.instances(sample)
+            for instance in instances:
+                x, y, w, h = instance.region.bbox
+                assert x >= 0
+                assert y >= 0
+                assert x + w <= width
+                assert y + h <= height
+                assert instance.area == instance.region.crop.sum() > 0
+                concepts[instance.concept] += 1
+    assert set(keys.values()) <= {1}, "keys must be unique"
+    assert sum(keys.values()) == expected.samples
+    assert dict(concepts) == expected.concepts
+    assert dict(rejects) == expected.rejects
+    assert len(listing.skips) == expected.skipped
+
+
+@pytest.mark.parametrize("slug", slugs())
+@pytest.mark.parametrize("wrap", [0, 1, 3])
+def test_root_may_lie_deeper(slug: str, wrap: int, tmp_path: Path) -> None:
+    inner = tmp_path.joinpath(*[f"level {i}" for i in range(wrap)])
+    expected = phantoms.write_phantom(slug, inner)
+    listing = list_download(get_source(slug), tmp_path)
+    assert len(listing.cases) > 0
+    assert len(listing.skips) == expected.skipped
