@@ -113,7 +113,7 @@ def _map_losses_in_chunks(
     parts = list(zip(logits.split(chunk), index.split(chunk)))
     if len(parts) == 1:
         return losses_of(*parts[0])
-    found = [checkpoint(losses_of, *part, use_reentrant=False) for part in parts]
+    found = [checkpoint(losses_of, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
     return torch.cat([focal for focal, _ in found]), torch.cat([dice for _, dice in found])
 
 
@@ -131,8 +131,9 @@ def map_losses(logits: Tensor, targets: Tensor, alpha: float, points: bool = Fal
         z = F.interpolate(z, size=y.shape[-2:], mode="bilinear", align_corners=False)
     z, y = z.flatten(1), y.flatten(1)
     q = z.sigmoid()
-    p_true = q * y + (1 - q) * (1 - y)
-    balance = alpha * y + (1 - alpha) * (1 - y)
-    focal = balance * (1 - p_true) ** 2 * F.binary_cross_entropy_with_logits(z, y, reduction="none")
-    dice = 1 - (2 * (q * y).sum(1) + 1) / (q.sum(1) + y.sum(1) + 1)
+    both = q * y
+    p_wrong = q + y - 2 * both
+    balance = (1 - alpha) + (2 * alpha - 1) * y
+    focal = balance * p_wrong**2 * F.binary_cross_entropy_with_logits(z, y, reduction="none")
+    dice = 1 - (2 * both.sum(1) + 1) / (q.sum(1) + y.sum(1) + 1)
     return focal.mean(1), dice

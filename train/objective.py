@@ -118,7 +118,7 @@ def num_boxes_norm(targets: Targets) -> Tensor:
     With the mean that DistributedDataParallel takes of the gradients, pair terms become an average over all
     instances of the global batch. A float32 scalar on the targets' device, so that no rank waits for it.
     """
-    count = torch.tensor(float(len(targets.boxes)), device=targets.boxes.device)
+    count = torch.full((), float(len(targets.boxes)), device=targets.boxes.device)
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(count)
         count = count / dist.get_world_size()

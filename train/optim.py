@@ -87,8 +87,8 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
     """Parameters that require gradients, grouped by learning rate and weight decay.
 
-    Each group has ``params`` (names and parameters), ``lr``, ``weight_decay`` and a ``name`` for logs. Groups and
-    their parameters keep the order in which the model lists them, so a saved optimiser state fits again.
+    Each group has ``params`` (names and parameters), ``lr``, ``weight_decay`` and a ``name`` for logs. Groups
+    and their parameters keep the order in which the model lists them, so a saved optimiser state fits again.
 
     Raises ValueError for a parameter of no known part, and when there is nothing to train.
     """
