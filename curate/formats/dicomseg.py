@@ -62,7 +62,7 @@ def read_segments(path: Path, grid: Grid | None = None, image: Series | None = N
     """
     with quiet():
         ds = open_dicom(path, pixels=False)
-        maximum = _maximum(ds)
+        lowest, threshold = _levels(ds)
         frames = list(_frames(ds))
         rows, columns = int(number(ds, "Rows") or 0), int(number(ds, "Columns") or 0)
         described = {int(number(item, "SegmentNumber") or 0): item for item in items(ds, "SegmentSequence")}
@@ -82,26 +82,26 @@ def read_segments(path: Path, grid: Grid | None = None, image: Series | None = N
         mask = np.zeros(grid.shape, bool)
         mine = [f.index for f in frames if f.segment == n]
         for index, values in zip(mine, _decoded(path, mine)):
-            mask[slices[index]] |= values >= maximum * THRESHOLD
+            mask[slices[index]] |= values >= lowest
         label, coded = descriptions[n]
         volume = Volume(mask, grid.affine, "SEG", "mask", grid.frame, flags)
-        yield Segment(n, label, coded, volume, THRESHOLD if maximum > 1 else None)
+        yield Segment(n, label, coded, volume, threshold)
 
 
-def _maximum(ds: Dataset) -> float:
-    """1 for BINARY, MaximumFractionalValue for FRACTIONAL."""
+def _levels(ds: Dataset) -> tuple[float, float | None]:
+    """Lowest stored value of the mask, and the threshold it comes from: (1, None) for BINARY."""
     kind = text(ds, "SegmentationType")
     if not kind:
         raise Reject("not_seg", "the file is no DICOM segmentation object")
     if kind == "BINARY":
-        return 1.0
+        return 1.0, None
     maximum = number(ds, "MaximumFractionalValue")
     if kind != "FRACTIONAL" or maximum is None or maximum <= 0:
         raise Reject(
             "seg_type_unsupported",
             "SegmentationType is neither BINARY nor FRACTIONAL with its maximum (0062,000E)",
         )
-    return maximum
+    return maximum * THRESHOLD, THRESHOLD
 
 
 def _frames(ds: Dataset) -> Iterator[_Frame]:
@@ -166,7 +166,7 @@ def _own_grid(
         )
     affine = frames[int(heights.argmin())].affine.copy()
     affine[:3, 2] = normal * distance
-    return Grid((int(round(planes.max())) + 1, rows, columns), affine, reference)
+    return Grid((round(planes.max()) + 1, rows, columns), affine, reference)
 
 
 def _slice_spacing(ds: Dataset) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,7 @@ def _steps(heights: NDArray[np.float64], stated: float | None) -> tuple[float, l
     if worst > tolerance or drift > distance / 2:
         raise Reject(
             "irregular_spacing",
-            f"slice distances run from {differences.min():.2f} to {differences.max():.2f} mm around {distance:.2f} mm",
+            f"slice distances vary from {differences.min():.2f} to {differences.max():.2f} mm",
         )
     uneven = max(abs(d - n * distance) for d, n in zip(differences, steps)) > 1e-3
     return distance, steps, ["uneven_spacing"] if uneven else []
@@ -122,7 +122,7 @@ def _without_repeats(frames: list[Frame], heights: NDArray[np.float64]) -> list[
         if heights[n] - heights[keep[-1]] >= REPEAT:
             keep.append(n)
             continue
-        (first,), (second,) = list(_decoded([frames[keep[-1]]])), list(_decoded([frames[n]]))
+        (first,), (second,) = _decoded([frames[keep[-1]]]), _decoded([frames[n]])
         same_scale = (frames[n].slope, frames[n].intercept) == (
             frames[keep[-1]].slope,
             frames[keep[-1]].intercept,
@@ -130,7 +130,7 @@ def _without_repeats(frames: list[Frame], heights: NDArray[np.float64]) -> list[
         if not (same_scale and np.array_equal(first, second)):
             raise Reject(
                 "duplicate_positions",
-                "different pictures stand at one position (time points, echoes or reconstructions in one series)",
+                "different pictures at one position (time points, echoes or reconstructions in one series)",
             )
     return keep
 
@@ -246,8 +246,8 @@ def suv_slices(ordered: Stack) -> tuple[Iterator[NDArray[np.float32]], tuple[str
     if len(headers) < len(frames):
         raise Reject(
             "enhanced_pet_unsupported",
-            "enhanced PET (SOP class …4.1.1.130) and legacy converted enhanced PET (…4.1.1.128.1) are read as SUV only "
-            "with a Real World Value Mapping in {SUVbw}g/ml; give the classic PET series (…4.1.1.128)",
+            "enhanced PET (SOP class …4.1.1.130) and legacy converted enhanced PET (…4.1.1.128.1) become SUV "
+            "only by a Real World Value Mapping in {SUVbw}g/ml; give the classic PET series (…4.1.1.128)",
         )
     scale: SuvScale = suv_scale(headers)
     scales = [[frame.slope * factor, 0.0] for frame, factor in zip(frames, scale.factors)]
@@ -268,6 +268,6 @@ def _in_range(
             if values.min() < low - slack or values.max() > high + slack:
                 raise Reject(
                     "outside_mapped_range",
-                    "stored values lie outside the range of their Real World Value map",
+                    "stored values lie outside their Real World Value map",
                 )
         yield values.astype(np.float32)

@@ -29,7 +29,7 @@ from curate.volumes import Grid, Volume, check_size, collect, same_grid
 
 MAX_DEFLATE = 1032  # no DEFLATE stream expands further: 258 bytes from two bits
 TO_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, millimetre, micrometre
-_BROKEN: tuple[type[BaseException], ...] = (EOFError, OSError, zlib.error, isal_zlib.error)
+_BROKEN: Any = (EOFError, OSError, zlib.error, isal_zlib.error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,9 +78,10 @@ class PetHeader:
     def constants(self) -> tuple[object, ...]:
         """The values that one series must share."""
         return (
-            (self.units, self.suv_type, self.decay_correction, self.corrected, self.weight, self.height, self.sex)
-            + (self.tracers, self.dose, self.half_life, self.injection, self.injection_time)
-        )  # fmt: skip
+            *(self.units, self.suv_type, self.decay_correction, self.corrected),
+            *(self.weight, self.height, self.sex),
+            *(self.tracers, self.dose, self.half_life, self.injection, self.injection_time),
+        )
 
     @classmethod
     def of(cls, ds: Dataset) -> PetHeader:
@@ -127,7 +128,7 @@ def parse_tm(value: str) -> timedelta | None:
 
 
 def parse_dt(value: str, offset: timedelta | None = None) -> Moment | None:
-    """Moment from a DICOM DT with at least date and hour; `offset` holds where the value has none of its own."""
+    """Moment from a DICOM DT with at least date and hour; `offset` holds where it has none itself."""
     found = _DT.fullmatch(value)
     if not found:
         return None

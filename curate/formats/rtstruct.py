@@ -67,7 +67,8 @@ def read_rois(path: Path, grid: Grid) -> Iterator[Roi]:
             _number(item, "ReferencedROINumber"): items(item, "ContourSequence")
             for item in items(ds, "ROIContourSequence")
         }
-    to_index = np.linalg.inv(grid.affine) @ np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS mm → (column, row, slice)
+    # LPS mm → (column, row, slice)
+    to_index = np.asarray(np.linalg.inv(grid.affine) @ np.diag([-1.0, -1.0, 1.0, 1.0]), np.float64)
     for roi in sorted(names):
         check_frames(Grid(grid.shape, grid.affine, frames.get(roi) or None), grid)
         mask = np.zeros(grid.shape, bool)
@@ -125,9 +126,7 @@ def _draw(
     column, row, plane = to_index[:3, :3] @ points.T + to_index[:3, 3:]
     k = int(np.floor(plane.mean() + 0.5))
     if np.ptp(plane) > 1:
-        raise Reject(
-            "contour_oblique", f"a contour of ROI {roi} runs across slices; the image has another orientation"
-        )
+        raise Reject("contour_oblique", f"a contour of ROI {roi} runs across slices of the image")
     if not 0 <= k < mask.shape[0] or np.abs(plane - k).max() > 0.5 + 1e-3:
         raise Reject(
             "contour_off_slices", f"a contour of ROI {roi} lies more than half a slice from any slice"
