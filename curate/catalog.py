@@ -220,7 +220,10 @@ def _read(path: Path) -> dict[str, tuple[int, Entry]]:
                 (line, f"bad slug {slug!r}; a slug is lower-case letters, digits and underscores")
             )
             continue
-        if isinstance(facts, LocatedDict) and "slug" not in facts:
+        if isinstance(facts, LocatedDict):
+            if "slug" in facts:
+                own = facts.lines["slug"]
+                problems.append((own, f"{slug}.slug: remove it; the slug is the key of the entry"))
             facts = dict(facts) | {"slug": slug}
         try:
             entries[slug] = line, Entry.model_validate(facts)
