@@ -72,9 +72,9 @@ def unite(regions: Sequence[Region]) -> Region:
     right = max(r.left + r.crop.shape[1] for r in regions)
     canvas = np.zeros((bottom - top, right - left), bool)
     for r in regions:
-        canvas[r.top - top : r.top - top + r.crop.shape[0], r.left - left : r.left - left + r.crop.shape[1]] |= (
-            r.crop
-        )
+        canvas[
+            r.top - top : r.top - top + r.crop.shape[0], r.left - left : r.left - left + r.crop.shape[1]
+        ] |= r.crop
     return Region(canvas, top, left, int(np.count_nonzero(canvas)))
 
 
@@ -146,16 +146,28 @@ def _closed_on_each_side(curve: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _closed_around_corners(curve: NDArray[np.bool_]) -> NDArray[np.bool_]:
     height, width = curve.shape
     rows = np.concatenate(
-        [np.zeros(width - 1), np.arange(height - 1), np.full(width - 1, height - 1), np.arange(height - 1, 0, -1)]
+        [
+            np.zeros(width - 1),
+            np.arange(height - 1),
+            np.full(width - 1, height - 1),
+            np.arange(height - 1, 0, -1),
+        ]
     ).astype(int)
     columns = np.concatenate(
-        [np.arange(width - 1), np.full(height - 1, width - 1), np.arange(width - 1, 0, -1), np.zeros(height - 1)]
+        [
+            np.arange(width - 1),
+            np.full(height - 1, width - 1),
+            np.arange(width - 1, 0, -1),
+            np.zeros(height - 1),
+        ]
     ).astype(int)
     touched = np.flatnonzero(curve[rows, columns])
     closed = curve.copy()
     if touched.size > 1:
         gaps = np.diff(np.append(touched, touched[0] + rows.size))
-        start = touched[(int(np.argmax(gaps)) + 1) % touched.size]  # first touched pixel after the longest gap
+        start = touched[
+            (int(np.argmax(gaps)) + 1) % touched.size
+        ]  # first touched pixel after the longest gap
         length = rows.size - int(gaps.max()) + 1
         around = (start + np.arange(length)) % rows.size
         closed[rows[around], columns[around]] = True

@@ -18,7 +18,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
-from curate.sample import Reject, Sample
+from numpy.typing import NDArray
+
+from curate.sample import Instance, Region, Reject, Sample
 from curate.tree import File, Layout, Tree
 from vocab.vocabulary import LabelMap, load_labels
 
@@ -83,6 +85,11 @@ class Source(ABC):
             raise Reject("unknown_label", f"label {label!r} is not among the known ones: {known}", file.name)
         return concept
 
+    def instances(self, masks: Mapping[str, NDArray], file: File) -> list[Instance]:
+        """One instance for the mask (H×W) of each native label in `file`; labels that are ignored give none."""
+        meant = {label: mask for label, mask in masks.items() if self.labels.concept(label) is not None}
+        return [Instance(self.concept(label, file), Region.of(mask), label) for label, mask in meant.items()]
+
 
 BUILT_IN = Path(__file__).parent / "sources"
 
@@ -116,7 +123,9 @@ def code_digest(slug: str) -> str:
     Part of every cache key, so a changed converter or reader redoes exactly what it made.
     """
     here = Path(__file__).parent
-    files = sorted([here / "sample.py", here / "masks.py", *here.glob("volume*.py"), *here.glob("formats/*.py")])
+    files = sorted(
+        [here / "sample.py", here / "masks.py", *here.glob("volume*.py"), *here.glob("formats/*.py")]
+    )
     files.append(Path(inspect.getfile(type(get_source(slug)))))
     digest = hashlib.sha256()
     for path in files:

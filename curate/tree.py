@@ -103,7 +103,9 @@ def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]
     trees: list[Tree] = []
     for layout in layouts:
         for base in _bases(files, layout):
-            inside = any(base.startswith(t.base) or t.base.startswith(base) for t in trees if t.layout is not layout)
+            inside = any(
+                base.startswith(t.base) or t.base.startswith(base) for t in trees if t.layout is not layout
+            )
             if not inside:
                 below = {path[len(base) :]: file for path, file in files.items() if path.startswith(base)}
                 trees.append(Tree(layout, base, below))
@@ -125,7 +127,9 @@ def _bases(files: dict[str, File], layout: Layout) -> list[str]:
 def _regex(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*/|\*|\?|\[[^]]+\])", pattern)
     special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(special.get(p, p if p.startswith("[") else re.escape(p)) for p in parts), re.DOTALL)
+    return re.compile(
+        "".join(special.get(p, p if p.startswith("[") else re.escape(p)) for p in parts), re.DOTALL
+    )
 
 
 def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
@@ -178,4 +182,3 @@ def outline(files: dict[str, File], most: int = 8) -> str:
         kinds[folder, PurePosixPath(leaf).suffix] = kinds.get((folder, PurePosixPath(leaf).suffix), 0) + 1
     shown = [f"{printable(folder) or '.'}/*{suffix} ({n})" for (folder, suffix), n in sorted(kinds.items())]
     return ", ".join(shown[:most]) + (f", and {len(shown) - most} more kinds" if len(shown) > most else "")
-

@@ -50,8 +50,15 @@ def unpack(archive: Path, name: str = "") -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as out:
                 shutil.copyfileobj(stream, out, CHUNK)
-        os.replace(work, target)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError) as e:
+        work.replace(target)
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        gzip.BadGzipFile,
+        NotImplementedError,
+    ) as e:
         raise Reject("corrupt_archive", f"cannot be unpacked ({e}); download it again", name) from e
     except RuntimeError as e:  # zipfile: a member is encrypted
         raise Reject("corrupt_archive", f"cannot be unpacked ({e})", name) from e

@@ -38,6 +38,7 @@ class ShardWriter:
     def __init__(self, folder: Path, slug: str, split: str, limit: int) -> None:
         self._folder, self._slug, self._split, self._limit = folder, slug, split, limit
         self._stream: BinaryIO | None = None
+        self._name, self._at, self._samples, self._digest = "", 0, 0, hashlib.sha256()
         self.shards: list[dict[str, Any]] = []
 
     def add(self, blob: bytes, record: bytes) -> tuple[str, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -72,14 +71,18 @@ def list_download(source: Source, root: Path) -> Listing:
                 listing.rejects.append(reject_row("", item))
             elif item.key in seen:
                 where = next(iter(item.files.values())).name
-                again = Reject("duplicate_key", f"is a second {item.key}; the first is {seen[item.key]}", where)
+                again = Reject(
+                    "duplicate_key", f"is a second {item.key}; the first is {seen[item.key]}", where
+                )
                 listing.rejects.append(reject_row(item.key, again))
             else:
                 seen[item.key] = next(iter(item.files.values())).name
                 listing.cases.append(item)
     listing.cases.sort(key=lambda case: case.key)
     if not listing.cases and not listing.rejects:
-        raise Reject("no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it")
+        raise Reject(
+            "no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it"
+        )
     return listing
 
 
@@ -183,7 +186,7 @@ def plan(entries: Sequence[Entry], policy: Policy) -> list[Planned]:
 
 def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[dict[str, str]]]:
     entries: dict[str, Entry] = {}
-    rejects = []
+    rejects: list[dict[str, str]] = []
     for outcome in sorted(outcomes, key=lambda o: o.case):
         rejects += outcome.rejects
         for entry in outcome.entries:
@@ -209,13 +212,13 @@ def _same(old: dict[str, Any], head: dict[str, Any], final: Path, rejects: Seque
 def _publish(assembled: Path, work: Path, final: Path) -> None:
     """Put the assembled folder in the place of the old one; a kill between the two renames is mended by `_recover`."""
     if final.exists():
-        os.replace(final, work / "old")
-    os.replace(assembled, final)
+        final.replace(work / "old")
+    assembled.replace(final)
 
 
 def _recover(work: Path, final: Path) -> None:
     if not final.exists() and (work / "old").exists():
-        os.replace(work / "old", final)
+        (work / "old").replace(final)
     shutil.rmtree(work / "old", ignore_errors=True)
 
 
@@ -234,7 +237,8 @@ def _published(final: Path, work: Path) -> Iterator[Outcome]:
             record["group"] = row["own_group"]
             del record["split"]
             own = tuple(
-                index.Member(m.suffix, m.offset - row["offset"], m.size, m.sha256) for m in index.members(row)[:-1]
+                index.Member(m.suffix, m.offset - row["offset"], m.size, m.sha256)
+                for m in index.members(row)[:-1]
             )
             meta = meta_bytes(record, own, row["table1_areas"])
             entry = Entry(
@@ -286,7 +290,9 @@ def _encode_case(task: tuple[Case, str]) -> Outcome | str:
     skips: list[tuple[str, str]] = []
     input_key = ""
     try:
-        origin = [{"role": role, "file": printable(f.name), "sha256": _digest(f)} for role, f in case.files.items()]
+        origin = [
+            {"role": role, "file": printable(f.name), "sha256": _digest(f)} for role, f in case.files.items()
+        ]
         input_key = _input_key(case, origin, w.policy, w.code)
         if input_key == known:
             return case.key

@@ -19,6 +19,7 @@ from shards.record import Member
 
 INDEX, ANNOTATIONS = "index.parquet", "annotations.parquet"
 BATCH = 1024  # samples a row group: fixed, so the bytes of the file depend on its content alone
+_OPTIONS: Any = {"compression": "zstd", "write_page_checksum": True}
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -161,8 +162,8 @@ class IndexWriter:
     """Writes both tables row group by row group; memory does not grow with the number of samples."""
 
     def __init__(self, folder: Path) -> None:
-        self._index = pq.ParquetWriter(folder / INDEX, INDEX_SCHEMA, compression="zstd")
-        self._annotations = pq.ParquetWriter(folder / ANNOTATIONS, ANNOTATION_SCHEMA, compression="zstd")
+        self._index = pq.ParquetWriter(folder / INDEX, INDEX_SCHEMA, **_OPTIONS)
+        self._annotations = pq.ParquetWriter(folder / ANNOTATIONS, ANNOTATION_SCHEMA, **_OPTIONS)
         self._rows: list[dict[str, Any]] = []
         self._instances: list[dict[str, Any]] = []
 

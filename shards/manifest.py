@@ -40,7 +40,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """The file appears under its name complete or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(data)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def corpus_digest(corpus: dict[str, Any]) -> str:

@@ -134,7 +134,7 @@ def layers(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[list[N
     plane_of = []
     for number, instance in enumerate(instances, start=1):
         window, crop = instance.region.window(), instance.region.crop
-        for position, plane in enumerate(planes):
+        for position, plane in enumerate(planes):  # noqa: B007 (read after the loop)
             view = plane[window]
             if not view.any() or not (view[crop]).any():
                 break
@@ -149,7 +149,10 @@ def layers(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[list[N
 
 def json_bytes(value: Any) -> bytes:
     """Canonical JSON: keys sorted, ASCII, no blanks, one line."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return (
+        json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+        + b"\n"
+    )
 
 
 def fingerprint(pixels: NDArray) -> bytes:

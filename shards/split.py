@@ -56,7 +56,9 @@ def group_split(groups: Sequence[str], val_fraction: float, seed: int) -> list[s
     return [VAL if group in chosen else TRAIN for group in groups]
 
 
-def merge_duplicates(groups: Sequence[str], digests: Sequence[bytes], fingerprints: Sequence[bytes]) -> list[str]:
+def merge_duplicates(
+    groups: Sequence[str], digests: Sequence[bytes], fingerprints: Sequence[bytes]
+) -> list[str]:
     """Groups joined wherever they share a picture; a joined group has the least of their names.
 
     Equal stored images (digests) always join their groups. Near-duplicates (fingerprints) join only samples
@@ -94,7 +96,9 @@ def near_duplicates(fingerprints: Sequence[bytes], most: int = NEAR) -> list[tup
     """
     if not fingerprints:
         return []
-    bits = np.unpackbits(np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1), axis=1)
+    bits = np.unpackbits(
+        np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1), axis=1
+    )
     telling = np.flatnonzero((bits.sum(axis=1) >= 16) & (bits.sum(axis=1) <= 240))
     mixed = np.packbits(bits[telling][:, np.random.RandomState(0).permutation(bits.shape[1])], axis=1)
     pairs: set[tuple[int, int]] = set()

@@ -21,7 +21,8 @@ from shards.record import Encoded, Member, json_bytes
 class Entry:
     """A finished sample: what planning needs of it, and where its bytes lie.
 
-    key, group, fingerprint: of the sample. digest: SHA-256 of its stored image. name: file name of its image, for the paper's split.
+    key, group, fingerprint: of the sample. digest: SHA-256 of its stored image.
+    name: file name of its source image, for the paper's split.
     case, input_key: of the case it comes from.
     source, offset, size: where the tar entries without the record lie (a pack, or a shard of an earlier build).
     meta_source, meta_offset, meta_size: where the record and the facts for the tables lie.
@@ -183,4 +184,3 @@ class BlobReader:
         for stream in self._open.values():
             stream.close()
         self._open = {}
-

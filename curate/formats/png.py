@@ -55,7 +55,9 @@ def read_header(data: bytes) -> Header:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
-            raise PngError(f"truncated: chunk {kind!r} at byte {at} needs {end} bytes, the file has {len(data)}")
+            raise PngError(
+                f"truncated: chunk {kind!r} at byte {at} needs {end} bytes, the file has {len(data)}"
+            )
         (crc,) = struct.unpack_from(">I", data, end - 4)
         if zlib.crc32(view[at + 4 : end - 4]) != crc:
             raise PngError(f"damaged: wrong checksum of chunk {kind!r} at byte {at}")
@@ -92,7 +94,7 @@ def encode_mask(mask: NDArray) -> bytes:
     rows = np.zeros((height, 1 + width * mask.dtype.itemsize), np.uint8)
     samples = mask if depth == 8 else mask.astype(">u2")
     rows[:, 1:] = np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1)
-    return _file(width, height, depth, GREY, deflate.zlib_compress(rows.tobytes(), 6))
+    return _file(width, height, depth, GREY, bytes(deflate.zlib_compress(rows.tobytes(), 6)))
 
 
 def decode_mask(data: bytes) -> NDArray:
@@ -102,7 +104,13 @@ def decode_mask(data: bytes) -> NDArray:
         width, height, depth, color, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
         (length,) = struct.unpack_from(">I", data, 33)
         whole = len(data) == 8 + 25 + 12 + length + 12
-        if whole and color == GREY and not interlace and depth in (8, 16) and 0 < width * height <= MAX_PIXELS:
+        if (
+            whole
+            and color == GREY
+            and not interlace
+            and depth in (8, 16)
+            and 0 < width * height <= MAX_PIXELS
+        ):
             stride = 1 + width * depth // 8
             try:
                 raw = deflate.zlib_decompress(data[41 : 41 + length], height * stride)
@@ -144,7 +152,9 @@ def encode_image(pixels: NDArray) -> bytes:
         chosen = best == position
         rows[chosen, 0] = number
         rows[chosen, 1:] = residual[chosen]
-    return _file(width, height, depth, GREY if channels == 1 else RGB, deflate.zlib_compress(rows.tobytes(), 6))
+    return _file(
+        width, height, depth, GREY if channels == 1 else RGB, deflate.zlib_compress(rows.tobytes(), 6)
+    )
 
 
 def _paeth(left: NDArray, up: NDArray, corner: NDArray) -> NDArray:
@@ -157,7 +167,9 @@ def _paeth(left: NDArray, up: NDArray, corner: NDArray) -> NDArray:
 
 def _file(width: int, height: int, depth: int, color: int, stream: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    return SIGNATURE + b"".join(_chunk(k, d) for k, d in ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b"")))
+    return SIGNATURE + b"".join(
+        _chunk(k, d) for k, d in ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b""))
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

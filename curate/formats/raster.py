@@ -78,7 +78,9 @@ def _png_image(data: bytes) -> Image | None:
     if header.depth != 8 or header.color not in (png.GREY, png.RGB) or header.has(b"tRNS"):
         return None
     pixels = png.decode(data)
-    return Image(pixels, png.without(data, header, png.FREE_TEXT) if header.has(*png.FREE_TEXT) else data, "png")
+    return Image(
+        pixels, png.without(data, header, png.FREE_TEXT) if header.has(*png.FREE_TEXT) else data, "png"
+    )
 
 
 def _pillow(data: bytes, file: File) -> PIL.Image.Image:
@@ -88,7 +90,9 @@ def _pillow(data: bytes, file: File) -> PIL.Image.Image:
         picture = PIL.Image.open(io.BytesIO(data))
         picture.load()
     except PIL.UnidentifiedImageError as error:
-        raise Reject("unreadable", f"is no picture that can be read (first bytes {data[:8]!r})", file.name) from error
+        raise Reject(
+            "unreadable", f"is no picture that can be read (first bytes {data[:8]!r})", file.name
+        ) from error
     except Exception as error:
         raise Reject("unreadable", f"cannot be decoded: {error}", file.name) from error
     if getattr(picture, "n_frames", 1) != 1:
@@ -101,7 +105,9 @@ def _plain(picture: PIL.Image.Image, file: File) -> NDArray:
     if picture.mode in ("RGBA", "LA", "PA"):
         alpha = np.asarray(picture.getchannel("A"))
         if alpha.min() != 255:
-            raise Reject("unsupported_image", "has transparent pixels: its visible colours are undefined", file.name)
+            raise Reject(
+                "unsupported_image", "has transparent pixels: its visible colours are undefined", file.name
+            )
         picture = picture.convert("L" if picture.mode == "LA" else "RGB")
     if picture.mode == "P":
         picture = picture.convert("RGB")
@@ -111,7 +117,11 @@ def _plain(picture: PIL.Image.Image, file: File) -> NDArray:
         return np.array(picture)
     if picture.mode.startswith("I;16"):
         return np.array(picture).astype(np.uint16)
-    raise Reject("unsupported_image", f"has pixels of Pillow mode {picture.mode!r}; 8-bit or 16-bit expected", file.name)
+    raise Reject(
+        "unsupported_image",
+        f"has pixels of Pillow mode {picture.mode!r}; 8-bit or 16-bit expected",
+        file.name,
+    )
 
 
 def _decoded(file: File) -> NDArray:
@@ -166,7 +176,9 @@ def read_indices(file: File) -> NDArray[np.uint8]:
     """A palette picture's indices, or a grey picture's values, as uint8 H×W; never its display colours."""
     picture = _pillow(read_bytes(file), file)
     if picture.mode not in ("P", "L", "1"):
-        raise Reject("unsupported_image", f"has Pillow mode {picture.mode!r}; expected a palette or grey", file.name)
+        raise Reject(
+            "unsupported_image", f"has Pillow mode {picture.mode!r}; expected a palette or grey", file.name
+        )
     return np.array(picture, dtype=np.uint8)
 
 
@@ -178,7 +190,11 @@ def read_binary(file: File) -> NDArray[np.bool_]:
     if other.any():
         value = int(other[other != 0][0])
         count = int(np.count_nonzero(other))
-        raise Reject("unknown_label", f"{count} px of value {value} or alike; a mask of 0 and 255 is expected", file.name)
+        raise Reject(
+            "unknown_label",
+            f"{count} px of value {value} or alike; a mask of 0 and 255 is expected",
+            file.name,
+        )
     return mask
 
 
@@ -201,7 +217,9 @@ def split_values(ids: NDArray, labels: Mapping[int, str], file: File) -> dict[st
     if unknown:
         counts = ", ".join(f"{v} ({int(np.count_nonzero(ids == v))} px)" for v in unknown[:5])
         known = ", ".join(f"{v} {name}" for v, name in sorted(labels.items()))
-        raise Reject("unknown_label", f"pixel values {counts} are not among the known ones: {known}", file.name)
+        raise Reject(
+            "unknown_label", f"pixel values {counts} are not among the known ones: {known}", file.name
+        )
     return {labels[int(v)]: ids == v for v in present}
 
 
@@ -221,9 +239,9 @@ def split_colors(
             result[name] = result[name] | mask if name in result else mask
     if covered != packed.size:
         codes, counts = np.unique(packed[~np.isin(packed, list(names))], return_counts=True)
-        shown = ", ".join(f"#{c:06x} ({n} px)" for c, n in list(zip(codes.tolist(), counts.tolist(), strict=True))[:5])
+        shown = ", ".join(
+            f"#{c:06x} ({n} px)" for c, n in list(zip(codes.tolist(), counts.tolist(), strict=True))[:5]
+        )
         known = ", ".join(f"#{c:06x} {name}" for c, name in names.items())
         raise Reject("unknown_label", f"colours {shown} are not among the known ones: {known}", file.name)
     return result
-
-

@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 
-def ellipse(size: tuple[int, int], center: tuple[float, float], axes: tuple[float, float], angle: float = 0) -> Mask:
-    """A filled ellipse: size (height, width), center (row, column), half axes along (row, column) in px, angle in degrees."""
+def ellipse(
+    size: tuple[int, int], center: tuple[float, float], axes: tuple[float, float], angle: float = 0
+) -> Mask:
+    """A filled ellipse: size (height, width), center and half axes as (row, column) in px, angle in degrees."""
     canvas = np.zeros(size, np.uint8)
     at = (round(center[1]), round(center[0]))
     cv2.ellipse(canvas, at, (round(axes[1]), round(axes[0])), angle, 0, 360, 1, -1)
     return canvas.astype(bool)
 
 
-def blobs(rng: np.random.Generator, size: tuple[int, int], count: int, radius: tuple[float, float]) -> list[Mask]:
-    """`count` ellipses that neither touch each other (8-connectivity) nor the border; half axes between the radii in px."""
+def blobs(
+    rng: np.random.Generator, size: tuple[int, int], count: int, radius: tuple[float, float]
+) -> list[Mask]:
+    """`count` ellipses that touch neither each other nor the border; half axes between the two radii in px."""
     height, width = size
     taken = np.zeros(size, np.uint8)
     found: list[Mask] = []
