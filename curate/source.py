@@ -71,8 +71,11 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def load(self, case: Case) -> Iterable[Sample]:
-        """Decode one case. Pure: no state, any process. Raises Reject when the case cannot be trusted."""
+    def load(self, case: Case) -> Iterable[Sample | Reject]:
+        """Decode one case. Pure: no state, any process.
+
+        Raises Reject when the whole case cannot be trusted, and hands one on for a single slice or frame of it.
+        """
 
     def concept(self, label: str, file: File) -> str:
         """The concept of a native label. Raises Reject for a label that the label file does not know or ignores."""
@@ -87,8 +90,9 @@ class Source(ABC):
 
     def instances(self, masks: Mapping[str, NDArray], file: File) -> list[Instance]:
         """One instance for the mask (H×W) of each native label in `file`; labels that are ignored give none."""
-        meant = {label: mask for label, mask in masks.items() if self.labels.concept(label) is not None}
-        return [Instance(self.concept(label, file), Region.of(mask), label) for label, mask in meant.items()]
+        ignored = {label.native for label in self.labels.labels.values() if label.concept is None}
+        kept = {label: mask for label, mask in masks.items() if label not in ignored}
+        return [Instance(self.concept(label, file), Region.of(mask), label) for label, mask in kept.items()]
 
 
 BUILT_IN = Path(__file__).parent / "sources"
