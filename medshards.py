@@ -16,7 +16,7 @@ import click
 COMMANDS: dict[str, tuple[str, str]] = {
     "catalog": ("curate.cli", "List the datasets of the catalog, as in Table 1 of the paper."),
     "vocab": ("vocab.cli", "Show, search and check the concept vocabulary."),
-    "inspect": ("curate.cli", "Say what a download is and what would be built; writes nothing."),
+    "inspect": ("shards.cli", "Say what a download is and what would be built; writes nothing."),
     "phantom": ("curate.cli", "Write a tiny fake download of a dataset in its native layout."),
     "build": ("shards.cli", "Convert downloads into shards with train and validation splits."),
     "verify": ("shards.cli", "Recompute every digest of a corpus and name what is wrong."),

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from curate.sample import Reject, printable
-from curate.unpack import is_archive, unpack
+from curate.unpack import SUFFIXES, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
 MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
@@ -182,3 +182,8 @@ def outline(files: dict[str, File], most: int = 8) -> str:
         kinds[folder, PurePosixPath(leaf).suffix] = kinds.get((folder, PurePosixPath(leaf).suffix), 0) + 1
     shown = [f"{printable(folder) or '.'}/*{suffix} ({n})" for (folder, suffix), n in sorted(kinds.items())]
     return ", ".join(shown[:most]) + (f", and {len(shown) - most} more kinds" if len(shown) > most else "")
+
+
+def find_download(raw: Path, slug: str) -> Path | None:
+    """DIR/SLUG, or an archive of that name."""
+    return next((p for s in ("", *SUFFIXES) if (p := raw / f"{slug}{s}").exists()), None)

@@ -14,35 +14,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from curate.catalog import Entry as CatalogEntry
-from curate.sample import Reject, Sample, printable
-from curate.source import Case, Skip, Source, code_digest, get_source
-from curate.tree import File, Tree, open_download
+from curate.listing import list_download, reject_row
+from curate.sample import Reject
+from curate.source import code_digest, get_source
 from shards import index
 from shards.assemble import SHARD_BYTES, Planned, assemble
 from shards.engine import run
 from shards.manifest import REJECTS, SCHEMA, read_manifest, tool_version
 from shards.policy import SEED, VAL_FRACTION, Policy, Profile
-from shards.record import encode, json_bytes
+from shards.record import json_bytes
 from shards.split import TEST, group_split, merge_duplicates, paper_split
-from shards.stage import BlobReader, Entry, Outcome, PackWriter, finished, meta_bytes
+from shards.stage import BlobReader, Entry, Outcome, finished, meta_bytes
+from shards.work import encode_case, start_worker
 from vocab.vocabulary import Vocabulary
 
 WORK = ".work"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What `discover` found in a download."""
-
-    trees: list[Tree]
-    cases: list[Case]
-    skips: list[tuple[str, str]]
-    rejects: list[dict[str, str]]
 
 
 @dataclass
@@ -56,44 +46,6 @@ class Result:
     changed: bool = True  # False when the dataset was already up to date
     rejects: list[dict[str, str]] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
-
-
-def list_download(source: Source, root: Path) -> Listing:
-    """Recognise a download and list its cases. Raises Reject when it is not the dataset at all."""
-    trees = open_download(root, source.layouts)
-    listing = Listing(trees, [], [], [])
-    seen: dict[str, str] = {}
-    for tree in trees:
-        for item in source.discover(tree):
-            if isinstance(item, Skip):
-                listing.skips.append((item.file, item.reason))
-            elif isinstance(item, Reject):
-                listing.rejects.append(reject_row("", item))
-            elif item.key in seen:
-                where = next(iter(item.files.values())).name
-                again = Reject(
-                    "duplicate_key", f"is a second {item.key}; the first is {seen[item.key]}", where
-                )
-                listing.rejects.append(reject_row(item.key, again))
-            else:
-                seen[item.key] = next(iter(item.files.values())).name
-                listing.cases.append(item)
-    listing.cases.sort(key=lambda case: case.key)
-    if not listing.cases and not listing.rejects:
-        raise Reject(
-            "no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it"
-        )
-    return listing
-
-
-def reject_row(case: str, reject: Reject) -> dict[str, str]:
-    """A line of rejects.jsonl."""
-    return {
-        "case": case,
-        "file": printable(reject.file),
-        "code": reject.code,
-        "message": printable(reject.message),
-    }
 
 
 def build_dataset(
@@ -121,7 +73,7 @@ def build_dataset(
     outcomes: list[Outcome] = []
     result = Result(entry.slug)
     tasks = ((case, earlier[case.key].input_key if case.key in earlier else "") for case in listing.cases)
-    for outcome in run(_encode_case, tasks, workers, _start_worker, (policy, code, work / "packs")):
+    for outcome in run(encode_case, tasks, workers, start_worker, (policy, code, work / "packs")):
         if isinstance(outcome, str):
             outcomes.append(earlier[outcome])
             result.reused += 1
@@ -261,85 +213,6 @@ def _published(final: Path, work: Path) -> Iterator[Outcome]:
     source.close()
     for case, entries in cases.items():
         yield Outcome(case, entries[0].input_key, tuple(entries), (), ())
-
-
-# --- in the worker process -------------------------------------------------------------------------------
-
-
-@dataclass
-class _Worker:
-    source: Source
-    policy: Policy
-    code: str
-    writer: PackWriter
-
-
-_worker: _Worker
-
-
-def _start_worker(policy: Policy, code: str, packs: Path) -> None:
-    global _worker
-    _worker = _Worker(get_source(policy.slug), policy, code, PackWriter(packs))
-
-
-def _encode_case(task: tuple[Case, str]) -> Outcome | str:
-    """Encode one case, or return its key when the known input key shows that it is finished already."""
-    case, known = task
-    w = _worker
-    rejects: list[dict[str, str]] = []
-    skips: list[tuple[str, str]] = []
-    input_key = ""
-    try:
-        origin = [
-            {"role": role, "file": printable(f.name), "sha256": _digest(f)} for role, f in case.files.items()
-        ]
-        input_key = _input_key(case, origin, w.policy, w.code)
-        if input_key == known:
-            return case.key
-        for item in w.source.load(case):
-            if isinstance(item, Sample):
-                encoded = encode(item, w.policy, origin)
-                if isinstance(encoded, Skip):
-                    skips.append((encoded.file, encoded.reason))
-                else:
-                    w.writer.add(case.key, input_key, Path(origin[0]["file"]).name, encoded)
-    except Reject as reject:
-        w.writer.drop()
-        if not reject.file:
-            reject.file = next(iter(case.files.values())).name
-        rejects.append(reject_row(case.key, reject))
-    except Exception as error:  # an unforeseen error of one case must not lose the others
-        w.writer.drop()
-        where = next(iter(case.files.values())).name
-        rejects.append(reject_row(case.key, Reject("failed", f"{type(error).__name__}: {error}", where)))
-    return w.writer.finish(case.key, input_key, rejects, skips)
-
-
-def _input_key(case: Case, origin: list[dict[str, str]], policy: Policy, code: str) -> str:
-    decided = {
-        "key": case.key,
-        "origin": origin,
-        "group": case.group,
-        "split": case.split,
-        "facts": dict(case.facts),
-        "policy": policy.digest,
-        "code": code,
-    }
-    return hashlib.sha256(json_bytes(decided)).hexdigest()
-
-
-def _digest(file: File) -> str:
-    try:
-        stat = file.path.stat()
-        return _sha256(str(file.path), stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise Reject("unreadable", f"cannot be read ({error.strerror})", file.name) from error
-
-
-@lru_cache(maxsize=64)  # a large file that many cases share is digested once a process
-def _sha256(path: str, size: int, mtime: int) -> str:
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

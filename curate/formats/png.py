@@ -152,9 +152,8 @@ def encode_image(pixels: NDArray) -> bytes:
         chosen = best == position
         rows[chosen, 0] = number
         rows[chosen, 1:] = residual[chosen]
-    return _file(
-        width, height, depth, GREY if channels == 1 else RGB, deflate.zlib_compress(rows.tobytes(), 6)
-    )
+    stream = bytes(deflate.zlib_compress(rows.tobytes(), 6))
+    return _file(width, height, depth, GREY if channels == 1 else RGB, stream)
 
 
 def _paeth(left: NDArray, up: NDArray, corner: NDArray) -> NDArray:

@@ -9,7 +9,7 @@ from curate import phantoms
 from curate.catalog import load_catalog
 from curate.sample import MAX_KEY, Reject, Sample
 from curate.source import get_source, slugs
-from shards.build import list_download
+from curate.listing import list_download
 from shards.policy import Policy
 from vocab.vocabulary import Vocabulary, load_labels
 

@@ -1,0 +1,58 @@
+"""List what a download holds: the cases of its converter, what is refused, what is passed over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.sample import Reject, printable
+from curate.source import Case, Skip, Source
+from curate.tree import Tree, open_download
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What `discover` found in a download."""
+
+    trees: list[Tree]
+    cases: list[Case]
+    skips: list[tuple[str, str]]
+    rejects: list[dict[str, str]]
+
+
+def list_download(source: Source, root: Path) -> Listing:
+    """Recognise a download and list its cases. Raises Reject when it is not the dataset at all."""
+    trees = open_download(root, source.layouts)
+    listing = Listing(trees, [], [], [])
+    seen: dict[str, str] = {}
+    for tree in trees:
+        for item in source.discover(tree):
+            if isinstance(item, Skip):
+                listing.skips.append((item.file, item.reason))
+            elif isinstance(item, Reject):
+                listing.rejects.append(reject_row("", item))
+            elif item.key in seen:
+                where = next(iter(item.files.values())).name
+                again = Reject(
+                    "duplicate_key", f"is a second {item.key}; the first is {seen[item.key]}", where
+                )
+                listing.rejects.append(reject_row(item.key, again))
+            else:
+                seen[item.key] = next(iter(item.files.values())).name
+                listing.cases.append(item)
+    listing.cases.sort(key=lambda case: case.key)
+    if not listing.cases and not listing.rejects:
+        raise Reject(
+            "no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it"
+        )
+    return listing
+
+
+def reject_row(case: str, reject: Reject) -> dict[str, str]:
+    """A line of rejects.jsonl."""
+    return {
+        "case": case,
+        "file": printable(reject.file),
+        "code": reject.code,
+        "message": printable(reject.message),
+    }
