@@ -24,6 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Sam3Config
+from transformers.initialization import no_init_weights
 
 from train.initial import initialise_detection
 from train.model import Sam3Graph, set_drop_path
@@ -89,15 +90,18 @@ def build_model(
             raise WeightsError(f"image size {image_size} is not a multiple of the patch size")
         config.vision_config.backbone_config.image_size = image_size
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Sam3Graph(config)
-        if weights is None:
+    if weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = Sam3Graph(config)
             initialise_detection(model)
-    if folder is not None:
-        load_tensors(model, dict(_folder_tensors(folder)), str(weights))
-    elif weights is not None:
-        load_tensors(model, from_official(read_official(Path(weights)), model.state_dict()), str(weights))
+    else:
+        with no_init_weights():  # all are about to be replaced, and drawing 840 M numbers takes a minute
+            model = Sam3Graph(config)
+        if folder is not None:
+            load_tensors(model, dict(_folder_tensors(folder)), str(weights))
+        else:
+            load_tensors(model, from_official(read_official(Path(weights)), model.state_dict()), str(weights))
     set_drop_path(model, regularisation.drop_path)
     return model.train()
 
