@@ -55,10 +55,12 @@ class Source(ABC):
     """A converter of one dataset.
 
     layouts: the distributions it can read, the most native first.
+    slices: which slices of a volume `load` makes samples of, a rule of `curate.slices.choose`; the build sets it.
     """
 
     slug: ClassVar[str]
     layouts: ClassVar[tuple[Layout, ...]]
+    slices: str = "annotated"
 
     def __init__(self, labels: LabelMap | None = None) -> None:
         self.labels = labels if labels is not None else load_labels(self.slug)
@@ -71,10 +73,11 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def load(self, case: Case) -> Iterable[Sample | Reject]:
+    def load(self, case: Case) -> Iterable[Sample | Skip | Reject]:
         """Decode one case. Pure: no state, any process.
 
-        Raises Reject when the whole case cannot be trusted, and hands one on for a single slice or frame of it.
+        Raises Reject when the whole case cannot be trusted, and hands one on for a single slice or frame of it;
+        hands on a Skip for a volume in which no slice is chosen.
         """
 
     def concept(self, label: str, file: File) -> str:
@@ -128,7 +131,13 @@ def code_digest(slug: str) -> str:
     """
     here = Path(__file__).parent
     files = sorted(
-        [here / "sample.py", here / "masks.py", *here.glob("volume*.py"), *here.glob("formats/*.py")]
+        [
+            here / "sample.py",
+            here / "masks.py",
+            here / "slices.py",
+            *here.glob("volume*.py"),
+            *here.glob("formats/*.py"),
+        ]
     )
     files.append(Path(inspect.getfile(type(get_source(slug)))))
     digest = hashlib.sha256()
