@@ -41,8 +41,8 @@ class Grid:
     def __post_init__(self) -> None:
         check_size(self.shape)
         affine = np.array(self.affine, np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise Reject("bad_geometry", "the affine is not a finite 4×4 matrix")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or list(affine[3]) != [0, 0, 0, 1]:
+            raise Reject("bad_geometry", "the affine is not a finite 4×4 matrix that ends in 0 0 0 1")
         axes = affine[:3, :3]
         lengths = np.linalg.norm(axes, axis=0)
         if lengths.min() <= 0 or abs(np.linalg.det(axes / lengths)) < 0.01:

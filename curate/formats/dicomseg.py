@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels
 
 from curate.formats.dicom import Series
 from curate.formats.dicomframes import functional_groups
+from curate.formats.dicompixels import stored_frames
 from curate.formats.dicomtags import digest, items, number, numbers, open_dicom, quiet, text, value
 from curate.sample import Reject
 from curate.volumes import GRID_TOLERANCE, Grid, Volume, check_frames
@@ -81,7 +80,7 @@ def read_segments(path: Path, grid: Grid | None = None, image: Series | None = N
     for n in sorted(descriptions):
         mask = np.zeros(grid.shape, bool)
         mine = [f.index for f in frames if f.segment == n]
-        for index, values in zip(mine, _decoded(path, mine)):
+        for index, values in zip(mine, stored_frames(path, mine)):
             mask[slices[index]] |= values >= lowest
         label, coded = descriptions[n]
         volume = Volume(mask, grid.affine, "SEG", "mask", grid.frame, flags)
@@ -192,18 +191,3 @@ def _label(item: Dataset) -> str:
 def _coded_type(item: Dataset) -> tuple[str, str]:
     codes = items(item, "SegmentedPropertyTypeCodeSequence")
     return (text(codes[0], "CodingSchemeDesignator"), text(codes[0], "CodeValue")) if codes else ("", "")
-
-
-def _decoded(path: Path, indices: list[int]) -> Iterator[NDArray[Any]]:
-    pixels = iter_pixels(path, indices=indices) if indices else iter(())
-    while True:
-        try:
-            with quiet():
-                values = next(pixels)
-        except StopIteration:
-            return
-        except MemoryError:
-            raise
-        except Exception:  # pydicom raises many kinds on damaged pixel data
-            raise Reject("no_pixel_data", "the segmentation's pixel data are missing or cut off") from None
-        yield values

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import iter_pixels
 
 from curate.formats.dicom import Series
 from curate.formats.dicomframes import Frame
-from curate.formats.dicomtags import quiet
+from curate.formats.dicompixels import stored_frames
 from curate.formats.suv import SuvScale, suv_scale
 from curate.sample import Reject
 from curate.volumes import Grid, Volume, collect
@@ -171,21 +170,7 @@ def _scaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any
 def _decoded(frames: list[Frame]) -> Iterator[NDArray[Any]]:
     """Stored values of frames, one at a time; a file that holds several in a row is opened once."""
     for path, run in groupby(frames, key=lambda f: f.path):
-        pixels = iter_pixels(path, indices=[frame.index for frame in run])
-        while True:
-            try:
-                with quiet():
-                    values = next(pixels)
-            except StopIteration:
-                break
-            except MemoryError:
-                raise
-            except Exception:  # pydicom and its decoders raise many kinds, some quote the header
-                raise Reject(
-                    "no_pixel_data",
-                    "the pixel data are missing, cut off or in a transfer syntax that cannot be decoded",
-                ) from None
-            yield values
+        yield from stored_frames(path, [frame.index for frame in run])
 
 
 def read_volume(series: Series, fill_gaps: bool = False) -> Volume:
