@@ -1,0 +1,48 @@
+"""Volumes in HDF5 files, read slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import h5py
+
+from curate.formats.container import Stack, blame, require_file
+from curate.sample import Reject
+from curate.tree import File
+from curate.volumes import check_size
+
+CACHE = 512 << 20  # bytes of decompressed chunks kept: neighbouring slices share a chunk
+
+
+@contextmanager
+def open_stack(file: File, key: str) -> Iterator[Stack]:
+    """The three-dimensional dataset `key` of a file; its first axis is the slice.
+
+    Raises Reject (`unreadable`, `lfs_pointer`, `missing_dataset`, `external_data`, `not_3d`, `too_large`,
+    `unsupported_dtype`).
+    """
+    require_file(file)
+    with blame(file, OSError):
+        handle = h5py.File(file.path, "r", rdcc_nbytes=CACHE, locking=False)
+    with handle:
+        link = handle.get(key, getlink=True)
+        if link is None:
+            raise Reject("missing_dataset", f"has no {key!r}; it holds: {', '.join(handle)}", file.name)
+        if not isinstance(link, h5py.HardLink):
+            raise Reject(
+                "external_data", f"{key!r} is a link; only data of the file itself are read", file.name
+            )
+        dataset = handle[key]
+        if not isinstance(dataset, h5py.Dataset):
+            raise Reject("missing_dataset", f"{key!r} is a group, not a dataset", file.name)
+        if dataset.external or dataset.is_virtual:
+            raise Reject("external_data", f"{key!r} keeps its data in other files", file.name)
+        if dataset.ndim != 3:
+            raise Reject("not_3d", f"{key!r} has shape {dataset.shape}, expected three axes", file.name)
+        if dataset.dtype.kind not in "iuf":
+            raise Reject("unsupported_dtype", f"{key!r} holds {dataset.dtype}, expected numbers", file.name)
+        with blame(file):
+            check_size(dataset.shape)
+            check_size(dataset.chunks or dataset.shape)
+        yield Stack(file, dataset.shape, lambda index: dataset[index])

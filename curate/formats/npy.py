@@ -1,0 +1,32 @@
+"""NumPy .npy files, memory-mapped: arrays larger than memory are read row by row. Pickled objects are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.formats.container import blame, require_file
+from curate.sample import Reject
+from curate.tree import File
+
+
+def open_array(file: File, ndim: int) -> NDArray[Any]:
+    """The array of a file, mapped read-only: nothing but the header is read before rows are asked for.
+
+    Raises Reject (`unreadable`, `lfs_pointer`, `unsupported_dtype`, `bad_shape`); a header that promises more
+    than the file holds is `unreadable`.
+    """
+    require_file(file)
+    with blame(file, OSError, ValueError, EOFError):
+        # ValueError: no npy, an object array (it would have to be unpickled), or a file cut short
+        array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise Reject("unreadable", "is a zip of arrays (npz); a plain npy file is expected", file.name)
+    if array.dtype.kind not in "biufU":
+        raise Reject("unsupported_dtype", f"holds {array.dtype}; numbers or text are expected", file.name)
+    if array.ndim != ndim:
+        raise Reject("bad_shape", f"has shape {array.shape}; {ndim} dimensions are expected", file.name)
+    return array

@@ -1,0 +1,45 @@
+"""Volumes in TIFF files of many grey pages, read page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import tifffile
+
+from curate.formats.container import Stack, blame, require_file
+from curate.sample import Reject
+from curate.tree import File
+from curate.volumes import check_size
+
+BROKEN = (OSError, ValueError, RuntimeError, tifffile.TiffFileError)
+
+
+@contextmanager
+def open_stack(file: File) -> Iterator[Stack]:
+    """The pages of a file as slices; a file with one page has one slice.
+
+    Raises Reject (`unreadable`, `lfs_pointer`, `not_3d`, `too_large`, `unsupported_dtype`).
+    """
+    require_file(file)
+    with blame(file, *BROKEN):
+        tiff = tifffile.TiffFile(file.path)
+    with tiff:
+        with blame(file, *BROKEN):
+            series = list(tiff.series)
+        if len(series) != 1 or series[0].ndim not in (2, 3) or series[0].axes[-2:] != "YX":
+            shapes = ", ".join(f"{s.shape} {s.axes}" for s in series)
+            raise Reject(
+                "not_3d", f"holds {shapes or 'no picture'}; pages of one size are expected", file.name
+            )
+        pages = series[0]
+        depth, *_ = shape = (1, *pages.shape)[-3:]
+        if pages.dtype is None or pages.dtype.kind not in "iuf":
+            raise Reject("unsupported_dtype", f"holds {pages.dtype} pixels, expected numbers", file.name)
+        with blame(file):
+            check_size(shape)
+        if len(pages) != depth:
+            raise Reject(
+                "unreadable", f"has {len(pages)} pages for {depth} slices: is it cut short?", file.name
+            )
+        yield Stack(file, shape, lambda index: pages[index].asarray(), BROKEN)
