@@ -1,0 +1,48 @@
+"""Ultrasound Nerve Segmentation: the brachial plexus in neck ultrasound (Kaggle competition, 2016).
+
+`<subject>_<image>.tif` with its mask `<subject>_<image>_mask.tif`; an empty mask says that the nerve is not visible,
+and the image is kept as a negative. The run lengths in train_masks.csv repeat the masks and are not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from curate.formats import raster
+from curate.sample import Instance, Region, Reject, Sample
+from curate.source import Case, Skip, Source
+from curate.tree import Layout, Tree
+
+NAME = re.compile(r"\d{1,2}_\d{1,3}")
+
+
+class Converter(Source):
+    """One case an image; group = subject (the number before the underscore)."""
+
+    slug = "us_nerve"
+    layouts = (Layout("Kaggle competition", ("train/[0-9]*_[0-9]*_mask.tif",)),)
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        files = tree.glob("train/*.tif")
+        masks = {f.stem.removesuffix("_mask"): f for f in files if f.stem.endswith("_mask")}
+        images = {f.stem: f for f in files if not f.stem.endswith("_mask")}
+        for key in sorted(images.keys() | masks.keys()):
+            if not NAME.fullmatch(key):
+                yield Reject("not_native", "its name is not <subject>_<image>", (images | masks)[key].name)
+            elif key not in masks:
+                yield Reject("missing_mask", f"no train/{key}_mask.tif", images[key].name)
+            elif key not in images:
+                yield Reject("missing_image", f"no train/{key}.tif", masks[key].name)
+            else:
+                subject = key.partition("_")[0]
+                yield Case(key, {"image": images[key], "mask": masks[key]}, subject, "train")
+        for image in tree.glob("test/*.tif"):
+            yield Skip(image.name, "official test image without public mask")
+
+    def load(self, case: Case) -> Iterator[Sample]:
+        image = raster.read_image(case.files["image"])
+        mask = raster.read_binary(case.files["mask"])
+        raster.require_size(mask, image, case.files["mask"])
+        nerve = Instance(self.concept("nerve", case.files["mask"]), Region.of(mask), "nerve")
+        yield Sample(case.key, image, [nerve], case.group, case.split)
