@@ -267,6 +267,12 @@ def test_dixon_images_of_one_series_are_told_apart(mr: list[Path], tmp_path: Pat
     assert values == {"water": {1}, "fat": {2}, "in_phase": {3}, "opposed_phase": {4}}
 
 
+def test_echoes_of_one_series_are_told_apart(mr: list[Path], tmp_path: Path) -> None:
+    short = copies(mr, tmp_path / "short", put(EchoTime="1.2"))
+    long = copies(mr, tmp_path / "long", put(EchoTime="2.5"))
+    assert [len(s.frames) for s in scan(short + long).series] == [len(mr), len(mr)]
+
+
 @pytest.mark.parametrize("suffix", ["_W", "_water", " WATER"])
 def test_dixon_by_name(mr: list[Path], tmp_path: Path, suffix: str) -> None:
     files = copies(mr, tmp_path, put(SeriesDescription="t1_vibe_dixon" + suffix))

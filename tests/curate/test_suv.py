@@ -200,6 +200,11 @@ def test_doubts_are_flagged(base: Path, edits: Edit, flag: str) -> None:
     assert flag in scale_of(base, edits)[2]
 
 
+def test_injection_before_midnight_is_nothing_odd(objects: Path) -> None:
+    headers = [PetHeader.of(read(path)) for path in dicom_files(objects / "DRO_4_2" / "PT")]
+    assert "dates_shifted" not in suv_scale(headers).flags
+
+
 def test_matching_decay_factor_is_not_flagged(base: Path) -> None:
     """Siemens: DecayFactor = 2^(FrameReferenceTime/T½)."""
     assert (
