@@ -1,4 +1,4 @@
-"""HC18: outlines become heads, also where they leave the image; pixel size from the table; renumbered copies refused."""
+"""HC18: outlines become heads, also where they leave the image; pixel size by the table; no renumbered copies."""
 
 import csv
 import shutil
