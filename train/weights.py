@@ -26,11 +26,11 @@ from torch import Tensor
 from transformers import Sam3Config
 from transformers.initialization import no_init_weights
 
-from train.initial import initialise_detection
+from train.initial import initialise
 from train.model import Sam3Graph, set_drop_path
 from train.names import from_official, to_official
 
-PRESETS = Path(__file__).with_name("presets.yaml")
+ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 # The checkpoint on the hub is that of the video model; the image model lies under the first of these.
 _VIDEO_DETECTOR = "detector_model."
@@ -56,12 +56,12 @@ class Regularisation(BaseModel):
 
 def presets() -> list[str]:
     """Names of the architectures that come with the project."""
-    return list(yaml.safe_load(PRESETS.read_text()))
+    return list(yaml.safe_load(ARCHITECTURES.read_text()))
 
 
 def preset_config(preset: str) -> Sam3Config:
     """Architecture of a preset; raises WeightsError on an unknown name."""
-    known = yaml.safe_load(PRESETS.read_text())
+    known = yaml.safe_load(ARCHITECTURES.read_text())
     if preset not in known:
         raise WeightsError(f"unknown preset {preset!r}; known are {', '.join(known)}")
     return _config(known[preset])
@@ -94,7 +94,7 @@ def build_model(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = Sam3Graph(config)
-            initialise_detection(model)
+            initialise(model)
     else:
         with no_init_weights():  # all are about to be replaced, and drawing 840 M numbers takes a minute
             model = Sam3Graph(config)
