@@ -74,3 +74,31 @@ def require_same_shape(labels: Stack, image: Stack) -> None:
     if labels.shape != image.shape:
         message = f"the labels are {labels.shape} (slices, rows, columns), their image {image.shape}"
         raise Reject("size_mismatch", message, labels.file.name)
+
+
+def as_bytes(pixels: NDArray[Any], file: File) -> NDArray[np.uint8]:
+    """Pixels of an image stored as any number from 0 to 255, as uint8; fractions are rounded.
+
+    Raises Reject (`unsupported_image`) for a value outside that range.
+    """
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels)
+    # written so that NaN fails as well
+    if not (pixels.min() >= 0 and pixels.max() <= 255):
+        message = f"holds pixels from {pixels.min():g} to {pixels.max():g}; 0 to 255 are expected"
+        raise Reject("unsupported_image", message, file.name)
+    return np.rint(pixels).astype(np.uint8)
+
+
+def as_labels(values: NDArray[Any], file: File) -> NDArray[Any]:
+    """Class values or ids in an integer type; reals, as which some tools store them, must be whole.
+
+    Raises Reject (`label_not_integer`) for fractions, and for values below zero.
+    """
+    if values.dtype.kind == "f":
+        if not (values == np.trunc(values)).all() or abs(values).max(initial=0) > np.iinfo(np.int32).max:
+            raise Reject("label_not_integer", "holds values that are not whole numbers", file.name)
+        values = values.astype(np.int32)
+    if values.dtype.kind == "i" and values.min(initial=0) < 0:
+        raise Reject("label_not_integer", f"holds {values.min()}; labels begin at 0", file.name)
+    return np.asarray(values)

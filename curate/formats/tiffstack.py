@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import tifffile
 
@@ -32,14 +33,14 @@ def open_stack(file: File) -> Iterator[Stack]:
             raise Reject(
                 "not_3d", f"holds {shapes or 'no picture'}; pages of one size are expected", file.name
             )
-        pages = series[0]
-        depth, *_ = shape = (1, *pages.shape)[-3:]
+        pages: Any = series[0]
+        depth, height, width = (1, *pages.shape)[-3:]
         if pages.dtype is None or pages.dtype.kind not in "iuf":
             raise Reject("unsupported_dtype", f"holds {pages.dtype} pixels, expected numbers", file.name)
         with blame(file):
-            check_size(shape)
+            check_size((depth, height, width))
         if len(pages) != depth:
             raise Reject(
                 "unreadable", f"has {len(pages)} pages for {depth} slices: is it cut short?", file.name
             )
-        yield Stack(file, shape, lambda index: pages[index].asarray(), BROKEN)
+        yield Stack(file, (depth, height, width), lambda index: pages[index].asarray(), BROKEN)

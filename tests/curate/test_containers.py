@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import tifffile
 
 from curate.formats import hdf5, metaimage, npy, tiffstack
+from curate.formats.container import as_bytes, as_labels
 from curate.sample import Reject
 from curate.tree import File
 
@@ -39,6 +40,20 @@ def test_no_reader_takes_an_empty_file_or_a_pointer(content: bytes, tmp_path: Pa
         pass
     with pytest.raises(Reject, match=code), tiffstack.open_stack(at(path)):
         pass
+
+
+def test_reals_become_bytes_or_labels_only_where_nothing_is_guessed(tmp_path: Path) -> None:
+    file = at(tmp_path / "a")
+    assert as_bytes(np.array([0.0, 127.6, 255.0]), file).tolist() == [0, 128, 255]
+    assert as_labels(np.array([0.0, 70000.0]), file).tolist() == [0, 70000]
+    for bad in ([0.0, 256.0], [-1.0, 0.0], [np.nan, 1.0]):
+        with pytest.raises(Reject, match="unsupported_image"):
+            as_bytes(np.array(bad), file)
+    for bad in ([0.0, 0.5], [np.inf], [np.nan], [-1.0], [1e300]):
+        with pytest.raises(Reject, match="label_not_integer"):
+            as_labels(np.array(bad), file)
+    with pytest.raises(Reject, match="label_not_integer"):
+        as_labels(np.array([-1, 3]), file)
 
 
 # ---------------------------------------------------------------------------------------------------- npy
