@@ -6,9 +6,9 @@ it does not matter into how many folders an archive was unpacked. Archives that 
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from curate.sample import Reject, printable
 from curate.unpack import SUFFIXES, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
+NOTES = {"", ".txt", ".md", ".pdf", ".html"}
 MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
 
 
@@ -144,9 +145,11 @@ def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
     if not files:
         raise Reject("empty", f"the folder {root} holds no files")
     trees = recognise(files, layouts)
-    if not trees:
-        opened = dict(_with_archives_opened(files))
-        trees = recognise(opened, layouts) if len(opened) != len(files) else []
+    if not trees and any(is_archive(file.path) for file in files.values()):
+        for apart in (False, True):
+            opened = _with_archives_opened(files, apart)
+            if trees := recognise(opened, layouts):
+                break
         files = opened
     if not trees and root.is_dir() and _fits_at(root.resolve().parent, layouts):
         trees = [t for t in recognise(list_files(root.resolve().parent), layouts) if t.base == ""]
@@ -156,17 +159,31 @@ def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
     return trees
 
 
-def _with_archives_opened(files: dict[str, File]) -> Iterator[tuple[str, File]]:
-    """The same files with the members of every archive in place of the archive, as if unpacked where it lies."""
+def _with_archives_opened(files: dict[str, File], apart: bool, depth: int = 2) -> dict[str, File]:
+    """The same files with the members of every archive in its place, archives in archives too.
+
+    Members lie as if unpacked where the archive lies or, `apart`, into a folder of the archive's name. Nothing comes
+    back when two archives hold different files of one name, which can only lie apart; of notes (a README in each
+    archive) the first is kept.
+    """
+    opened: dict[str, File] = {}
     for name, file in files.items():
-        if not is_archive(file.path):
-            yield name, file
-            continue
-        folder = name.rpartition("/")[0]
-        prefix = folder + "/" if folder else ""
-        for member, inner in list_files(unpack(file.path, name)).items():
-            if prefix + member not in files:
-                yield prefix + member, File(prefix + member, inner.path)
+        found = {name: file}
+        if is_archive(file.path) and depth:
+            folder = re.sub(r"(\.tar)?\.[^./]+$", "/", name) if apart else name[: name.rfind("/") + 1]
+            members = list_files(unpack(file.path, name))
+            found = {folder + member: File(folder + member, inner.path) for member, inner in members.items()}
+            if any(is_archive(inner.path) for inner in members.values()):
+                found = _with_archives_opened(found, apart, depth - 1)
+        for path, inner in found.items():
+            other = files.get(path) or opened.get(path)
+            if other is None or path == name:
+                opened[path] = inner
+            elif inner.suffix not in NOTES and not filecmp.cmp(other.path, inner.path, shallow=False):
+                if not apart:
+                    return {}
+                raise Reject("duplicate_file", f"another file of that name is in {name}", path)
+    return dict(sorted(opened.items()))
 
 
 def _fits_at(folder: Path, layouts: tuple[Layout, ...]) -> bool:
