@@ -1,0 +1,24 @@
+"""JSON files, checked before use."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from curate.formats import raster
+from curate.sample import Reject
+from curate.tree import File
+
+
+def read_object(file: File) -> dict[str, Any]:
+    """The object that a JSON file holds (UTF-8, with or without byte order mark).
+
+    Raises Reject (`unreadable`, `lfs_pointer`).
+    """
+    try:
+        value = json.loads(raster.read_bytes(file).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # also wrong UTF-8
+        raise Reject("unreadable", f"is no JSON: {error}", file.name) from error
+    if not isinstance(value, dict):
+        raise Reject("unreadable", f"holds a {type(value).__name__}; a JSON object is expected", file.name)
+    return value
