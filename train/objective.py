@@ -5,6 +5,7 @@ behaviour of the official SAM3 training code. Everything is computed in float32,
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -70,8 +71,32 @@ PRESETS: dict[str, ObjectiveConfig] = {
 }
 
 
+@dataclass(frozen=True)
+class Norms:
+    """What the sums behind the terms are divided by.
+
+    Left out, `objective` takes the counts of its own forward pass, as the official code does, with the
+    instances averaged over ranks. A trainer that knows the counts of a whole update gives each of its K forward
+    passes a K-th of them; then the mean of the K totals, and of their gradients, is the same however the
+    update was divided.
+    """
+
+    boxes: Tensor | float  # target instances
+    prompts: float
+    positives: float  # prompts with a target
+    scale: float  # prompts under the root of `scale_by_sqrt_prompts`; not a share, but all of them
+
+    @classmethod
+    def of_update(cls, boxes: int, prompts: int, positives: int, passes: int) -> "Norms":
+        """Shares of an update that is divided into ``passes`` forward passes, on all ranks together."""
+        return cls(max(boxes, 1) / passes, prompts / passes, positives / passes, prompts)
+
+
 def objective(
-    outputs: Outputs, targets: Targets, config: ObjectiveConfig = PRESETS["official"]
+    outputs: Outputs,
+    targets: Targets,
+    config: ObjectiveConfig = PRESETS["official"],
+    norms: Norms | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The scalar to minimise, and its terms for logging.
 
@@ -80,7 +105,8 @@ def objective(
     ``semantic_seg``, ``semantic_dice``, ``semantic_presence``; and ``num_boxes``, the normaliser.
     The set of names depends on the config and on which outputs are present, never on the batch.
 
-    Under torch.distributed every rank must call this at the same step, because the normaliser is all-reduced.
+    Under torch.distributed and without ``norms`` every rank must call this at the same step, because the
+    normaliser is all-reduced.
 
     Raises FloatingPointError, naming the prompt, when a prediction is NaN; ValueError when masks are to be
     trained and the targets have none.
@@ -91,22 +117,31 @@ def objective(
             "instance_masks and semantic off"
         )
     with torch.autocast(outputs.logits.device.type, enabled=False):
-        normaliser = num_boxes_norm(targets)
+        prompts, positives = len(targets.num_boxes), int((targets.num_boxes > 0).sum())
+        if norms is None:
+            norms = Norms(num_boxes_norm(targets), prompts, positives, prompts)
+        normaliser = torch.as_tensor(norms.boxes, dtype=torch.float32)
+        of_prompts = prompts / norms.prompts
+        of_positives = positives / norms.positives if positives else 1.0
         positive = (targets.num_boxes > 0).to(outputs.logits.device)
         o2o, o2m = match(outputs, targets, config.matcher)
 
         one = _pair_terms(outputs.logits, outputs.boxes, outputs.masks, o2o, targets, normaliser, config)
-        one["presence"] = losses.presence_loss(outputs.presence.float(), positive)
-        one |= _semantic_terms(outputs, targets, positive, config)
+        one["ce"] = one["ce"] * of_prompts
+        one["presence"] = losses.presence_loss(outputs.presence.float(), positive) * of_prompts
+        one |= {name: term * of_positives for name, term in _semantic_terms(outputs, targets, config).items()}
+        if config.semantic_presence_from_decoder:
+            one["semantic_presence"] = _decoder_presence(outputs, positive) * of_prompts
         total, terms = _weighted(one, config.weights), _named(one)
         if o2m is not None and outputs.logits_o2m is not None and outputs.boxes_o2m is not None:
             many = _pair_terms(
                 outputs.logits_o2m, outputs.boxes_o2m, outputs.masks_o2m, o2m, targets, normaliser, config
             )
+            many["ce"] = many["ce"] * of_prompts
             total = total + config.weights.o2m * _weighted(many, config.weights)
             terms |= _named(many, "_o2m")
         if config.scale_by_sqrt_prompts:
-            total = total * math.sqrt(len(targets.num_boxes))
+            total = total * math.sqrt(norms.scale)
         # Under DistributedDataParallel every output must reach the loss; an empty slice does so for nothing.
         total = total + torch.stack([output[:0].float().sum() for output in outputs.tensors()]).sum()
     return total, terms | {"num_boxes": normaliser}
@@ -158,22 +193,19 @@ def _pair_terms(
     return terms
 
 
-def _semantic_terms(
-    outputs: Outputs, targets: Targets, positive: Tensor, config: ObjectiveConfig
-) -> dict[str, Tensor]:
+def _semantic_terms(outputs: Outputs, targets: Targets, config: ObjectiveConfig) -> dict[str, Tensor]:
     """Terms of the semantic map, each (1,)."""
-    terms: dict[str, Tensor] = {}
-    if config.semantic and outputs.semantic is not None:
-        focal, dice = losses.semantic_losses(
-            outputs.semantic, _target_masks(targets), targets.num_boxes.tolist(), config.mask_chunk
-        )
-        terms |= {"semantic_seg": focal[None], "semantic_dice": dice[None]}
-    if config.semantic_presence_from_decoder:
-        label = positive.float()
-        terms["semantic_presence"] = F.binary_cross_entropy_with_logits(outputs.presence[-1].float(), label)[
-            None
-        ]
-    return terms
+    if not config.semantic or outputs.semantic is None:
+        return {}
+    focal, dice = losses.semantic_losses(
+        outputs.semantic, _target_masks(targets), targets.num_boxes.tolist(), config.mask_chunk
+    )
+    return {"semantic_seg": focal[None], "semantic_dice": dice[None]}
+
+
+def _decoder_presence(outputs: Outputs, positive: Tensor) -> Tensor:
+    """Cross-entropy of the decoder's final presence logit, (1,)."""
+    return F.binary_cross_entropy_with_logits(outputs.presence[-1].float(), positive.float())[None]
 
 
 def _wants_masks(outputs: Outputs, config: ObjectiveConfig) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -35,6 +35,7 @@ class OptimConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lr: Rates = Rates()
+    """One number stands for the same rate everywhere."""
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.1
@@ -45,6 +46,11 @@ class OptimConfig(BaseModel):
     layer_decay_rate: float = Field(0.85, gt=0, le=1)
     clip_norm: float = Field(0.1, gt=0)
     """Largest global L2 norm of the gradient."""
+
+    @field_validator("lr", mode="before")
+    @classmethod
+    def _one_rate(cls, value: Any) -> Any:
+        return dict.fromkeys(Rates.model_fields, value) if isinstance(value, int | float) else value
 
 
 class ScheduleConfig(BaseModel):

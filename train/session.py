@@ -1,0 +1,85 @@
+"""A run from start to end: configuration, checks before the long start, training, export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.checkpoint import CheckpointError, best, find, load_model, steps
+from train.config import Config, ConfigError, load_config
+from train.parallel import world
+from train.preflight import problems
+from train.stream import BadSample, CorpusError
+from train.trainer import CONFIG, Outcome, Trainer
+from train.weights import WeightsError, export_folder, export_official
+
+
+class Failure(Exception):
+    """The run cannot start or has failed; the message is for people."""
+
+
+def run_training(
+    data: str,
+    out: Path,
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    other_corpus: bool = False,
+    export: Sequence[str] = (),
+) -> str:
+    """Train, and export the best checkpoint; returns what to tell at the end ('' on ranks but the first).
+
+    ``source`` is a preset or file (default `paper`; when resuming, the run's own configuration). Raises
+    Failure.
+    """
+    try:
+        config = load_config(_source(out, source, resume), overrides)
+        with world() as ranks:
+            found = problems(config, data, out, ranks)
+            if ranks.sum(bool(found))[0]:
+                raise Failure("the run was not started:\n  " + "\n  ".join(found or ["see the other ranks"]))
+            if ranks.first:
+                out.mkdir(parents=True, exist_ok=True)
+            ranks.barrier()
+            outcome = Trainer(config, data, out, ranks, resume, other_corpus).fit()
+            if not ranks.first:
+                return ""
+            if outcome.preempted:
+                return (
+                    f"ended by a signal after update {outcome.step} of {outcome.total}, saved; go on with:\n"
+                    f"  medshards train --data {data} --out {out} --resume"
+                )
+            return _finish(config, out, outcome, export)
+    except (ConfigError, CorpusError, CheckpointError, WeightsError, BadSample, FloatingPointError) as error:
+        raise Failure(str(error)) from error
+    except OSError as error:
+        raise Failure(f"{error.filename or out}: {error.strerror or error}") from error
+
+
+def _source(out: Path, source: str | None, resume: bool) -> str | Path:
+    if resume and source is None:
+        return out / CONFIG
+    if not resume and steps(out):
+        raise ConfigError(
+            f"{out} holds a run with checkpoints; add --resume to go on, or choose another folder"
+        )
+    return source or "paper"
+
+
+def _finish(config: Config, out: Path, outcome: Outcome, export: Sequence[str]) -> str:
+    lines = [f"{outcome.step} updates made; checkpoint {find(out)}"]
+    if (known := best(out)) is not None:
+        lines[0] += (
+            f", best by validation ({config.run.validate_mask} Dice {known[1]:.4f} at step {known[0]})"
+        )
+    if export:
+        model, _ = load_model(out)
+        if "hf" in export:
+            export_folder(model, out / "export" / "hf")
+            lines.append(f"Hugging Face folder: {out / 'export' / 'hf'}")
+        if "official" in export:
+            weights = config.model.weights
+            base = Path(weights) if weights and Path(weights).suffix in (".pt", ".pth") else None
+            export_official(model, out / "export" / "sam3.pt", base)
+            lines.append(f"official checkpoint: {out / 'export' / 'sam3.pt'}")
+    return "\n".join(lines)
