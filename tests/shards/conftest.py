@@ -1,0 +1,38 @@
+"""Phantom downloads and the corpora built from them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from curate import phantoms
+from curate.catalog import load_catalog
+from shards.build import Result, build_dataset
+from shards.manifest import write_corpus
+from vocab.vocabulary import Vocabulary
+
+Build = Callable[..., Result]
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A folder of downloads: the phantom of DRIVE."""
+    phantoms.write_phantom("drive", tmp_path / "raw" / "drive")
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def build(raw: Path) -> Build:
+    """build(out, slug="drive", **options): build a dataset of `raw` into a corpus."""
+
+    def run(out: Path, slug: str = "drive", **options: object) -> Result:
+        result = build_dataset(load_catalog()[slug], raw / slug, out, **options)  # type: ignore[arg-type]
+        write_corpus(out, str(options.get("profile", "default")), Vocabulary.load().digest)
+        return result
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
