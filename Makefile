@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The versions that `make` installs, as they are now in .venv.
 constraints: $(STAMP)
-	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
 	rm -rf $(VENV) demo
