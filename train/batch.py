@@ -131,7 +131,7 @@ class Builder:
         instances, absent = self._ask(raw, key, dropped)
         side = self._shown_side(key)
         masks, prompts = [], []
-        planes = _planes(raw)
+        planes = decode_planes(raw)
         for concept, targets in instances.items():
             maps = resize_masks([_union(planes, target, raw.name) for target in targets], side)
             kept = maps[maps.any(axis=(1, 2))]
@@ -147,7 +147,7 @@ class Builder:
         maps = np.concatenate(masks) if masks else np.zeros((0, side, side), bool)
         return Example(
             raw.name,
-            F.pad(resize_image(_pixels(raw), side), (0, self.side - side) * 2),
+            F.pad(resize_image(decode_image(raw), side), (0, self.side - side) * 2),
             tuple(prompts),
             boxes_of(maps, self.side),
             torch.from_numpy(np.packbits(_pad(maps, self.side), axis=-1)),
@@ -189,8 +189,8 @@ class Builder:
         return sides[number(len(sides), *key, _SIDE)]
 
 
-def _pixels(raw: Raw) -> NDArray[np.uint8]:
-    """Decode the image to uint8 H×W or H×W×3; of 16-bit grey values the upper eight bits are kept."""
+def decode_image(raw: Raw) -> NDArray[np.uint8]:
+    """The image, uint8 H×W or H×W×3; of 16-bit grey values the upper eight bits are kept. Raises BadSample."""
     try:
         pixels = jpeg.decode(raw.image, 3) if raw.extension == "jpg" else png.decode(raw.image)
     except ValueError as error:
@@ -200,7 +200,8 @@ def _pixels(raw: Raw) -> NDArray[np.uint8]:
     return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
-def _planes(raw: Raw) -> list[NDArray]:
+def decode_planes(raw: Raw) -> list[NDArray]:
+    """The maps of instance ids (H, W), one a plane. Raises BadSample."""
     try:
         planes = [png.decode_mask(data) for data in raw.planes]
     except ValueError as error:
