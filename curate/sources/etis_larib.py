@@ -1,0 +1,48 @@
+"""ETIS-LaribPolypDB: polyps in frames of colonoscopy videos.
+
+Silva et al., Int. J. CARS 9, 2014. The official masks carry a "p" before the number of their frame, copies as PNG do
+not. White is the polyp; 196 frames of 34 sequences, whose ranges are not published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curate.formats import raster
+from curate.sample import Instance, Region, Reject, Sample
+from curate.source import Case, Skip, Source
+from curate.tree import Layout, Tree
+
+
+class Converter(Source):
+    """One case a frame; group = the whole dataset (its sequences are not published)."""
+
+    slug = "etis_larib"
+    layouts = (
+        Layout("official archive", ("ETIS-LaribPolypDB/[0-9]*.tif", "Ground Truth/p[0-9]*.tif")),
+        Layout("PNG copy (ETIS-Larib)", ("ETIS-Larib/images/[0-9]*.png", "ETIS-Larib/masks/[0-9]*.png")),
+        Layout("PNG copy (ETIS)", ("ETIS/images/[0-9]*.png", "ETIS/masks/[0-9]*.png")),
+        Layout(
+            "PNG copy (PraNet, Kaggle)",
+            ("ETIS-LaribPolypDB/images/[0-9]*.png", "ETIS-LaribPolypDB/masks/[0-9]*.png"),
+        ),
+    )
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        image_pattern, mask_pattern = tree.layout.needs
+        images = {f.stem: f for f in tree.glob(image_pattern)}
+        masks = {f.stem.removeprefix("p"): f for f in tree.glob(mask_pattern)}
+        for key in sorted(images.keys() | masks.keys()):
+            if key not in masks:
+                yield Reject("missing_mask", f"no {mask_pattern.replace('[0-9]*', key)}", images[key].name)
+            elif key not in images:
+                yield Reject("missing_image", f"no {image_pattern.replace('[0-9]*', key)}", masks[key].name)
+            else:
+                yield Case(key, {"image": images[key], "mask": masks[key]}, self.slug)
+
+    def load(self, case: Case) -> Iterator[Sample]:
+        image = raster.read_image(case.files["image"])
+        mask = raster.read_threshold(case.files["mask"])
+        raster.require_size(mask, image, case.files["mask"])
+        polyp = Instance(self.concept("polyp", case.files["mask"]), Region.of(mask), "polyp")
+        yield Sample(case.key, image, [polyp], case.group)
