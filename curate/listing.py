@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.identify import looks_like
 from curate.sample import Reject, printable
 from curate.source import Case, Skip, Source
-from curate.tree import Tree, open_download
+from curate.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,16 @@ class Listing:
 
 
 def list_download(source: Source, root: Path) -> Listing:
-    """Recognise a download and list its cases. Raises Reject when it is not the dataset at all."""
-    trees = open_download(root, source.layouts)
+    """Recognise a download and list its cases.
+
+    Raises Reject when it is not the dataset at all, with the name of the one that it looks like.
+    """
+    try:
+        trees = source.open(root)
+    except Reject as reject:
+        if reject.code == "not_recognised" and (other := looks_like(root)):
+            raise Reject(reject.code, f"{reject.message}. {other}") from reject
+        raise
     listing = Listing(trees, [], [], [])
     seen: dict[str, str] = {}
     for tree in trees:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from curate.sample import Instance, Region, Reject, Sample
-from curate.tree import File, Layout, Tree
+from curate.tree import File, Layout, Tree, open_download
 from vocab.vocabulary import LabelMap, load_labels
 
 
@@ -64,6 +64,13 @@ class Source(ABC):
 
     def __init__(self, labels: LabelMap | None = None) -> None:
         self.labels = labels if labels is not None else load_labels(self.slug)
+
+    def open(self, root: Path) -> list[Tree]:
+        """The trees of the download at `root`, at least one; overridden where names do not tell what it is.
+
+        Raises Reject when the download is not the dataset.
+        """
+        return open_download(root, self.layouts)
 
     @abstractmethod
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
@@ -136,6 +143,7 @@ def code_digest(slug: str) -> str:
             here / "masks.py",
             here / "slices.py",
             *here.glob("volume*.py"),
+            *here.glob("studies/*.py"),
             *here.glob("formats/*.py"),
         ]
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from curate.unpack import SUFFIXES, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
 NOTES = {"", ".txt", ".md", ".pdf", ".html"}
+_SPECIAL = re.compile(r"(\*\*/|\*|\?|\[[^]]+\])")  # parts of a pattern that are not taken literally
 MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
 
 
@@ -27,10 +29,12 @@ class File:
 
     name: path relative to the download's root, with '/'; what records and messages show.
     path: where it lies on this machine.
+    parts: files that count as one (the slices of a DICOM series); `path` is the first of them.
     """
 
     name: str
     path: Path
+    parts: tuple[Path, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -49,7 +53,7 @@ class Layout:
 
     title: what people call it ("Kaggle", "official zip").
     needs: glob patterns relative to the folder described; every one must match a file. `*` and `?` stay
-        within one name, `**/` stands for any folders.
+        within one name, `**/` stands for any folders (the folder described is then the outermost that fits).
     """
 
     title: str
@@ -114,19 +118,31 @@ def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]
 
 
 def _bases(files: dict[str, File], layout: Layout) -> list[str]:
+    """The folders in which every pattern matches; with `**/`, which also fits from each folder above, the outermost."""
     candidates: set[str] | None = None
     for pattern in layout.needs:
-        match = re.compile("((?:.*/)?)" + _regex(pattern).pattern, re.DOTALL).fullmatch
-        found = {m[1] for path in files if (m := match(path)) and m[1].count("/") <= MAX_DEPTH}
+        match, literal = _regex(pattern).fullmatch, max(_SPECIAL.split(pattern)[::2], key=len)
+        likely = (
+            path for path in files if literal in path
+        )  # most are not, and this is much faster than matching
+        found = {path[:start] for path in likely for start in _starts(path) if match(path, start)}
         candidates = found if candidates is None else candidates & found
         if not candidates:
             return []
-    return sorted(candidates or ())
+    bases = sorted(candidates or ())
+    if any("**/" in pattern for pattern in layout.needs):
+        bases = [b for b in bases if not any(b != outer and b.startswith(outer) for outer in bases)]
+    return bases
+
+
+def _starts(path: str) -> list[int]:
+    """Where in a path the part relative to each folder above it begins."""
+    return [0, *(m.end() for m in re.finditer("/", path))][: MAX_DEPTH + 1]
 
 
 @lru_cache(maxsize=512)
 def _regex(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"(\*\*/|\*|\?|\[[^]]+\])", pattern)
+    parts = _SPECIAL.split(pattern)
     special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     return re.compile(
         "".join(special.get(p, p if p.startswith("[") else re.escape(p)) for p in parts), re.DOTALL
@@ -141,22 +157,27 @@ def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
     """
     if not root.exists():
         raise Reject("not_found", f"no such file or folder: {root}")
+    for files in views(root):
+        if trees := recognise(files, layouts):
+            return trees
+    if trees := recognise_above(root, layouts):
+        return trees
+    wanted = "; or ".join(f"{la.title}: {', '.join(la.needs)}" for la in layouts)
+    raise Reject("not_recognised", f"looked for {wanted}. Found below {root}: {outline(files)}")
+
+
+def views(root: Path) -> Iterator[dict[str, File]]:
+    """The files of a download as they lie; then with its archives opened in place, then each in a folder of its own.
+
+    Raises Reject (`empty`, `corrupt_archive`, `unsafe_archive`).
+    """
     files = list_files(root)
     if not files:
         raise Reject("empty", f"the folder {root} holds no files")
-    trees = recognise(files, layouts)
-    if not trees and any(is_archive(file.path) for file in files.values()):
-        for apart in (False, True):
-            opened = _with_archives_opened(files, apart)
-            if trees := recognise(opened, layouts):
-                break
-        files = opened
-    if not trees and root.is_dir() and _fits_at(root.resolve().parent, layouts):
-        trees = [t for t in recognise(list_files(root.resolve().parent), layouts) if t.base == ""]
-    if not trees:
-        wanted = "; or ".join(f"{la.title}: {', '.join(la.needs)}" for la in layouts)
-        raise Reject("not_recognised", f"looked for {wanted}. Found below {root}: {outline(files)}")
-    return trees
+    yield files
+    if any(is_archive(file.path) for file in files.values()):
+        yield _with_archives_opened(files, apart=False)
+        yield _with_archives_opened(files, apart=True)
 
 
 def _with_archives_opened(files: dict[str, File], apart: bool, depth: int = 2) -> dict[str, File]:
@@ -186,9 +207,13 @@ def _with_archives_opened(files: dict[str, File], apart: bool, depth: int = 2) -
     return dict(sorted(opened.items()))
 
 
-def _fits_at(folder: Path, layouts: tuple[Layout, ...]) -> bool:
-    """True when a layout stands directly in `folder`: the user pointed one folder too deep."""
-    return any(all(any(folder.glob(p)) for p in layout.needs) for layout in layouts)
+def recognise_above(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
+    """The layouts that stand in the folder above `root`: the user pointed one folder too deep."""
+    above = root.resolve().parent
+    fitting = [la for la in layouts if all(any(above.glob(p.removeprefix("**/"))) for p in la.needs)]
+    if not root.is_dir() or not fitting:
+        return []
+    return [tree for tree in recognise(list_files(above), tuple(fitting)) if tree.base == ""]
 
 
 def outline(files: dict[str, File], most: int = 8) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from curate.catalog import load_catalog
+from curate.identify import identify
 from curate.sample import Reject, printable
 from curate.source import slugs
-from curate.tree import find_download
+from curate.tree import find_download, list_files, outline
 from shards.build_cli import build
 from shards.console import progress_bar, say
 from shards.inspect import inspect_download
@@ -26,7 +27,7 @@ __all__ = ["build", "inspect", "stats", "verify"]
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", required=False)
 @click.option(
     "--raw",
     type=click.Path(path_type=Path, exists=True),
@@ -36,11 +37,15 @@ __all__ = ["build", "inspect", "stats", "verify"]
 @click.option("--profile", type=click.Choice(["default", "paper"]), default="default", show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def inspect(slug: str, raw: Path, profile: Profile, workers: int, as_json: bool) -> None:
+def inspect(slug: str | None, raw: Path, profile: Profile, workers: int, as_json: bool) -> None:
     """Say what a download is and what `build` would make of it: layout, cases, what is refused, size.
 
-    Reads every file and writes nothing. Exit status 1 when something would be refused.
+    Reads every file and writes nothing. Exit status 1 when something would be refused. Without SLUG it only says,
+    from names alone, which dataset the download looks like.
     """
+    if slug is None:
+        _name_dataset(raw, as_json)
+        return
     catalog = load_catalog()
     if slug not in catalog or slug not in slugs():
         raise click.UsageError(f"no dataset {slug!r} with a converter; `medshards catalog` lists them")
@@ -64,6 +69,27 @@ def inspect(slug: str, raw: Path, profile: Profile, workers: int, as_json: bool)
     for row in found["rejects"]:
         say(f"would be rejected: {row['file'] or row['case']}: {row['code']}: {row['message']}")
     if found["rejects"]:
+        sys.exit(1)
+
+
+def _name_dataset(raw: Path, as_json: bool) -> None:
+    """Print which dataset the download looks like; exit status 1 when it looks like none."""
+    try:
+        found = identify(raw)
+    except Reject as reject:
+        raise click.ClickException(str(reject)) from reject
+    places = [
+        {"slug": slug, "layout": t.layout.title, "base": t.base}
+        for slug, trees in found.items()
+        for t in trees
+    ]
+    if as_json:
+        click.echo(json.dumps(places, indent=1))
+    for place in [] if as_json else places:
+        click.echo(printable(f"{place['slug']}: {place['layout']}, in {raw / place['base']}"))
+    if not places:
+        kinds = outline(list_files(raw))
+        say(f"{raw} looks like no dataset that has a converter ({len(slugs())} have one). Found: {kinds}")
         sys.exit(1)
 
 

@@ -79,3 +79,19 @@ def test_two_different_files_of_one_name_are_never_mixed(tmp_path: Path) -> None
     (tmp_path / "clash/a/images/1.png").write_text("unpacked before")
     with pytest.raises(Reject, match="duplicate_file"):
         open_download(tmp_path / "clash", PAIRS)
+
+
+def test_files_deep_below_are_described_from_the_outermost_folder(tmp_path: Path) -> None:
+    for name in ("top/data/A/masks/1.png", "top/B/images/1.png", "top/B/images/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    deep = (Layout("anywhere", ("**/masks/*.png", "**/images/*.png")),)
+    (tree,) = open_download(tmp_path, deep)
+    assert tree.base == ""
+    assert [f.name for f in tree.glob("**/images/*.png")] == ["top/B/images/1.png", "top/B/images/2.png"]
+    own_folders = (Layout("each in its folder", ("A/**/*.png", "B/**/*.png")),)
+    with pytest.raises(Reject, match="not_recognised"):
+        open_download(tmp_path, own_folders)
+    (tmp_path / "top/data/A").rename(tmp_path / "top/A")
+    (tree,) = open_download(tmp_path, own_folders)
+    assert tree.base == "top/"
