@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.formats.container import Stack, as_labels, require_same_shape
+from curate.masks import by_id
+from curate.sample import Image, Instance, Sample, SlicePosition
+from curate.source import Case, Skip, Source
+
+NOTHING = "volume without annotation"
 RULES = "all, annotated, largest, middle, or every K (a number from 1)"
 
 
@@ -71,3 +77,31 @@ def percentile_window(slices: Iterable[NDArray], low: float = 0.5, high: float =
     below = np.cumsum(counts)
     ends = np.searchsorted(below, np.array([low, high]) / 100 * below[-1])
     return float(values[ends[0]]), float(values[ends[1]])
+
+
+def samples_by_id(
+    source: Source, case: Case, image: Stack, labels: Stack, label: str
+) -> Iterator[Sample | Skip]:
+    """The samples of a volume whose label values are ids of objects of one native label: one for each chosen slice.
+
+    8-bit pixels stay as they are; others become grey levels within the volume's percentile window, which is
+    recorded. Raises Reject (`size_mismatch`, `label_not_integer`, `unreadable`).
+    """
+    require_same_shape(labels, image)
+    chosen = choose(source.slices, labels.annotated())
+    if not chosen:
+        yield Skip(labels.file.name, NOTHING)
+        return
+    window = percentile_window(image) if image[0].dtype != np.uint8 else None
+    for index in chosen:
+        pixels = image[index] if window is None else to_grey(image[index], window)
+        concept, ids = source.concept(label, labels.file), as_labels(labels[index], labels.file)
+        yield Sample(
+            f"{case.key}-{index:04d}",
+            Image(pixels),
+            [Instance(concept, region, label, number) for number, region in by_id(ids).items()],
+            case.group,
+            case.split,
+            position=SlicePosition(case.key, index, len(labels)),
+            extra={} if window is None else {"window": list(window)},
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +29,7 @@ def open_stack(file: File) -> Iterator[Stack]:
     with tiff:
         with blame(file, *BROKEN):
             series = list(tiff.series)
-        if len(series) != 1 or series[0].ndim not in (2, 3) or series[0].axes[-2:] != "YX":
+        if len(series) != 1 or not re.fullmatch("[^S]?YX", series[0].axes):
             shapes = ", ".join(f"{s.shape} {s.axes}" for s in series)
             raise Reject(
                 "not_3d", f"holds {shapes or 'no picture'}; pages of one size are expected", file.name
