@@ -1,8 +1,8 @@
 """Random weights from which SAM3 learns at all, for small models that are trained from nothing.
 
-``transformers`` starts every layer with normal numbers of deviation 0.02. That suits wide encoders that see
-millions of images; narrow ones barely move from it, the queries would all but equal each other, and all boxes would
-lie in the centre.
+``transformers`` starts every layer with normal numbers of deviation 0.02. The blocks of the encoders do well with that:
+they begin as near identities. But small patch and position embeddings would hide from the detection part what is where,
+the queries would all but equal each other, and all boxes would lie in the centre.
 """
 
 import torch
@@ -13,27 +13,26 @@ from train.model import Sam3Graph
 
 @torch.no_grad()
 def initialise(model: Sam3Graph) -> None:
-    """Draw all but the text encoder anew from torch's global generator.
+    """Draw all but the blocks of the two encoders anew from torch's global generator.
 
     Weights of linear and convolution layers are Xavier-uniform and biases zero (Glorot and Bengio 2010), learned
     queries and tokens standard normal. Position embeddings of the image are sines and cosines, so that tokens know
-    their place from the first step (He et al. 2022, "Masked autoencoders are scalable vision learners"). Reference
-    boxes are spread over the image with sides from 10 to 60 % of it; the last layer that corrects boxes is zero, so
-    that every decoder layer starts from just those boxes.
+    their place from the first step (He et al. 2022, "Masked autoencoders are scalable vision learners"), and 0.3 of
+    them, so as not to outweigh the image. Reference boxes are spread over the image with sides from 10 to 60 % of it;
+    the last layer that corrects boxes is zero, so that every decoder layer starts from just those boxes.
     """
-    for part, child in model.named_children():
-        if part == "text_encoder":
+    for name, module in model.named_modules():
+        if name.startswith(("text_encoder.", "vision_encoder.backbone.layers.")):
             continue
-        for module in child.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight)
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight)
 
     places = model.vision_encoder.backbone.embeddings.position_embeddings
-    places.copy_(sines(int(places.shape[1] ** 0.5), places.shape[2]))
+    places.copy_(0.3 * sines(int(places.shape[1] ** 0.5), places.shape[2]))
 
     decoder = model.detr_decoder
     boxes = torch.rand_like(decoder.reference_points.weight)
