@@ -1,7 +1,7 @@
 """From the bytes of samples to a batch: decoded, resized, prompts chosen, packed.
 
 Images are resized to the side of the network input bilinearly with antialiasing, whatever their aspect ratio;
-masks likewise, as 0 and 255, and a pixel belongs to the instance when more than half of it does (value above
+masks likewise, as 0 and 255, and a pixel belongs to the instance when at least half of it does (value above
 127). Everything stays uint8, masks eight pixels a byte, until it is on the device. Several prompts of one
 image share the image, equal texts of a batch are encoded once.
 
@@ -119,10 +119,6 @@ class Builder:
         """Makes examples that do not change from epoch to epoch, with canonical texts."""
         fixed = {"prompt_text": "canonical", "random_square_resize": None}
         return replace(self, config=self.config.model_copy(update=fixed))
-
-    def usable(self, row: Mapping[str, Sequence[str]]) -> bool:
-        """Whether an image can give a prompt, from its lists ``concepts`` and ``absent``."""
-        return bool(row["concepts"]) or bool(row["absent"] and self.config.max_negatives_per_image)
 
     def example(self, raw: Raw, epoch: int, sample: int) -> Example:
         """Decode, resize and choose prompts; raises BadSample and NoPrompt."""

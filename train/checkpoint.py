@@ -220,14 +220,13 @@ def _weights(model: Sam3Graph) -> Iterator[tuple[str, Tensor]]:
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """All tensors of a checkpoint by name; those that FSDP shares, as this rank's part."""
-    graph = unwrap(model)
-    names: dict[Tensor, str] = {parameter: name for name, parameter in graph.named_parameters()}
     moments = {
-        f"optimizer.{moment}.{names[parameter]}": values[moment]
-        for parameter, values in optimizer.state.items()
+        f"optimizer.{moment}.{name}": optimizer.state[parameter][moment]
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["param_names"], group["params"], strict=True)
         for moment in MOMENTS
     }
-    return {**dict(_weights(graph)), **moments}
+    return {**dict(_weights(unwrap(model))), **moments}
 
 
 def _load(tensors: Mapping[str, Tensor], folder: Path, alone: bool = False) -> None:

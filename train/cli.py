@@ -53,4 +53,5 @@ def train(
     except Failure as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
-    click.echo(message)
+    if message:
+        click.echo(message)

@@ -23,7 +23,7 @@ from pydantic import (
 
 from train.objective import PRESETS as OBJECTIVES
 from train.objective import ObjectiveConfig
-from train.optim import OptimConfig, ScheduleConfig
+from train.optim import OptimConfig, Rates, ScheduleConfig
 from train.weights import Regularisation
 from vocab.located import LocatedDict, read_yaml
 
@@ -216,14 +216,26 @@ def _override(content: dict[str, Any], overrides: Sequence[str]) -> dict[tuple[s
             raise ConfigError(f"--set {text}: expected KEY=VALUE, such as optim.lr.vision=1e-4")
         place = content
         for key in keys[:-1]:
-            inner = place.get(key)
-            place[key] = place = inner if isinstance(inner, dict) else {}
+            place[key] = place = _section(place.get(key), key, text)
         try:
             place[keys[-1]] = _scalar(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is no YAML ({error})") from error
         found[keys] = text
     return found
+
+
+def _section(value: Any, key: str, text: str) -> dict[str, Any]:
+    """What stands at ``key`` as a section that an override can go into; short forms are written out."""
+    if value is None:
+        return {}
+    if key == "objective" and value in OBJECTIVES:
+        return OBJECTIVES[value].model_dump()
+    if key == "lr" and isinstance(value, int | float):
+        return dict.fromkeys(Rates.model_fields, value)
+    if not isinstance(value, dict):
+        raise ConfigError(f"--set {text}: {key} is {value!r} and has no fields")
+    return value
 
 
 def _scalar(text: str) -> Any:

@@ -42,13 +42,14 @@ def open_data(config: Config, location: str, side: int) -> Data:
         if unknown:
             raise CorpusError(f"data.{option} names {', '.join(unknown)}, which {location} does not have")
     builder = Builder(config.data, side, config.run.seed, concept_names(every) | concept_names(held_out))
-    corpus = every.where(builder.usable)
+    negatives = config.data.max_negatives_per_image > 0
+    corpus = every.with_prompts(negatives)
     if not len(corpus):
         raise CorpusError(f"{location} has no training sample with a prompt, among {len(every)}")
     weights = [config.data.weights.get(slug, 1.0) for slug in corpus.slugs]
     return Data(
         Plan(config.run.seed, corpus.groups(), weights),
         Samples(corpus, builder),
-        Samples(held_out.where(builder.usable), builder.for_validation()),
+        Samples(held_out.with_prompts(negatives), builder.for_validation()),
         len(every) - len(corpus),
     )

@@ -7,6 +7,7 @@ numbers travel between ranks through gloo on the CPU, gradients through NCCL whe
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -49,13 +50,27 @@ class World:
         self.sum(0)
 
 
+class MachineError(RuntimeError):
+    """This machine is not what the run was started for; the message says what is lacking."""
+
+
 @contextmanager
 def world() -> Iterator[World]:
-    """The ranks that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or this process alone."""
+    """The ranks that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or this process alone.
+
+    Raises MachineError when there are fewer GPUs than ranks, or no NCCL.
+    """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cpu")
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= gpus:
+            raise MachineError(
+                f"local rank {local} has no GPU: {gpus} are visible here; start as many ranks as there are GPUs"
+            )
+        if not dist.is_nccl_available():
+            raise MachineError("this build of torch has no NCCL, which GPUs need to work together")
+        device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if size > 1:
@@ -75,6 +90,8 @@ def wrap(model: Sam3Graph, parallel: str, ranks: World) -> nn.Module:
     """
     nn.Module.to(model, ranks.device)
     if parallel == "fsdp":
+        # The outputs are slices, which the objective never changes in place.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
         mesh = init_device_mesh(ranks.device.type, (ranks.size,))
         for layer in (
             *model.vision_encoder.backbone.layers,
@@ -86,7 +103,10 @@ def wrap(model: Sam3Graph, parallel: str, ranks: World) -> nn.Module:
         return model
     if ranks.size == 1:
         return model
-    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+    with warnings.catch_warnings():
+        # The buffers never change, so no rank has to send them; newer versions of torch rename the argument.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers`", category=FutureWarning)
+        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def unwrap(model: nn.Module) -> Sam3Graph:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from train.config import Config
 from train.parallel import World
@@ -18,20 +16,13 @@ PARAMETERS = {"sam3": 841_000_000}  # of architectures whose checkpoints fill a 
 
 def problems(config: Config, data: str, out: Path, ranks: World) -> list[str]:
     """Everything that is wrong with this machine, corpus and configuration, a line each; empty when all is well."""
-    return [*_devices(config, ranks), *_corpus(config, data), *(_disk(config, out) if ranks.first else [])]
+    return [*_devices(config), *_corpus(config, data), *(_disk(config, out) if ranks.first else [])]
 
 
-def _devices(config: Config, ranks: World) -> list[str]:
-    found = []
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if torch.cuda.is_available():
-        if here > torch.cuda.device_count():
-            found.append(f"{here} ranks on this machine, which has {torch.cuda.device_count()} GPUs")
-        if ranks.size > 1 and not dist.is_nccl_available():
-            found.append("several GPUs need NCCL, which this build of torch lacks")
-        if config.run.precision == "bf16" and not torch.cuda.is_bf16_supported():
-            found.append("this GPU has no bfloat16: --set run.precision=fp32")
-    return found
+def _devices(config: Config) -> list[str]:
+    if torch.cuda.is_available() and config.run.precision == "bf16" and not torch.cuda.is_bf16_supported():
+        return ["this GPU has no bfloat16: --set run.precision=fp32"]
+    return []
 
 
 def _corpus(config: Config, data: str) -> list[str]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.checkpoint import CheckpointError, best, find, load_model, steps
+from train.checkpoint import CheckpointError, best, find, folder_of, load_model, steps
 from train.config import Config, ConfigError, load_config
-from train.parallel import world
+from train.parallel import MachineError, world
 from train.preflight import problems
 from train.stream import BadSample, CorpusError
 from train.trainer import CONFIG, Outcome, Trainer
 from train.weights import WeightsError, export_folder, export_official
+
+PEOPLE = (
+    ConfigError, CorpusError, CheckpointError, WeightsError, MachineError, BadSample, FloatingPointError
+)  # fmt: skip
+"""Errors whose message says what to do; any other is a defect and keeps its traceback."""
 
 
 class Failure(Exception):
@@ -50,7 +55,7 @@ def run_training(
                     f"  medshards train --data {data} --out {out} --resume"
                 )
             return _finish(config, out, outcome, export)
-    except (ConfigError, CorpusError, CheckpointError, WeightsError, BadSample, FloatingPointError) as error:
+    except PEOPLE as error:
         raise Failure(str(error)) from error
     except OSError as error:
         raise Failure(f"{error.filename or out}: {error.strerror or error}") from error
@@ -67,11 +72,9 @@ def _source(out: Path, source: str | None, resume: bool) -> str | Path:
 
 
 def _finish(config: Config, out: Path, outcome: Outcome, export: Sequence[str]) -> str:
-    lines = [f"{outcome.step} updates made; checkpoint {find(out)}"]
+    lines = [f"{outcome.step} updates made; newest checkpoint {folder_of(out, steps(out)[-1])}"]
     if (known := best(out)) is not None:
-        lines[0] += (
-            f", best by validation ({config.run.validate_mask} Dice {known[1]:.4f} at step {known[0]})"
-        )
+        lines.append(f"best checkpoint {find(out)}: {config.run.validate_mask} Dice {known[1]:.4f}")
     if export:
         model, _ = load_model(out)
         if "hf" in export:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,15 +101,16 @@ class Corpus:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def where(self, usable: Callable[[dict[str, Any]], bool]) -> Corpus:
-        """The samples of which ``usable`` is true; it sees the lists ``concepts`` and ``absent`` of each."""
+    def with_prompts(self, negatives: bool) -> Corpus:
+        """The samples with a concept to ask for: one that is present or, with ``negatives``, known absent."""
         tables = {}
         for slug, table in self.tables.items():
-            rows = table.select(["concepts", "absent"]).to_pylist()
-            kept = table.filter(pa.array([usable(row) for row in rows], pa.bool_()))
-            if len(kept):
-                tables[slug] = kept
-        return Corpus(self.store, self.facts, tables, self.check)
+            usable = pc.greater(pc.list_value_length(table["concepts"]), 0)
+            if negatives:
+                usable = pc.or_(usable, pc.greater(pc.list_value_length(table["absent"]), 0))
+            tables[slug] = table.filter(usable)
+        kept = {slug: table for slug, table in tables.items() if len(table)}
+        return Corpus(self.store, self.facts, kept, self.check)
 
     def groups(self) -> list[NDArray[np.int64]]:
         """For each dataset the group of each sample, as numbers in order of first appearance."""

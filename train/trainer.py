@@ -224,7 +224,7 @@ class Trainer:
         )
         score = None
         if validate and self.validate:
-            report = self.validate(self.learner.model)
+            report = self.validate(self.learner.graph)
             score = report.mean(run.validate_mask)
             self.monitor.validation(self.step, report, run.validate_mask)
             known = best(self.run)

@@ -1,0 +1,34 @@
+"""A small corpus that is built once: three datasets, two of them with concepts that an image can lack."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from curate.catalog import load_catalog
+from curate.phantoms import write_phantom
+from shards.build import build_dataset
+from shards.manifest import write_corpus
+from vocab.vocabulary import Vocabulary
+
+SLUGS = ("busi", "drive", "ravir")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # bit-exact comparisons, and children may be forked
+
+
+def build_corpus(folder: Path, slugs: tuple[str, ...] = SLUGS, seed: int = 0) -> Path:
+    catalog = load_catalog()
+    for slug in slugs:
+        write_phantom(slug, folder / "raw" / slug, seed)
+        build_dataset(catalog[slug], folder / "raw" / slug, folder / "corpus")
+    write_corpus(folder / "corpus", "default", Vocabulary.load().digest)
+    return folder / "corpus"
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """19 training and 6 validation images."""
+    return build_corpus(tmp_path_factory.mktemp("corpus"))
