@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -30,12 +31,13 @@ def _first_pixel(region: Region) -> tuple[int, int]:
     return region.top, region.left + int(np.argmax(region.crop[0]))
 
 
-def split(region: Region, connectivity: int = 8) -> list[Region]:
+@lru_cache(maxsize=4)  # the default profile and the paper's rule ask for the same region, one after the other
+def split(region: Region, connectivity: int = 8) -> tuple[Region, ...]:
     """The connected components of a region, in raster order of their first pixel."""
-    return [
+    return tuple(
         Region(part.crop, part.top + region.top, part.left + region.left, part.area)
         for part in components(region.crop, connectivity)
-    ]
+    )
 
 
 def by_id(ids: NDArray) -> dict[int, Region]:

@@ -105,3 +105,11 @@ def decode(data: bytes, channels: int) -> NDArray[np.uint8]:
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError as error:
         raise JpegError(f"damaged or truncated: {error}") from error
+
+
+def decode_eighth(data: bytes) -> NDArray[np.uint8]:
+    """Decode to RGB at an eighth of the size (one pixel a block of 8×8), which costs little. Raises JpegError."""
+    try:
+        return simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        raise JpegError(f"damaged or truncated: {error}") from error

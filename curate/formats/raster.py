@@ -11,6 +11,7 @@ import io
 import zlib
 from collections.abc import Mapping
 
+import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
@@ -124,13 +125,12 @@ def _plain(picture: PIL.Image.Image, file: File) -> NDArray:
     )
 
 
-def _decoded(file: File) -> NDArray:
+def _decoded(data: bytes, file: File) -> NDArray:
     """Pixels of a mask file: bool becomes 0/255, palettes their colours, alpha is dropped."""
-    data = read_bytes(file)
     try:
         if data[:8] == png.SIGNATURE:
             header = png.read_header(data)
-            if header.depth in (8, 16) and header.color in (png.GREY, png.RGB):
+            if header.depth in (1, 8, 16) and header.color in (png.GREY, png.RGB):
                 return png.decode_mask(data) if header.color == png.GREY else png.decode(data)
         if data[:2] == b"\xff\xd8":
             frame = jpeg.read_header(data)
@@ -150,26 +150,40 @@ def _decoded(file: File) -> NDArray:
 
 def read_color(file: File) -> NDArray[np.uint8]:
     """A colour mask as uint8 H×W×3 RGB; grey files get three equal channels, alpha is dropped."""
-    pixels = _decoded(file)
+    pixels = _decoded(read_bytes(file), file)
     if pixels.dtype != np.uint8:
         raise Reject("unsupported_image", f"has {pixels.dtype} pixels, expected 8-bit colours", file.name)
     return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 def read_grey(file: File, tolerance: int = 0) -> NDArray:
-    """A mask of one channel, H×W integers: 1-bit files give 0 and 255, RGB files must have equal channels.
+    """A mask of one channel, H×W integers: 1-bit files give 0 and 255, colour files must have equal channels.
 
-    tolerance: how far the channels may differ (JPEG stores them with a loss).
+    tolerance: how far the channels may differ. JPEG stores colours with a loss and coarsely; with a tolerance
+    its brightness is read, and its colours are judged on the picture at an eighth of its size.
     """
-    pixels = _decoded(file)
+    data = read_bytes(file)
+    if tolerance and data[:2] == b"\xff\xd8":
+        try:
+            _require_grey(jpeg.decode_eighth(data), tolerance, file)
+            return jpeg.decode(data, 1)
+        except jpeg.JpegError as error:
+            raise Reject("unreadable", str(error), file.name) from error
+    pixels = _decoded(data, file)
     if pixels.ndim == 2:
         return pixels
-    low, high = pixels.min(axis=2), pixels.max(axis=2)
-    if int((high - low).max(initial=0)) > tolerance:
-        row, column = np.unravel_index(int(np.argmax(high - low)), high.shape)
-        color = "#" + bytes(pixels[row, column]).hex()
-        raise Reject("unknown_label", f"colour {color} in a mask that should be grey", file.name)
+    _require_grey(pixels, tolerance, file)
     return np.ascontiguousarray(pixels[:, :, 1])
+
+
+def _require_grey(rgb: NDArray, tolerance: int, file: File) -> None:
+    red, green, blue = (cv2.extractChannel(rgb, channel) for channel in range(3))
+    for a, b in ((red, green), (green, blue), (blue, red)):
+        difference = cv2.absdiff(a, b)
+        if difference.size and int(difference.max()) > tolerance:
+            color = rgb[np.unravel_index(int(difference.argmax()), difference.shape)]
+            found = "#" + "".join(f"{int(value):02x}" for value in color)
+            raise Reject("unknown_label", f"colour {found} in a mask that should be grey", file.name)
 
 
 def read_indices(file: File) -> NDArray[np.uint8]:
@@ -186,10 +200,9 @@ def read_binary(file: File) -> NDArray[np.bool_]:
     """A lossless mask that holds 0 and 255 only (or is 1-bit), as bool H×W. Any other value is a Reject."""
     grey = read_grey(file)
     mask = grey == 255
-    other = grey[~mask]
-    if other.any():
-        value = int(other[other != 0][0])
-        count = int(np.count_nonzero(other))
+    count = int(np.count_nonzero(grey)) - int(np.count_nonzero(mask))
+    if count:
+        value = int(grey[(grey != 0) & ~mask][0])
         raise Reject(
             "unknown_label",
             f"{count} px of value {value} or alike; a mask of 0 and 255 is expected",
