@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("shards.cli", "Measure a corpus beside the paper's Table 1."),
     "train": ("train.cli", "Fine-tune SAM3 on a corpus."),
     "evaluate": ("evaluate.cli", "Measure text-prompt Dice and IoU of a checkpoint."),
+    "overview": ("evaluate.cli", "Draw samples of a corpus with their masks and prompts."),
     "demo": ("evaluate.demo", "Run the whole way on phantoms, in ./demo."),
 }
 

@@ -1,0 +1,213 @@
+"""Commands `evaluate` and `overview`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from evaluate.measure import Dataset
+    from evaluate.protocol import Rule
+
+SHOWN = 20  # unreadable samples printed; all are in the report
+
+
+@click.command()
+@click.option("--data", required=True, help="The corpus: a folder that `medshards build` wrote, or its URL.")
+@click.option(
+    "--checkpoint",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A run (its best checkpoint, else the newest) or one checkpoint.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    help="Which split.  [default: test of external datasets, val of others]",
+)
+@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these; repeatable.")
+@click.option(
+    "--aggregate",
+    type=click.Choice(["top1", "union", "semantic"]),
+    multiple=True,
+    default=("top1",),
+    show_default=True,
+    help="A class's mask: that of the best query, the union of all good ones, or the semantic map; repeatable.",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    multiple=True,
+    default=(0.1, 0.0),
+    show_default=True,
+    help="top1: below this score nothing is predicted; repeatable.",
+)
+@click.option(
+    "--union-score",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="union: queries with this score or more count.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the report here: JSON when it ends in .json, else Markdown.",
+)
+@click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def evaluate(
+    data: str,
+    checkpoint: Path,
+    split: str | None,
+    datasets: tuple[str, ...],
+    aggregate: tuple[str, ...],
+    min_score: tuple[float, ...],
+    union_score: float,
+    out: Path | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Measure text-prompt Dice and IoU of a checkpoint, per dataset, at the images' own resolution.
+
+    Each class is asked for by its text alone; contested pixels go to the most confident class; a class that an image
+    lacks is not scored there. Every figure is printed with how it was made. A sample that cannot be read is named
+    and makes the exit status 1.
+
+    \b
+    medshards evaluate --data corpus --checkpoint run
+    medshards evaluate --data corpus --checkpoint run --aggregate top1 --aggregate union --out tables.md
+    """
+    from evaluate import measure
+    from train.checkpoint import CheckpointError
+    from train.stream import BadSample, CorpusError
+
+    rules = rules_of(aggregate, min_score, union_score)
+    try:
+        opened = measure.open_datasets(data, _split(datasets), split)
+        if not any(len(dataset.corpus) for dataset in opened):
+            splits = ", ".join(f"{dataset.slug} ({dataset.split})" for dataset in opened)
+            raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")
+        predictor, facts = measure.load(checkpoint, _device(device))
+        made = {**facts, **measure.protocol_facts(data, opened[0].corpus.facts)}
+        with _progress(opened) as step:
+            report = measure.evaluate(predictor, opened, rules, made, step)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            text = _json(report.facts()) if out.suffix == ".json" else report.markdown()
+            out.write_text(text, encoding="utf-8")
+    except (CorpusError, CheckpointError, BadSample) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error
+    if as_json:
+        click.echo(_json(report.facts()), nl=False)
+    else:
+        report.print()
+    for slug, key, reason in report.unreadable[:SHOWN]:
+        click.echo(f"not read: {slug}/{key}: {reason}", err=True)
+    if report.unreadable:
+        click.echo(f"{len(report.unreadable)} samples could not be read and are in no figure", err=True)
+        sys.exit(1)
+
+
+def rules_of(aggregate: Sequence[str], min_score: Sequence[float], union_score: float) -> list[Rule]:
+    """The rules that the options ask for, each once."""
+    from evaluate.protocol import Rule
+
+    rules = []
+    for name in aggregate:
+        if name == "top1":
+            rules += [Rule("top1", score) for score in min_score]
+        else:
+            rules.append(Rule("union", union_score) if name == "union" else Rule("semantic"))
+    return list(dict.fromkeys(rules))
+
+
+def _json(facts: object) -> str:
+    return json.dumps(facts, indent=1) + "\n"
+
+
+@contextmanager
+def _progress(datasets: Sequence[Dataset]) -> Iterator[Callable[[str], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("evaluate", total=sum(len(d.corpus) for d in datasets))
+        yield lambda slug: bar.update(task, advance=1, description=f"evaluate: {slug}")
+
+
+@click.command()
+@click.argument("data", metavar="OUT")
+@click.option(
+    "--out",
+    "target",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The PNG to write.",
+)
+@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these; repeatable.")
+@click.option(
+    "--per-dataset", type=click.IntRange(1), default=4, show_default=True, help="Samples of each dataset."
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Draw the predictions (top1) of this run or checkpoint beside each sample; then from the split it is "
+    "evaluated on.",
+)
+def overview(
+    data: str, target: Path, datasets: tuple[str, ...], per_dataset: int, checkpoint: Path | None
+) -> None:
+    """Draw the corpus OUT: a row a dataset, samples with their masks, the prompts below.
+
+    \b
+    medshards overview corpus --out overview.png
+    medshards overview corpus --out predictions.png --checkpoint run --per-dataset 2
+    """
+    from evaluate import measure
+    from evaluate.overview import overview as draw
+    from evaluate.protocol import Rule
+    from train.checkpoint import CheckpointError
+    from train.stream import BadSample, CorpusError
+
+    slugs = _split(datasets)
+    try:
+        if checkpoint is None:
+            draw(data, target, per_dataset, slugs)
+        else:
+            opened = {d.slug: d for d in measure.open_datasets(data, slugs)}
+            predictor, _ = measure.load(checkpoint, _device(None))
+            rule = Rule("top1", 0.0)
+            draw(
+                data,
+                target,
+                per_dataset,
+                {slug: dataset.split for slug, dataset in opened.items()},
+                lambda slug, sample: predictor.masks(sample, opened[slug], [rule])[rule],
+            )
+    except (CorpusError, CheckpointError, BadSample) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or target}: {error.strerror or error}") from error
+    click.echo(f"{target}")
+
+
+def _split(texts: Sequence[str]) -> list[str]:
+    """Slugs given one by one or with commas between them."""
+    return [slug for text in texts for slug in text.split(",") if slug]
+
+
+def _device(wanted: str | None) -> str:
+    import torch
+
+    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,98 @@
+"""One picture of a whole corpus: a row a dataset, a few samples each, masks over images, prompts below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.catalog import load_catalog
+from evaluate.drawing import Cell, Colour, Row, Shape, colour, page
+from evaluate.measure import decode
+from shards.record import Stored
+from shards.split import SPLITS, TRAIN
+from train.stream import Corpus
+
+Predict = Callable[[str, Stored], Mapping[str, NDArray[np.bool_]]]
+
+
+def overview(
+    out: str | Path,
+    target: Path,
+    per_dataset: int = 4,
+    datasets: Collection[str] | Mapping[str, str] = (),
+    predict: Predict | None = None,
+) -> Path:
+    """Draw the corpus at `out` into the PNG `target`: for every dataset some samples spread over all it has.
+
+    Instances have a contour and a light fill, each in a colour of its own; the prompts stand below. `datasets` names
+    those to draw (none: all); a mapping also says from which split, which is else the first that has samples. With
+    `predict` (slug and sample to the mask of each concept) predictions are drawn beside each sample, dashed.
+    Raises train.stream.CorpusError and BadSample.
+    """
+    facts = Corpus.open(out, TRAIN, datasets or None).facts  # names what the corpus lacks
+    counts = {slug: own["samples"] for slug, own in facts["datasets"].items()}
+    catalog = load_catalog()
+    slugs = datasets or counts
+    rows = []
+    for slug in [*(s for s in catalog if s in slugs), *sorted(set(slugs) - set(catalog))]:
+        tried = (datasets[slug],) if isinstance(datasets, Mapping) else SPLITS
+        cells = [
+            c for sample in _samples(out, slug, tried, per_dataset) for c in _cells(slug, sample, predict)
+        ]
+        title, modality = (catalog[slug].title, catalog[slug].modality) if slug in catalog else (slug, "")
+        rows.append(Row(title, [modality, f"{counts[slug]:,} images"], cells))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    page(rows).save(target, "PNG", optimize=True)
+    return target
+
+
+def _samples(out: str | Path, slug: str, splits: Sequence[str], count: int) -> Iterator[Stored]:
+    """`count` samples from the first of the splits that has any, at even distances among those with instances."""
+    for corpus in (Corpus.open(out, split, [slug]) for split in splits):
+        if len(corpus):
+            present = corpus.tables[slug]["concepts"].to_pylist()
+            filled = [number for number, concepts in enumerate(present) if concepts]
+            empty = [number for number, concepts in enumerate(present) if not concepts]
+            chosen = _spread(filled, count)
+            for number in sorted(chosen + _spread(empty, count - len(chosen))):
+                yield decode(corpus.read(number))
+            return
+
+
+def _spread(numbers: list[int], count: int) -> list[int]:
+    count = min(count, len(numbers))
+    return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
+
+
+def _cells(slug: str, sample: Stored, predict: Predict | None) -> list[Cell]:
+    truth = truth_cell(sample)
+    return [truth] if predict is None else [truth, prediction_cell(sample, predict(slug, sample))]
+
+
+def truth_cell(sample: Stored) -> Cell:
+    """A sample with every instance in its own colour."""
+    shapes = []
+    prompts: dict[str, list[Colour]] = {}
+    for number, instance in enumerate(sample.record["instances"]):
+        shapes.append(Shape(sample.mask(instance), colour(number)))
+        prompts.setdefault(instance["text"], []).append(colour(number))
+    return Cell(sample.image, shapes, prompts or {"(no instance)": []})
+
+
+def prediction_cell(sample: Stored, masks: Mapping[str, NDArray[np.bool_]]) -> Cell:
+    """A sample with the predicted mask of each of its concepts, in the colour of the concept's first instance."""
+    instances = sample.record["instances"]
+    first = {i["concept"]: number for number, i in reversed([*enumerate(instances)])}
+    texts = {i["concept"]: i["text"] for i in instances}
+    shown = [concept for concept in sorted(masks) if concept in first]
+    shapes = [Shape(masks[concept], colour(first[concept]), dashed=True) for concept in shown]
+    prompts: dict[str, list[Colour]] = {}
+    for concept in shown:
+        if masks[concept].any():
+            prompts[f"predicted: {texts[concept]}"] = [colour(first[concept])]
+        else:
+            prompts[f"predicted: no {texts[concept]}"] = []
+    return Cell(sample.image, shapes, prompts)

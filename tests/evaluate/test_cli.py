@@ -1,0 +1,105 @@
+"""`medshards evaluate` and `medshards overview` as a user runs them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from evaluate.cli import evaluate, overview
+from shards.index import read_rows
+from shards.manifest import read_corpus
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(evaluate, [str(a) for a in arguments])
+
+
+def test_report_as_json_says_how_each_figure_was_made(corpus: Path, run: Path) -> None:
+    result = call("--data", corpus, "--checkpoint", run, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    rows = {(r["dataset"], r["split"], r["aggregate"], r["min_score"]) for r in report["datasets"]}
+    splits = {"busi": "val", "drive": "val", "ph2": "test", "ravir": "val"}
+    assert rows == {(slug, split, "top1", score) for slug, split in splits.items() for score in (0.1, 0.0)}
+    facts = read_corpus(corpus)
+    assert facts is not None
+    assert report["made"]["corpus_digest"] == facts["digest"]
+    assert len(report["made"]["checkpoint_sha256"]) == 64
+    assert report["made"]["checkpoint_step"] == 1
+    assert all(0 <= r["dice"] <= 1 for r in report["datasets"])
+    assert report["unreadable"] == []
+
+
+def test_all_aggregates_and_a_markdown_file(corpus: Path, run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tables" / "report.md"
+    options = [x for name in ("top1", "union", "semantic") for x in ("--aggregate", name)]
+    chosen = ("--datasets", "drive,ravir", "--split", "train", "--min-score", "0.25", "--out", target)
+    result = call("--data", corpus, "--checkpoint", run, *options, *chosen)
+    assert result.exit_code == 0, result.output
+    page = target.read_text()
+    for rule in ("top1, score >= 0.25", "union, score >= 0.5", "semantic"):
+        assert f"| drive | train | merged | {rule} | 6 | 6 |" in page
+        assert f"| mean of 2 datasets |  |  | {rule} |" in page
+    assert "busi" not in page
+    assert "- checkpoint sha256: " in page
+    assert "retinal" not in result.stderr
+    assert "drive" in result.stdout
+
+
+def test_the_same_run_gives_the_same_report(corpus: Path, run: Path, tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        assert call("--data", corpus, "--checkpoint", run, "--out", tmp_path / name).exit_code == 0
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_damaged_sample_is_named_and_the_rest_is_measured(corpus: Path, run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(corpus, tmp_path / "corpus")
+    row = next(r for r in read_rows(copy / "ph2" / "index.parquet") if r["split"] == "test")
+    shard = copy / "ph2" / row["shard"]
+    data = bytearray(shard.read_bytes())
+    data[row["image_offset"] + row["image_size"] // 2] ^= 0xFF
+    shard.write_bytes(data)
+    result = call("--data", copy, "--checkpoint", run, "--datasets", "ph2", "--json")
+    assert result.exit_code == 1
+    assert f"not read: ph2/{row['key']}: " in result.stderr
+    report = json.loads(result.stdout)
+    assert [(u["dataset"], u["sample"]) for u in report["unreadable"]] == [("ph2", row["key"])]
+    assert {r["images"] for r in report["datasets"]} == {3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--datasets", "nonesuch"], "no dataset nonesuch"),
+        (["--datasets", "drive", "--split", "test"], "nothing to evaluate"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_line(
+    corpus: Path, run: Path, arguments: list[str], words: str
+) -> None:
+    result = call("--data", corpus, "--checkpoint", run, *arguments)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_no_checkpoint_and_no_corpus(corpus: Path, run: Path, tmp_path: Path) -> None:
+    missing = call("--data", corpus, "--checkpoint", tmp_path)
+    assert missing.exit_code == 1
+    assert "no checkpoint" in missing.stderr
+    empty = call("--data", tmp_path, "--checkpoint", run)
+    assert empty.exit_code == 1
+    assert "no corpus" in empty.stderr
+
+
+def test_overview_with_predictions(corpus: Path, run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "picture.png"
+    options = ["--out", str(target), "--checkpoint", str(run), "--per-dataset", "1", "--datasets", "ravir"]
+    result = CliRunner().invoke(overview, [str(corpus), *options])
+    assert result.exit_code == 0, result.output
+    assert target.read_bytes()[:4] == b"\x89PNG"
+    wrong = CliRunner().invoke(overview, [str(corpus), "--out", str(target), "--datasets", "nonesuch"])
+    assert wrong.exit_code == 1
+    assert "no dataset nonesuch" in wrong.stderr

@@ -1,0 +1,166 @@
+"""A corpus and a model in, figures out: compared with a calculation straight from the tar files."""
+
+import io
+import json
+import tarfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from evaluate.measure import Predictor, decode, evaluate, open_datasets
+from evaluate.protocol import Rule
+from train.structures import Outputs
+from train.weights import build_model
+
+
+class Fixed(Predictor):
+    """Answers every prompt with the left half of the image, score 0.04, except those whose text says "vein".
+
+    A vein is found in the upper half, with score 0.64, so it takes the upper left quarter from an artery.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def outputs(self, image: NDArray[np.uint8], texts: Sequence[str]) -> Outputs:
+        self.asked.append(list(texts))
+        masks = torch.full((len(texts), 2, 4, 4), -40.0)
+        logits = torch.full((1, len(texts), 2), -50.0)
+        for prompt, text in enumerate(texts):
+            logits[0, prompt, 1] = torch.logit(torch.tensor(0.8 if "vein" in text else 0.05))
+            if "vein" in text:
+                masks[prompt, 1, :2] = 50.0
+            else:
+                masks[prompt, 1, :, :2] = 50.0
+        presence = torch.full((1, len(texts)), float(torch.logit(torch.tensor(0.8))))
+        return Outputs(logits, torch.zeros(1, len(texts), 2, 4), presence, masks=masks, semantic=masks[:, 1])
+
+
+def stored(corpus: Path, slug: str, split: str) -> list[tuple[dict, dict[str, NDArray]]]:
+    """Record and ground truth by text of every sample, read with tarfile and Pillow."""
+    samples = []
+    for shard in sorted((corpus / slug / split).glob("*.tar")):
+        members: dict[str, dict[str, bytes]] = defaultdict(dict)
+        with tarfile.open(shard) as tar:
+            for info in tar:
+                key, suffix = info.name.split(".", 1)
+                file = tar.extractfile(info)
+                assert file is not None
+                members[key][suffix] = file.read()
+        for files in members.values():
+            record = json.loads(files["json"])
+            truth: dict[str, NDArray] = {}
+            for i in record["instances"]:
+                plane = np.asarray(PIL.Image.open(io.BytesIO(files[f"mask{i['plane'] or ''}.png"])))
+                truth[i["text"]] = truth.get(i["text"], np.zeros(plane.shape, bool)) | (plane == i["id"])
+            samples.append((record, truth))
+    return samples
+
+
+def predicted(size: Sequence[int], text: str, others: Sequence[str]) -> NDArray:
+    """What `Fixed` says, its 4 × 4 grid of 50 and -40 brought to `size`: between cells 1 and 2 the
+    logits change sign at 1 + 50 / 90."""
+    height, width = size
+    upper = (np.arange(height) + 0.5) * 4 / height - 0.5 < 1 + 50 / 90
+    left = (np.arange(width) + 0.5) * 4 / width - 0.5 < 1 + 50 / 90
+    vein = np.broadcast_to(upper[:, None], (height, width))
+    if "vein" in text:
+        return vein
+    if any("vein" not in other and other < text for other in others):
+        return np.zeros((height, width), bool)  # equal claims: the first class has the pixels
+    mask = np.broadcast_to(left[None], (height, width))
+    return mask & ~vein if any("vein" in other for other in others) else mask
+
+
+def expected(corpus: Path, slug: str, split: str) -> tuple[int, int, list[float], dict[str, list[float]]]:
+    images, dices, by_class = 0, [], defaultdict(list)
+    for record, truth in stored(corpus, slug, split):
+        texts = {**{i["concept"]: i["text"] for i in record["instances"]}}
+        others = [*texts.values(), *(c.replace("_", " ") for c in record["absent"])]
+        images += bool(truth)
+        for text, mask in truth.items():
+            found = predicted(record["size"], text, others)
+            dice = 2 * (found & mask).sum() / (found.sum() + mask.sum())
+            dices.append(float(dice))
+            by_class[text].append(float(dice))
+    return images, len(dices), dices, by_class
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_figures_equal_a_calculation_from_the_shards(corpus: Path, split: str) -> None:
+    for dataset in open_datasets(corpus, ["busi", "drive", "ravir"], split):
+        report = evaluate(Fixed(), [dataset], [Rule("top1", 0.0)], {})
+        (facts,) = report.facts()["datasets"]
+        images, pairs, dices, by_class = expected(corpus, dataset.slug, split)
+        assert pairs
+        assert (facts["images"], facts["pairs"]) == (images, pairs)
+        assert facts["dice"] == pytest.approx(np.mean(dices), abs=1e-12)
+        assert facts["dice_of_classes"] == pytest.approx(np.mean([np.mean(d) for d in by_class.values()]))
+        assert facts["iou"] < facts["dice"]
+
+
+def test_min_score_empties_what_is_below_it(corpus: Path) -> None:
+    (dataset,) = open_datasets(corpus, ["drive"], "train")
+    report = evaluate(Fixed(), [dataset], [Rule("top1", 0.1), Rule("top1", 0.0)], {})
+    strict, free = report.facts()["datasets"]
+    assert (strict["min_score"], strict["dice"]) == (0.1, 0.0)  # the score is 0.04
+    assert (free["min_score"], free["dice"]) == (0.0, pytest.approx(free["dice"]))
+    assert free["dice"] > 0.05
+
+
+def test_absent_classes_are_asked_for_and_not_scored(corpus: Path) -> None:
+    (dataset,) = open_datasets(corpus, ["busi"], "train")
+    predictor = Fixed()
+    report = evaluate(predictor, [dataset], [Rule("top1", 0.0)], {})
+    samples = stored(corpus, "busi", "train")
+    assert any(not truth for _, truth in samples)  # normal images: nothing is scored in them
+    assert len(predictor.asked) == sum(bool(truth) for _, truth in samples)
+    assert all(texts == ["benign breast lesion", "malignant breast lesion"] for texts in predictor.asked)
+    assert report.facts()["datasets"][0]["pairs"] == sum(len(truth) for _, truth in samples)
+
+
+def test_external_datasets_default_to_test_and_others_to_val(corpus: Path) -> None:
+    splits = {dataset.slug: dataset.split for dataset in open_datasets(corpus)}
+    assert splits == {"busi": "val", "drive": "val", "ph2": "test", "ravir": "val"}
+
+
+def test_ground_truth_policy_is_that_of_the_corpus(corpus: Path) -> None:
+    policies = {dataset.slug: dataset.instances for dataset in open_datasets(corpus)}
+    for slug, found in policies.items():
+        assert found == json.loads((corpus / slug / "manifest.json").read_text())["policy"]["how"]
+
+
+def test_the_image_is_encoded_once_for_all_its_prompts(corpus: Path) -> None:
+    model = build_model(preset="tiny")
+    seen: list[tuple[int, ...]] = []
+    model.vision_encoder.register_forward_hook(
+        lambda m, args, kwargs, out: seen.append(
+            (kwargs.get("pixel_values", args[0] if args else None)).shape
+        ),
+        with_kwargs=True,
+    )
+    predictor = Predictor(model)
+    (dataset,) = open_datasets(corpus, ["ravir"], "train")
+    sample = decode(dataset.corpus.read(0))
+    outputs = predictor.outputs(sample.image, ["retinal artery", "retinal vein", "optic disc"])
+    assert seen == [torch.Size([1, 3, 112, 112])]
+    assert outputs.masks is not None
+    assert outputs.masks.shape[0] == 3
+    assert outputs.logits_o2m is None  # in evaluation there is no one-to-many set
+
+
+def test_prompts_of_one_pass_do_not_influence_each_other(corpus: Path) -> None:
+    predictor = Predictor(build_model(preset="tiny", seed=4))
+    (dataset,) = open_datasets(corpus, ["ravir"], "train")
+    sample = decode(dataset.corpus.read(0))
+    both = predictor.outputs(sample.image, ["retinal artery", "retinal vein"])
+    alone = predictor.outputs(sample.image, ["retinal vein"])
+    assert both.masks is not None
+    assert alone.masks is not None
+    torch.testing.assert_close(both.masks[1], alone.masks[0], rtol=1e-4, atol=1e-4)
