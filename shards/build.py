@@ -25,7 +25,7 @@ from shards import index
 from shards.assemble import SHARD_BYTES, Planned, assemble
 from shards.engine import run
 from shards.manifest import REJECTS, SCHEMA, read_manifest, tool_version
-from shards.policy import SEED, VAL_FRACTION, Policy, Profile
+from shards.policy import SEED, SLICES, VAL_FRACTION, Policy, Profile
 from shards.record import json_bytes
 from shards.split import TEST, group_split, merge_duplicates, paper_split
 from shards.stage import BlobReader, Entry, Outcome, finished, meta_bytes
@@ -56,14 +56,17 @@ def build_dataset(
     workers: int = 1,
     shard_bytes: int = SHARD_BYTES,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    slices: str = SLICES,
+    max_side: int | None = None,
 ) -> Result:
     """Build one dataset from the download at `root` into OUT/<slug>.
 
-    progress(stage, done, total) is called as work proceeds. Raises Reject when the download cannot be used at
+    progress(stage, done, total) is called as work proceeds. slices: which slices of a volume (curate.slices);
+    max_side: larger images are made smaller, to so many px. Raises Reject when the download cannot be used at
     all, engine.WorkerDied when a worker process is lost; then what was published before stays as it is.
     """
     source = get_source(entry.slug)
-    policy = Policy.of(entry, profile, source.labels, Vocabulary.load())
+    policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
     work, final = out / WORK / entry.slug, out / entry.slug
     _recover(work, final)
     listing = list_download(source, root)

@@ -12,11 +12,12 @@ from curate.catalog import Entry, load_catalog
 from curate.sample import Reject
 from curate.source import slugs
 from curate.tree import find_download
+from shards import options
 from shards.build import Result, build_dataset, locked
 from shards.console import progress_bar, say
 from shards.engine import WorkerDied
 from shards.manifest import read_corpus, write_corpus
-from shards.policy import Profile
+from shards.policy import SLICES, Profile
 from vocab.vocabulary import Vocabulary
 
 SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
@@ -31,13 +32,9 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
     "--raw", type=click.Path(path_type=Path), required=True, help="DIR/SLUG is where a download lies."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
-@click.option(
-    "--profile",
-    type=click.Choice(["default", "paper"]),
-    default="default",
-    show_default=True,
-    help="default: split by patient or other group, all images kept. paper: Table 1 reproduced.",
-)
+@options.profile
+@options.slices
+@options.max_side
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that encode."
 )
@@ -58,6 +55,8 @@ def build(
     raw: Path,
     out: Path,
     profile: Profile,
+    slices: str | None,
+    max_side: int | None,
     workers: int,
     shard_size: int,
     allow_rejects: int,
@@ -96,6 +95,8 @@ def build(
                             workers,
                             shard_size << 20,
                             progress,
+                            slices or SLICES,
+                            max_side,
                         )
                     except Reject as reject:
                         failed.append(entry.slug)

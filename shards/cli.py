@@ -14,11 +14,12 @@ from curate.identify import identify
 from curate.sample import Reject, printable
 from curate.source import slugs
 from curate.tree import find_download, list_files, outline
+from shards import options
 from shards.build_cli import build
 from shards.console import progress_bar, say
 from shards.inspect import inspect_download
 from shards.manifest import read_corpus
-from shards.policy import Profile
+from shards.policy import SLICES, Profile
 from shards.stats import corpus_stats
 from shards.table import print_stats
 from shards.verify import verify as prove
@@ -34,10 +35,20 @@ __all__ = ["build", "inspect", "stats", "verify"]
     required=True,
     help="Its download, or the folder with SLUG in it.",
 )
-@click.option("--profile", type=click.Choice(["default", "paper"]), default="default", show_default=True)
+@options.profile
+@options.slices
+@options.max_side
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def inspect(slug: str | None, raw: Path, profile: Profile, workers: int, as_json: bool) -> None:
+def inspect(
+    slug: str | None,
+    raw: Path,
+    profile: Profile,
+    slices: str | None,
+    max_side: int | None,
+    workers: int,
+    as_json: bool,
+) -> None:
     """Say what a download is and what `build` would make of it: layout, cases, what is refused, size.
 
     Reads every file and writes nothing. Exit status 1 when something would be refused. Without SLUG it only says,
@@ -52,7 +63,9 @@ def inspect(slug: str | None, raw: Path, profile: Profile, workers: int, as_json
     root = find_download(raw, slug) or raw
     with progress_bar(slug) as progress:
         try:
-            found = inspect_download(catalog[slug], root, profile, workers, progress)
+            found = inspect_download(
+                catalog[slug], root, profile, workers, progress, slices or SLICES, max_side
+            )
         except Reject as reject:
             raise click.ClickException(f"{slug}: {reject}") from reject
     if as_json:

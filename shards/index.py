@@ -51,6 +51,7 @@ INDEX_SCHEMA = pa.schema(
         ("instances", pa.int32()),
         ("volume", pa.string()),
         ("slice", pa.int32()),
+        ("slices", pa.int32()),  # number of slices of the volume, stored or not
         ("table1_areas", pa.list_(pa.int64())),  # px; null when the paper's rule leaves the image out
         ("fingerprint", pa.binary()),
         ("name", pa.string()),  # file name of the source image
@@ -132,6 +133,7 @@ def rows_of(
         "instances": len(record["instances"]),
         "volume": record["volume"],
         "slice": record["slice"][0] if record["slice"] else None,
+        "slices": record["slice"][1] if record["slice"] else None,
         "table1_areas": table1,
         **facts,
     }

@@ -11,7 +11,7 @@ from curate.catalog import Entry
 from curate.listing import list_download
 from curate.source import code_digest, get_source
 from shards.engine import run
-from shards.policy import Policy, Profile
+from shards.policy import SLICES, Policy, Profile
 from shards.work import start_worker, try_case
 from vocab.vocabulary import Vocabulary
 
@@ -22,6 +22,8 @@ def inspect_download(
     profile: Profile = "default",
     workers: int = 1,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    slices: str = SLICES,
+    max_side: int | None = None,
 ) -> dict[str, Any]:
     """Read and encode every case of the download at `root` and keep only the figures.
 
@@ -30,7 +32,7 @@ def inspect_download(
     """
     source = get_source(entry.slug)
     listing = list_download(source, root)
-    policy = Policy.of(entry, profile, source.labels, Vocabulary.load())
+    policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
     trials = []
     for trial in run(try_case, listing.cases, workers, start_worker, (policy, code_digest(entry.slug), None)):
         trials.append(trial)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.masks import apply_policy
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Profile = Literal["default", "paper"]
 SEED = 42
 VAL_FRACTION = 0.15
+SLICES = "annotated"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Policy:
     role: str
     how: str  # native | components | merged
     min_area: float
+    slices: str  # which slices of a volume are samples, a rule of curate.slices
+    max_side: int | None  # px; larger images are made smaller, None: all stay native
     rule: PaperRule | None
     exhaustive: tuple[str, ...]  # concepts whose absence is known when a sample does not say otherwise
     texts: dict[str, str]  # prompt of each concept that can occur
@@ -41,9 +45,19 @@ class Policy:
     labels: str  # digest of the dataset's label file
 
     @classmethod
-    def of(cls, entry: Entry, profile: Profile, labels: LabelMap, vocabulary: Vocabulary) -> Policy:
-        """The policy of a catalog entry under a profile."""
+    def of(
+        cls,
+        entry: Entry,
+        profile: Profile,
+        labels: LabelMap,
+        vocabulary: Vocabulary,
+        slices: str = SLICES,
+        max_side: int | None = None,
+    ) -> Policy:
+        """The policy of a catalog entry under a profile; in profile `paper` its rule decides on slices."""
         rule = entry.paper.rule if entry.paper else None
+        if profile == "paper" and rule is not None:
+            slices = rule.slices
         concepts = sorted({*labels.concepts, *([rule.concept] if rule and rule.concept else [])})
         return cls(
             slug=entry.slug,
@@ -51,6 +65,8 @@ class Policy:
             role=entry.role,
             how=entry.instances,
             min_area=entry.min_area,
+            slices=slices,
+            max_side=max_side,
             rule=rule,
             exhaustive=labels.concepts if labels.exhaustive else (),
             texts={c: vocabulary[c].text for c in concepts},
@@ -63,7 +79,7 @@ class Policy:
         """True when the paper's rule decides what the samples are."""
         return self.profile == "paper" and self.rule is not None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of everything above."""
         return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()

@@ -21,6 +21,7 @@ from curate.sample import Image, Instance, Reject, Sample
 from curate.source import Skip
 from shards import tar
 from shards.policy import Policy
+from shards.resize import fit
 
 MAX_INSTANCES = 65535  # ids of a 16-bit mask
 
@@ -67,6 +68,10 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
         return Skip(origin[0]["file"], reason)
     if len(instances) > MAX_INSTANCES:
         raise Reject("too_many_instances", f"{len(instances)} instances; a mask holds {MAX_INSTANCES}")
+    seen = sorted({i.concept for i in instances})
+    native, vanished = sample.image, 0
+    if policy.max_side is not None:
+        sample, instances, vanished = fit(sample, instances, policy.max_side)
     planes, plane_of = layers(instances, sample.image.size)
     present = sorted({i.concept for i in instances})
     image_bytes, extension = _image_bytes(sample.image)
@@ -74,16 +79,21 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
     files += [(f"mask{p or ''}.png", png.encode_mask(plane)) for p, plane in enumerate(planes)]
     files.append(("txt", "".join(policy.texts[c] + "\n" for c in present).encode()))
     blob, members = pack(sample.key, files)
+    lost = {
+        f"instances below {policy.floor_text()}": dropped,
+        f"instances without a pixel at {policy.max_side} px a side": vanished,
+    }
     record = {
         "key": sample.key,
         "dataset": policy.slug,
         "group": sample.group,
         "official_split": sample.official_split,
         "size": list(sample.image.size),
+        "native_size": list(native.size),
         "spacing": list(sample.spacing) if sample.spacing else None,
         "volume": sample.position.volume if sample.position else None,
         "slice": [sample.position.index, sample.position.count] if sample.position else None,
-        "image": "original" if sample.image.encoded is not None else "re-encoded",
+        "image": _provenance(native, sample.image),
         "instances": [
             {
                 "id": number,
@@ -98,12 +108,12 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
             for number, i in enumerate(instances, start=1)
         ],
         "concepts": present,
-        "absent": policy.absent(sample, present),
+        "absent": policy.absent(sample, seen),
         "origin": [dict(o) for o in origin],
-        "lost": {**sample.lost, **({f"instances below {policy.floor_text()}": dropped} if dropped else {})},
+        "lost": {**sample.lost, **{reason: count for reason, count in lost.items() if count}},
         **sample.extra,
     }
-    return Encoded(sample.key, blob, members, record, table1, fingerprint(sample.image.pixels))
+    return Encoded(sample.key, blob, members, record, table1, fingerprint(native.pixels))
 
 
 def pack(key: str, files: Sequence[tuple[str, bytes]]) -> tuple[bytes, tuple[Member, ...]]:
@@ -119,6 +129,13 @@ def pack(key: str, files: Sequence[tuple[str, bytes]]) -> tuple[bytes, tuple[Mem
 
 def _image_bytes(image: Image) -> tuple[bytes, str]:
     if image.encoded is not None:
+def _provenance(native: Image, stored: Image) -> str:
+    """How the stored image came about, for the record."""
+    if stored is not native:
+        return "resized"
+    return "original" if stored.encoded is not None else "re-encoded"
+
+
         return image.encoded, image.extension
     return png.encode_image(image.pixels), "png"
 

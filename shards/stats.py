@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.catalog import Entry
+from curate.catalog import Entry, PaperRule
 from shards import index
 from shards.manifest import CORPUS, read_corpus, read_manifest
-from shards.policy import SEED, VAL_FRACTION
+from shards.policy import SEED, SLICES, VAL_FRACTION
 from shards.split import SPLITS, TRAIN, paper_split
 
 
@@ -26,8 +26,10 @@ def corpus_stats(out: Path, catalog: dict[str, Entry]) -> list[dict[str, Any]]:
     """The measurements of every dataset of the corpus at `out`, by slug.
 
     Each: slug, images, annotations, median_area (px; None without annotation), splits {train, val, test: images,
-    annotations, median_area}, concepts {id: annotations}, rejects, table1 {images, annotations, median_area} or
-    None for a dataset that is not in Table 1. Raises FileNotFoundError when there is no corpus.
+    annotations, median_area}, concepts {id: annotations}, rejects, slices (of a volume that are stored), table1
+    {images, annotations, median_area} or None where it cannot be measured (see `table1`).
+
+    Raises FileNotFoundError when there is no corpus.
     """
     corpus = read_corpus(out)
     if corpus is None:
@@ -54,25 +56,55 @@ def dataset_stats(folder: Path, slug: str, entry: Entry | None) -> dict[str, Any
         "splits": splits,
         "concepts": dict(sorted(Counter(annotations["concept"].to_pylist()).items())),
         "rejects": sum(manifest["counts"]["rejects"].values()),
-        "table1": table1(folder, entry),
+        "slices": manifest["policy"]["slices"],
+        "table1": table1(folder, entry, manifest["policy"]["slices"]),
     }
 
 
-def table1(folder: Path, entry: Entry | None) -> dict[str, Any] | None:
-    """Images, annotations and median area (px) as the paper's rule measures them; None without such a rule."""
+def table1(folder: Path, entry: Entry | None, slices: str = SLICES) -> dict[str, Any] | None:
+    """Images, annotations and median area (px) as the paper's rule measures them.
+
+    None without such a rule, and for volumes of which the rule needs slices that the corpus may not hold.
+    """
     if entry is None or entry.paper is None:
         return None
-    table = pq.read_table(folder / index.INDEX, columns=["name", "key", "table1_areas"])
-    kept = [row for row in table.to_pylist() if row["table1_areas"] is not None]
-    kept.sort(key=lambda row: row["key"])
+    rule = entry.paper.rule
+    table = pq.read_table(
+        folder / index.INDEX, columns=["name", "key", "volume", "slice", "slices", "table1_areas"]
+    )
+    rows = sorted(table.to_pylist(), key=lambda row: row["key"])
+    if any(row["volume"] is not None for row in rows) and not _enough(slices, rule):
+        return None
+    kept = [row for row in _by_rule(rows, rule.slices) if row["table1_areas"] is not None]
     areas = [area for row in kept for area in row["table1_areas"]]
     measured = areas
-    if entry.paper.rule.median_over == "train":
+    if rule.median_over == "train":
         splits = paper_split([row["name"] for row in kept], VAL_FRACTION, SEED)
         measured = [
             a for row, split in zip(kept, splits, strict=True) if split == TRAIN for a in row["table1_areas"]
         ]
     return {"images": len(kept), "annotations": len(areas), "median_area": _median(measured)}
+
+
+def _enough(stored: str, rule: PaperRule) -> bool:
+    """True when a corpus with these slices of each volume holds all that the rule counts."""
+    if stored == "annotated":  # a slice without annotation counts where the rule keeps empty images
+        return rule.drop_empty or rule.slices == "largest"
+    return stored in ("all", rule.slices)
+
+
+def _by_rule(rows: Sequence[dict[str, Any]], slices: str) -> list[dict[str, Any]]:
+    """The rows whose slice the rule takes: all, one a volume, or the middle one; pictures that are no slice stay."""
+    if slices == "middle":
+        return [r for r in rows if r["volume"] is None or r["slice"] == r["slices"] // 2]
+    if slices == "largest":
+        largest: dict[str, dict[str, Any]] = {}
+        for row in sorted((r for r in rows if r["volume"] is not None), key=lambda r: r["slice"]):
+            best = largest.setdefault(row["volume"], row)
+            if sum(row["table1_areas"] or ()) > sum(best["table1_areas"] or ()):
+                largest[row["volume"]] = row
+        return [r for r in rows if r["volume"] is None or r is largest[r["volume"]]]
+    return list(rows)
 
 
 def _figures(images: int, areas: Sequence[int]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -32,7 +33,9 @@ _worker: _Worker
 def start_worker(policy: Policy, code: str, packs: Path | None) -> None:
     """Prepare this process for `encode_case` (packs: folder for the encoded samples) or `try_case` (None)."""
     global _worker
-    _worker = _Worker(get_source(policy.slug), policy, code, PackWriter(packs) if packs is not None else None)
+    source = copy(get_source(policy.slug))
+    source.slices = policy.slices
+    _worker = _Worker(source, policy, code, PackWriter(packs) if packs is not None else None)
 
 
 def encode_case(task: tuple[Case, str]) -> Outcome | str:
