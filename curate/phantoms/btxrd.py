@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -64,7 +65,13 @@ def _drawing(name: str, labels: list[str], centres: list[tuple[float, float]], p
         circle = np.stack([x + 9 * np.cos(angles), y + 9 * np.sin(angles)], axis=1).tolist()
         box = [[x + 9, y + 9], [x - 9, y - 9]]
         for kind, points in (("polygon", circle), ("rectangle", box)):
-            facts = {"group_id": None, "description": "", "shape_type": kind, "flags": {}, "mask": None}
+            facts: dict[str, Any] = {
+                "group_id": None,
+                "description": "",
+                "shape_type": kind,
+                "flags": {},
+                "mask": None,
+            }
             shapes.append({"label": label, "points": points, **facts})
     shapes.sort(key=lambda s: (s["shape_type"] == "rectangle") == polygons_first)
     size = {"imageHeight": SIZE[0], "imageWidth": SIZE[1]}
