@@ -1,0 +1,47 @@
+"""ISIC 2018 Task 1: skin lesions in dermoscopic images.
+
+Codella et al., arXiv 1902.03368. Six zips, an input and a ground truth folder for each split; files are matched by
+their ISIC id. The folders of Task 2 (attributes) and Task 3 have other names and are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curate.formats import raster
+from curate.sample import Instance, Region, Reject, Sample
+from curate.source import Case, Skip, Source
+from curate.tree import Layout, Tree
+
+NAME = "ISIC_[0-9][0-9][0-9][0-9][0-9][0-9][0-9]"
+IMAGES = f"ISIC2018_Task1-2_{{split}}_Input/**/{NAME}.jpg"
+MASKS = f"ISIC2018_Task1_{{split}}_GroundTruth/**/{NAME}_segmentation.png"
+SPLITS = {"Training": "train", "Validation": "val", "Test": "test"}
+
+
+class Converter(Source):
+    """One case an image; official split from its folder; group = ISIC id (no patient key in the challenge files)."""
+
+    slug = "isic_2018"
+    layouts = (Layout("challenge archives", (IMAGES.format(split="[TV]*"), MASKS.format(split="[TV]*"))),)
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        for name, split in SPLITS.items():
+            images = {f.stem: f for f in tree.glob(IMAGES.format(split=name))}
+            masks = {f.stem.removesuffix("_segmentation"): f for f in tree.glob(MASKS.format(split=name))}
+            for key in sorted(images.keys() | masks.keys()):
+                if key not in masks:
+                    message = f"no {key}_segmentation.png in ISIC2018_Task1_{name}_GroundTruth"
+                    yield Reject("missing_mask", message, images[key].name)
+                elif key not in images:
+                    message = f"no {key}.jpg in ISIC2018_Task1-2_{name}_Input"
+                    yield Reject("missing_image", message, masks[key].name)
+                else:
+                    yield Case(key, {"image": images[key], "mask": masks[key]}, key, split)
+
+    def load(self, case: Case) -> Iterator[Sample]:
+        image = raster.read_image(case.files["image"])
+        mask = raster.read_binary(case.files["mask"])
+        raster.require_size(mask, image, case.files["mask"])
+        lesion = Instance(self.concept("lesion", case.files["mask"]), Region.of(mask), "lesion")
+        yield Sample(case.key, image, [lesion], case.group, case.split)
