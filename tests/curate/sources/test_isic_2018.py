@@ -82,7 +82,7 @@ def test_an_input_without_its_mask_is_named(phantom: Path) -> None:
 
 def test_resized_or_grey_masks_are_refused(phantom: Path) -> None:
     mask = phantom / TRAINING[1] / "ISIC_0000003_segmentation.png"
-    PIL.Image.open(mask).resize((256, 192)).save(mask)
+    PIL.Image.open(mask).resize((256, 192), PIL.Image.Resampling.NEAREST).save(mask)
     with pytest.raises(Reject, match=r"ISIC_0000003_segmentation\.png: size_mismatch"):
         load_all(phantom)
     PIL.Image.fromarray(np.full((72, 96), 200, np.uint8)).save(mask)
