@@ -51,7 +51,8 @@ class Converter(Source):
             elif key.startswith("CHN"):
                 yield Skip(images[key].name, "Shenzhen image without mask, as 96 are published")
             else:
-                yield Reject("missing_mask", "no mask of this name, or of one lung only", images[key].name)
+                for file in (images[key], *found.values()):
+                    yield Reject("missing_mask", "no mask of this name, or of one lung only", file.name)
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"])
