@@ -40,12 +40,15 @@ class Converter(Source):
             for (path, split), files in sorted(images.items()):
                 missing = [role for role in needed if role not in files]
                 if "image" not in files:
-                    yield Reject("missing_image", f"no image of this name in {path}", files.popitem()[1].name)
+                    for file in files.values():
+                        yield Reject("missing_image", "no image of this name", file.name)
                 elif top in subsets and len(subsets) < len(found):
                     yield Skip(files["image"].name, "infection tree, a subset of the lung tree beside it")
                 elif missing:
-                    message = f"no file of this name in {' and '.join(missing)} masks"
-                    yield Reject("missing_mask", message, files["image"].name)
+                    for file in files.values():
+                        yield Reject(
+                            "missing_mask", f"no {' and '.join(missing)} mask of this name", file.name
+                        )
                 else:
                     key = make_key(path)
                     yield Case(key, {r: files[r] for r in ("image", *needed)}, key, split.lower())

@@ -65,6 +65,15 @@ def test_subset_alone_has_both_masks(phantom: Path) -> None:
         assert (infection.area > 0) == ("COVID-19" in key)
 
 
+def test_incomplete_image_of_the_subset_is_refused_whole(phantom: Path) -> None:
+    shutil.rmtree(phantom / LUNG)
+    folder = phantom / INFECTION / INFECTION / "Test/COVID-19"
+    (folder / "infection masks/covid_1.png").unlink()
+    rejects = list_download(SOURCE, phantom).rejects
+    assert {r["code"] for r in rejects} == {"missing_mask"}
+    assert [r["file"].split("/")[-2] for r in rejects] == ["images", "lung masks"]
+
+
 def test_subset_whose_normal_images_have_no_infection_folder_is_still_the_subset(phantom: Path) -> None:
     shutil.rmtree(phantom / INFECTION / INFECTION / "Test/Normal/infection masks")
     assert all(case.files["image"].name.startswith(LUNG) for case in list_download(SOURCE, phantom).cases)
