@@ -21,7 +21,10 @@ from curate.tree import File
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """One drawn shape. kind: polygon, rectangle, circle, line, point …; points: N×2 float64 (x, y) in px."""
+    """One drawn shape. kind: polygon, rectangle, circle, line, point …; points: N×2 float64 (x, y) in px.
+
+    Files of early versions name no kind: they know polygons only.
+    """
 
     label: str
     kind: str
@@ -52,7 +55,7 @@ def read_labelme(file: File) -> Drawing:
 
 def _shape(entry: Mapping[str, Any]) -> Shape:
     points = np.asarray(entry["points"], np.float64).reshape(-1, 2)
-    return Shape(str(entry["label"]), str(entry["shape_type"]), points)
+    return Shape(str(entry["label"]), str(entry.get("shape_type", "polygon")), points)
 
 
 def region(shape: Shape, size: tuple[int, int], file: File) -> Region:

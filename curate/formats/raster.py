@@ -44,17 +44,19 @@ def read_bytes(file: File) -> bytes:
     return data
 
 
-def read_image(file: File) -> Image:
+def read_image(file: File, upright: bool = False) -> Image:
     """An image as uint8 H×W (grey) or H×W×3 (RGB), or uint16 H×W, with its own bytes where they can be kept.
 
     Bytes are kept when they are an 8-bit grey or RGB JPEG or PNG that every viewer shows as it is decoded
     here; Exif, XMP, IPTC and text chunks, which can hold a name, are cut out of them. A fully opaque alpha channel
     is dropped. Raises Reject (`unreadable`, `lfs_pointer`, `unsupported_image`).
+
+    upright: turn the pixels as the Exif orientation of a JPEG says; for masks that were drawn on the turned picture.
     """
     data = read_bytes(file)
     try:
         if data[:2] == b"\xff\xd8":
-            return _jpeg_image(data)
+            return _jpeg_image(data, upright)
         if data[:8] == png.SIGNATURE:
             kept = _png_image(data)
             if kept is not None:
@@ -64,14 +66,26 @@ def read_image(file: File) -> Image:
     return Image(_plain(_pillow(data, file), file))
 
 
-def _jpeg_image(data: bytes) -> Image:
+def _jpeg_image(data: bytes, upright: bool) -> Image:
     header = jpeg.read_header(data)
     if header.depth != 8 or header.channels not in (1, 3):
         raise jpeg.JpegError(f"{header.depth}-bit JPEG with {header.channels} channels is not supported")
     pixels = jpeg.decode(data, header.channels)
-    if jpeg.orientation(data, header) not in (0, 1):
-        return Image(pixels)  # viewers would turn it, and the mask not
+    orientation = jpeg.orientation(data, header)
+    if orientation not in (0, 1):  # viewers would turn the file, and the mask not
+        return Image(_turned(pixels, orientation) if upright else pixels)
     return Image(pixels, jpeg.without_text(data, header) if header.free_text else data, "jpg")
+
+
+def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Pixels as a viewer shows them: Exif 2.3, tag 0x0112, says where row 0 and column 0 of the file belong."""
+    if orientation > 4:  # the file's rows are the picture's columns
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):  # row 0 at the bottom
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):  # column 0 at the right
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _png_image(data: bytes) -> Image | None:
