@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from curate.identify import looks_like
 from curate.sample import Reject, printable
@@ -35,7 +36,13 @@ def list_download(source: Source, root: Path) -> Listing:
     listing = Listing(trees, [], [], [])
     seen: dict[str, str] = {}
     for tree in trees:
+        named: set[str] = set()
+        read: set[str] = set()
         for item in source.discover(tree):
+            if isinstance(item, Case):
+                read.update(file.name for file in item.files.values())
+            else:
+                named.add(item.file)
             if isinstance(item, Skip):
                 listing.skips.append((item.file, item.reason))
             elif isinstance(item, Reject):
@@ -49,12 +56,25 @@ def list_download(source: Source, root: Path) -> Listing:
             else:
                 seen[item.key] = next(iter(item.files.values())).name
                 listing.cases.append(item)
+        listing.rejects.extend(reject_row("", s) for s in _strays(tree, source.ignored, read, named))
     listing.cases.sort(key=lambda case: case.key)
     if not listing.cases and not listing.rejects:
         raise Reject(
             "no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it"
         )
     return listing
+
+
+def _strays(tree: Tree, ignored: tuple[str, ...], read: set[str], named: set[str]) -> Iterator[Reject]:
+    """A refusal for each file that lies beside files that are read, is of their kind, and was passed over.
+
+    So an image under a name that the dataset does not have is never lost without a word.
+    """
+    kinds = {(name.rpartition("/")[0], PurePosixPath(name).suffix.lower()) for name in read}
+    known = read | named | {file.name for pattern in ignored for file in tree.glob(pattern)}
+    for file in tree.files.values():
+        if file.name not in known and (file.name.rpartition("/")[0], file.suffix) in kinds:
+            yield Reject("unknown_name", "no name of this dataset; it was not read", file.name)
 
 
 def reject_row(case: str, reject: Reject) -> dict[str, str]:

@@ -55,11 +55,14 @@ class Source(ABC):
     """A converter of one dataset.
 
     layouts: the distributions it can read, the most native first.
+    ignored: globs, relative to a tree's base, of files that lie among the images and masks and are neither, such as a
+        second observer's masks. Any other file there that `discover` passes over is refused by name.
     slices: which slices of a volume `load` makes samples of, a rule of `curate.slices.choose`; the build sets it.
     """
 
     slug: ClassVar[str]
     layouts: ClassVar[tuple[Layout, ...]]
+    ignored: ClassVar[tuple[str, ...]] = ()
     slices: str = "annotated"
 
     def __init__(self, labels: LabelMap | None = None) -> None:

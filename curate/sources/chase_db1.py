@@ -26,6 +26,7 @@ class Converter(Source):
         Layout("folders Images and Masks", (f"Images/{IMAGE}", f"Masks/{MASK}")),
         Layout("folders Images and Labels", (f"Images/{IMAGE}", f"Labels/{MASK}")),
     )
+    ignored = ("**/Image_*_2ndHO.png",)  # the second observer
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         image_pattern, mask_pattern = tree.layout.needs

@@ -26,7 +26,9 @@ MAIN = Path(__file__).parents[2] / "medshards.py"
 
 
 def medshards(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(MAIN), *map(str, words)], capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, str(MAIN), *map(str, words)], capture_output=True, text=True, timeout=300
+    )
 
 
 def test_worker_processes_do_not_show_in_the_bytes(build: Build, tmp_path: Path) -> None:
@@ -165,7 +167,9 @@ def test_small_shards_hold_the_same_samples(build: Build, tmp_path: Path) -> Non
     assert len(tars) > 1
     assert all(t.stat().st_size <= 100_000 for t in tars)
     assert verify(tmp_path / "many") == []
-    keys = [[r["key"] for r in index.read_rows(tmp_path / o / "drive" / index.INDEX)] for o in ("one", "many")]
+    keys = [
+        [r["key"] for r in index.read_rows(tmp_path / o / "drive" / index.INDEX)] for o in ("one", "many")
+    ]
     assert keys[0] == keys[1]
 
 
@@ -187,6 +191,8 @@ def test_every_phantom_builds_verifies_and_is_read_by_webdataset(slug: str, tmp_
             assert image.size == mask.size == tuple(record["size"][::-1])
             present = set(np.unique(np.asarray(mask)).tolist()) - {0}
             assert present == {i["id"] for i in record["instances"] if i["plane"] == 0}
-            assert text.splitlines() == [t for _, t in sorted({(i["concept"], i["text"]) for i in record["instances"]})]
+            assert text.splitlines() == [
+                t for _, t in sorted({(i["concept"], i["text"]) for i in record["instances"]})
+            ]
             found += 1
     assert found == expected.samples

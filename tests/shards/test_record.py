@@ -37,7 +37,9 @@ def _members(encoded: Encoded) -> dict[str, bytes]:
 
 
 @settings(deadline=None, max_examples=40)
-@given(hnp.arrays(st.sampled_from([np.uint8, np.uint16]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+@given(
+    hnp.arrays(st.sampled_from([np.uint8, np.uint16]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
+)
 def test_mask_png_is_an_ordinary_png(mask: np.ndarray) -> None:
     data = png.encode_mask(mask)
     png.read_header(data)
@@ -59,7 +61,11 @@ def test_image_png_is_lossless(pixels: np.ndarray) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15), st.integers(1, 9), st.integers(1, 9)), max_size=8))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 15), st.integers(0, 15), st.integers(1, 9), st.integers(1, 9)), max_size=8
+    )
+)
 def test_every_instance_is_stored_whole_however_they_overlap(boxes: list[tuple[int, int, int, int]]) -> None:
     size = (24, 24)
     masks = [_box(size, *b) for b in boxes]
@@ -97,7 +103,9 @@ def test_members_prompts_and_negatives() -> None:
 def test_a_broader_concept_is_not_absent() -> None:
     size = (8, 8)
     polyp = _instance(_box(size, 1, 1, 4, 4), "neoplastic_polyp", "neoplastic")
-    sample = Sample("a", Image(np.zeros(size, np.uint8)), [polyp], "a", concepts=("polyp", "non_neoplastic_polyp"))
+    sample = Sample(
+        "a", Image(np.zeros(size, np.uint8)), [polyp], "a", concepts=("polyp", "non_neoplastic_polyp")
+    )
     assert _policy("bkai_neopolyp").absent(sample, ["neoplastic_polyp"]) == ["non_neoplastic_polyp"]
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from shards import tar
 
-NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789_-.", min_size=1, max_size=100).filter(lambda n: n.strip("."))
+NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789_-.", min_size=1, max_size=100).filter(
+    lambda n: n.strip(".")
+)
 
 
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=2000)), max_size=5))
