@@ -28,9 +28,9 @@ def overview(
     """Draw the corpus at `out` into the PNG `target`: for every dataset some samples spread over all it has.
 
     Instances have a contour and a light fill, each in a colour of its own; the prompts stand below. `datasets` names
-    those to draw (none: all); a mapping also says from which split, which is else the first that has samples. With
-    `predict` (slug and sample to the mask of each concept) predictions are drawn beside each sample, dashed.
-    Raises train.stream.CorpusError and BadSample.
+    those to draw (none: all); a mapping also says from which split (else from any). With `predict` (slug and sample
+    to the mask of each concept) predictions are drawn beside each sample, dashed. Raises train.stream.CorpusError
+    and BadSample.
     """
     facts = Corpus.open(out, TRAIN, datasets or None).facts  # names what the corpus lacks
     counts = {slug: own["samples"] for slug, own in facts["datasets"].items()}
@@ -43,28 +43,28 @@ def overview(
             c for sample in _samples(out, slug, tried, per_dataset) for c in _cells(slug, sample, predict)
         ]
         title, modality = (catalog[slug].title, catalog[slug].modality) if slug in catalog else (slug, "")
-        rows.append(Row(title, [modality, f"{counts[slug]:,} images"], cells))
+        rows.append(Row(title, [modality, f"{counts[slug]:,} image{'s' * (counts[slug] != 1)}"], cells))
     target.parent.mkdir(parents=True, exist_ok=True)
     page(rows).save(target, "PNG", optimize=True)
     return target
 
 
 def _samples(out: str | Path, slug: str, splits: Sequence[str], count: int) -> Iterator[Stored]:
-    """`count` samples from the first of the splits that has any, at even distances among those with instances."""
+    """`count` samples of the splits, at even distances among those with instances; empty ones only fill up."""
+    filled: list[tuple[Corpus, int]] = []
+    empty: list[tuple[Corpus, int]] = []
     for corpus in (Corpus.open(out, split, [slug]) for split in splits):
-        if len(corpus):
-            present = corpus.tables[slug]["concepts"].to_pylist()
-            filled = [number for number, concepts in enumerate(present) if concepts]
-            empty = [number for number, concepts in enumerate(present) if not concepts]
-            chosen = _spread(filled, count)
-            for number in sorted(chosen + _spread(empty, count - len(chosen))):
-                yield decode(corpus.read(number))
-            return
+        present = corpus.tables[slug]["concepts"].to_pylist() if len(corpus) else []
+        for number, concepts in enumerate(present):
+            (filled if concepts else empty).append((corpus, number))
+    chosen = _spread(filled, count)
+    for corpus, number in chosen + _spread(empty, count - len(chosen)):
+        yield decode(corpus.read(number))
 
 
-def _spread(numbers: list[int], count: int) -> list[int]:
-    count = min(count, len(numbers))
-    return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
+def _spread(samples: list[tuple[Corpus, int]], count: int) -> list[tuple[Corpus, int]]:
+    count = min(count, len(samples))
+    return [samples[(2 * k + 1) * len(samples) // (2 * count)] for k in range(count)]
 
 
 def _cells(slug: str, sample: Stored, predict: Predict | None) -> list[Cell]:
