@@ -1,4 +1,4 @@
-"""The table of `medshards stats`: what a corpus holds beside the paper's Table 1."""
+"""The tables of `medshards stats`: what a corpus holds, and the audit of the paper's Table 1."""
 
 from __future__ import annotations
 
@@ -10,30 +10,27 @@ from rich.console import Console
 from rich.table import Table
 
 from curate.catalog import Entry
+from shards.audit import FIGURES, Row, audit, certainty, figures, number, summary
 
-FIGURES = ("images", "annotations", "median_area")
-AGREES = 0.5  # the paper prints medians without decimals
+MARK = "✓ the paper's rule gives the printed figure on this corpus"
 
 
 def print_stats(measured: Sequence[dict[str, Any]], catalog: dict[str, Entry]) -> None:
     """Print the measurements of `corpus_stats`; in a pipe nothing is cut off."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=200, highlight=False)
-    table = Table(
-        box=box.SIMPLE, caption="area in px; ✓ the paper's rule gives the printed figure on this corpus"
-    )
+    console = _console()
+    table = Table(box=box.SIMPLE, caption=f"area in px; {MARK}")
     table.add_column("dataset")
     for title in ("images", "annotations", "median area", "train", "val", "test", "rejects"):
         table.add_column(title, justify="right")
     table.add_column("paper's rule, measured here")
     table.add_column("printed in Table 1")
+    printed = {row.slug: row for row in audit(measured, catalog)}
     for row in measured:
         splits = [number(row["splits"][s]["images"]) for s in ("train", "val", "test")]
         cells = [number(row[f]) for f in FIGURES]
-        table.add_row(
-            row["slug"], *cells, *splits, number(row["rejects"]), *_beside(row, catalog.get(row["slug"]))
-        )
+        paper = printed.get(row["slug"])
+        beside = (figures(paper.measured, paper.agreements), figures(paper.printed)) if paper else ("-", "-")
+        table.add_row(row["slug"], *cells, *splits, number(row["rejects"]), *beside)
     console.print(table)
     concepts = {c for row in measured for c in row["concepts"]}
     images = sum(row["images"] for row in measured)
@@ -43,25 +40,31 @@ def print_stats(measured: Sequence[dict[str, Any]], catalog: dict[str, Entry]) -
     )
 
 
-def _beside(row: dict[str, Any], entry: Entry | None) -> tuple[str, str]:
-    found = row["table1"]
-    if found is None or entry is None or entry.paper is None:
-        return "-", "-"
-    printed = [getattr(entry.paper, f) for f in FIGURES]
-    ours = [
-        number(v) + ("✓" if agrees(v, p) else "")
-        for v, p in zip((found[f] for f in FIGURES), printed, strict=True)
-    ]
-    return " / ".join(ours), " / ".join(number(p) for p in printed)
+def print_audit(rows: Sequence[Row]) -> None:
+    """Print every row of Table 1 beside what was measured, then the reasons where they differ."""
+    console = _console()
+    table = Table(box=box.SIMPLE, caption=f"images / annotations / median area in px; {MARK}")
+    for title in (
+        "dataset",
+        "printed in Table 1",
+        "paper's rule, measured here",
+        "the rule gives the figure",
+    ):
+        table.add_column(title)
+    modality = None
+    for row in rows:
+        if row.modality != modality:
+            table.add_row(f"[bold]{row.modality}[/]")
+            modality = row.modality
+        measured = figures(row.measured, row.agreements) if row.measured else f"[dim]{row.reason}[/]"
+        table.add_row(row.slug, figures(row.printed), measured, certainty(row))
+    console.print(table)
+    console.print(summary(rows))
+    for row in rows:
+        if row.measured and row.reason:
+            console.print(f"[bold]{row.slug}[/]: {row.reason}")
 
 
-def agrees(measured: float | None, printed: float) -> bool:
-    """True when a measured figure is the printed one, rounded."""
-    return measured is not None and abs(measured - printed) <= AGREES
-
-
-def number(value: float | None) -> str:
-    """A figure with thousands separators; one decimal where it has one."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=200, highlight=False)
