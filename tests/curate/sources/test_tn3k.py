@@ -1,0 +1,96 @@
+"""TN3K: thresholded JPEG masks, splits in the key, folders found wherever they lie, its neighbours left alone."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from curate.formats import raster
+from curate.listing import list_download
+from curate.masks import components
+from curate.phantoms import write_phantom
+from curate.phantoms.tn3k import NODULES
+from curate.sample import Reject, Sample
+from curate.source import get_source
+from curate.tree import File
+
+SOURCE = get_source("tn3k")
+
+
+def load_all(root: Path) -> dict[str, Sample]:
+    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
+
+
+@pytest.fixture
+def phantom(tmp_path: Path) -> Path:
+    write_phantom("tn3k", tmp_path)
+    return tmp_path / "Thyroid Dataset/tn3k"
+
+
+def test_real_samples(samples: Path) -> None:
+    listing = list_download(SOURCE, samples / "tn3k")
+    folder = next(p for p in (samples / "tn3k").glob("**/tn3k") if p.is_dir())
+    files = {r: {p.name for p in folder.glob(f"*-{r}/*.jpg")} for r in ("image", "mask")}
+    assert len(listing.cases) + len(listing.rejects) >= max(len(f) for f in files.values()) > 0
+    for case in listing.cases:
+        (sample,) = SOURCE.load(case)
+        mask = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L"))
+        assert np.array_equal(sample.instances[0].region.mask(mask.shape), mask > 127)
+        assert sample.official_split == case.key.split("-")[0]
+    for reject in listing.rejects:
+        assert reject["code"] == ("missing_mask" if "-image/" in reject["file"] else "missing_image")
+
+
+def test_noise_of_real_masks_is_no_nodule(samples: Path) -> None:
+    files = sorted((samples / "tn3k").glob("**/*-mask/*.jpg"))
+    assert files
+    for path in files:
+        stored = np.asarray(PIL.Image.open(path))
+        mask = raster.read_threshold(File(path.name, path))
+        assert (stored > 0).sum() > mask.sum() > 0
+        assert all(c.area >= 100 for c in components(mask))
+
+
+def test_equal_names_in_both_splits(phantom: Path) -> None:
+    found = load_all(phantom)
+    assert set(found) == {f"{split}-{n:04d}" for split, counts in NODULES.items() for n in range(len(counts))}
+    for key, sample in found.items():
+        split, number = key.split("-")
+        drawn = np.array(PIL.Image.open(phantom / f"{split}-mask/{number}.jpg")) > 127
+        assert np.array_equal(sample.instances[0].region.mask(sample.image.size), drawn)
+        assert (sample.official_split, sample.group) == (split, key)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_other_unpackings(phantom: Path, tmp_path: Path, nested: bool) -> None:
+    for split in NODULES:
+        for role in ("image", "mask"):
+            target = tmp_path / "other/picture" / (split if nested else "")
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.move(phantom / f"{split}-{role}", target / f"{split}-{role}")
+    junk = next((tmp_path / "other").glob("**/test-image")) / ".ipynb_checkpoints"
+    junk.mkdir()
+    (junk / "0000-checkpoint.jpg").write_bytes(b"")
+    listing = list_download(SOURCE, tmp_path / "other")
+    assert len(listing.cases) == 5
+    assert not listing.rejects
+
+
+def test_missing_halves_and_sizes(phantom: Path) -> None:
+    (phantom / "trainval-mask/0000.jpg").unlink()
+    (phantom / "test-image/0001.jpg").unlink()
+    assert {(r["code"], r["file"]) for r in list_download(SOURCE, phantom).rejects} == {
+        ("missing_mask", "trainval-image/0000.jpg"),
+        ("missing_image", "test-mask/0001.jpg"),
+    }
+    PIL.Image.new("L", (50, 50)).save(phantom / "test-mask/0000.jpg")
+    with pytest.raises(Reject, match=r"test-mask/0000\.jpg: size_mismatch"):
+        load_all(phantom)
+
+
+def test_tg3k_alone_is_another_dataset(phantom: Path) -> None:
+    shutil.rmtree(phantom)
+    with pytest.raises(Reject, match="not_recognised"):
+        list_download(SOURCE, phantom.parent)
