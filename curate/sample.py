@@ -145,6 +145,20 @@ class SlicePosition:
     count: int  # number of slices of the volume
 
 
+@dataclass(frozen=True)
+class Intensity:
+    """What the stored numbers of a 16-bit image mean: value = stored · slope + intercept.
+
+    unit: "HU", "SUVbw g/ml", "Bq/ml" or "arbitrary".
+    window: (low, high) in that unit, the values that are shown black and white unless a reader chooses otherwise.
+    """
+
+    slope: float
+    intercept: float
+    unit: str
+    window: tuple[float, float]
+
+
 @dataclass(eq=False)
 class Sample:
     """One image with its instances, ready to be stored.
@@ -155,6 +169,8 @@ class Sample:
     spacing: (row, column) distance of pixels in mm, where known.
     concepts: ids annotated exhaustively in this image when that differs from the dataset's label file
         (such a concept without instance is a valid negative prompt).
+    intensity: what the numbers of a 16-bit image mean.
+    pair: keys of the samples that show the same slice of the same patient in another modality, with the same masks.
     lost: named counts of pixels or objects that the converter had to leave out, e.g. {"pixels outside the image": 12}.
     extra: further facts for the record, JSON values only; no identity, no free text of patients.
     """
@@ -167,5 +183,7 @@ class Sample:
     spacing: tuple[float, float] | None = None
     position: SlicePosition | None = None
     concepts: tuple[str, ...] | None = None
+    intensity: Intensity | None = None
+    pair: tuple[str, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)

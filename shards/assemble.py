@@ -57,6 +57,11 @@ class ShardWriter:
         self._samples += 1
         return self._name, offset
 
+    def make_room(self, size: int) -> None:
+        """Start a new shard when `size` bytes that belong together fit into an empty one and not into this one."""
+        if self._at and self._at + size + len(tar.END) > self._limit >= size:
+            self.close()
+
     def _write(self, data: bytes) -> None:
         assert self._stream is not None
         self._stream.write(data)
@@ -100,8 +105,12 @@ def assemble(
     source = BlobReader()
     counts: Counter[str] = Counter()
     lost: Counter[str] = Counter()
+    sizes, last_case = _case_sizes(planned), ""
     for plan in sorted(planned, key=lambda p: (order[p.split], p.entry.key)):
         entry = plan.entry
+        if entry.case != last_case and entry.case in sizes:
+            writers[plan.split].make_room(sizes[entry.case])
+        last_case = entry.case
         blob = source.read(entry.source, entry.offset, entry.size)
         meta = json.loads(source.read(entry.meta_source, entry.meta_offset, entry.meta_size))
         record = {**meta["record"], "group": plan.group, "split": plan.split}
@@ -144,6 +153,19 @@ def assemble(
     }
     (folder / MANIFEST).write_bytes(dump(manifest))
     return manifest
+
+
+def _case_sizes(planned: Sequence[Planned]) -> dict[str, int]:
+    """Bytes in the shard, at most, of each case of several samples: the slices of a volume, which stay together."""
+    counts = Counter(plan.entry.case for plan in planned)
+    sizes: Counter[str] = Counter()
+    for plan in planned:
+        entry = plan.entry
+        if (
+            counts[entry.case] > 1
+        ):  # the record is smaller than the facts kept of it; its header and padding are not
+            sizes[entry.case] += entry.size + entry.meta_size + 2 * tar.BLOCK
+    return dict(sizes)
 
 
 def _members(meta: dict[str, Any]) -> tuple[Member, ...]:

@@ -27,7 +27,7 @@ from shards.engine import run
 from shards.manifest import REJECTS, SCHEMA, read_manifest, tool_version
 from shards.policy import SEED, SLICES, VAL_FRACTION, Policy, Profile
 from shards.record import json_bytes
-from shards.split import TEST, group_split, merge_duplicates, paper_split
+from shards.split import SPLITS, TEST, group_split, merge_duplicates, paper_split
 from shards.stage import BlobReader, Entry, Outcome, finished, meta_bytes
 from shards.work import encode_case, start_worker
 from vocab.vocabulary import Vocabulary
@@ -128,6 +128,8 @@ def plan(entries: Sequence[Entry], policy: Policy) -> list[Planned]:
     """Decide the split of every sample."""
     if policy.role == "external":
         return [Planned(e, TEST, e.group) for e in entries]
+    if policy.role == "paired":  # decided by patient over both halves, so not here; unless it was, held out
+        return [Planned(e, e.official if e.official in SPLITS else TEST, e.group) for e in entries]
     entries = sorted(entries, key=lambda e: e.key)
     if policy.paper:
         splits = paper_split([e.name for e in entries], VAL_FRACTION, SEED)
@@ -202,6 +204,7 @@ def _published(final: Path, work: Path) -> Iterator[Outcome]:
                 fingerprint=row["fingerprint"],
                 digest=bytes.fromhex(row["image_sha256"]),
                 name=row["name"],
+                official=row["official_split"],
                 case=row["case"],
                 input_key=row["input_key"],
                 source=shard,

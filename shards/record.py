@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -93,6 +93,8 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
         "spacing": list(sample.spacing) if sample.spacing else None,
         "volume": sample.position.volume if sample.position else None,
         "slice": [sample.position.index, sample.position.count] if sample.position else None,
+        "intensity": asdict(sample.intensity) if sample.intensity else None,
+        "pair": list(sample.pair),
         "image": _provenance(native, sample.image),
         "instances": [
             {
@@ -127,8 +129,6 @@ def pack(key: str, files: Sequence[tuple[str, bytes]]) -> tuple[bytes, tuple[Mem
     return b"".join(parts), tuple(members)
 
 
-def _image_bytes(image: Image) -> tuple[bytes, str]:
-    if image.encoded is not None:
 def _provenance(native: Image, stored: Image) -> str:
     """How the stored image came about, for the record."""
     if stored is not native:
@@ -136,6 +136,8 @@ def _provenance(native: Image, stored: Image) -> str:
     return "original" if stored.encoded is not None else "re-encoded"
 
 
+def _image_bytes(image: Image) -> tuple[bytes, str]:
+    if image.encoded is not None:
         return image.encoded, image.extension
     return png.encode_image(image.pixels), "png"
 

@@ -23,6 +23,7 @@ class Entry:
 
     key, group, fingerprint: of the sample. digest: SHA-256 of its stored image.
     name: file name of its source image, for the paper's split.
+    official: the official split of the sample, if it has one.
     case, input_key: of the case it comes from.
     source, offset, size: where the tar entries without the record lie (a pack, or a shard of an earlier build).
     meta_source, meta_offset, meta_size: where the record and the facts for the tables lie.
@@ -33,6 +34,7 @@ class Entry:
     fingerprint: bytes
     digest: bytes
     name: str
+    official: str | None
     case: str
     input_key: str
     source: str
@@ -83,6 +85,7 @@ class PackWriter:
                 fingerprint=encoded.fingerprint,
                 digest=bytes.fromhex(encoded.members[0].sha256),
                 name=name,
+                official=encoded.record["official_split"],
                 case=case,
                 input_key=input_key,
                 source=str(self._path),

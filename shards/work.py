@@ -127,6 +127,10 @@ def _input_key(case: Case, origin: list[dict[str, str]], policy: Policy, code: s
 
 
 def _digest(file: File) -> str:
+    """SHA-256 of a file; of a file in parts that of the sorted SHA-256s (hex) of its parts."""
+    if file.parts:
+        parts = sorted(_digest(File(file.name, part)) for part in file.parts)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
     try:
         stat = file.path.stat()
         return _sha256(str(file.path), stat.st_size, stat.st_mtime_ns)
