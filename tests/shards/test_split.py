@@ -11,7 +11,7 @@ from shards.split import TRAIN, VAL, group_split, merge_duplicates, near_duplica
 
 
 def test_paper_split_is_scikit_learns() -> None:
-    # train_test_split(list("abcdefghij"), test_size=0.15, random_state=42) of scikit-learn 1.5 puts 'i' and 'b' into the test part
+    # scikit-learn 1.5: train_test_split(list("abcdefghij"), test_size=0.15, random_state=42)[1] == ["i", "b"]
     assert [n for n, s in zip("abcdefghij", paper_split(list("abcdefghij"), 0.15, 42)) if s == VAL] == [
         "b",
         "i",
@@ -67,20 +67,11 @@ def test_duplicates_join_groups_but_likeness_does_not_join_patients() -> None:
     a = rng.bytes(32)
     near = _fingerprint(rng, 3, a)
     digests = [bytes([i]) * 32 for i in range(4)]
+    other = [rng.bytes(32), rng.bytes(32)]
     # without patients (every image its own group): near-duplicates are one group
-    assert merge_duplicates(["w", "x", "y", "z"], digests, [a, near, rng.bytes(32), rng.bytes(32)]) == [
-        "w",
-        "w",
-        "y",
-        "z",
-    ]
+    assert merge_duplicates(["w", "x", "y", "z"], digests, [a, near, *other]) == ["w", "w", "y", "z"]
     # two known patients with like images stay apart …
-    assert merge_duplicates(["p", "p", "q", "q"], digests, [a, rng.bytes(32), near, rng.bytes(32)]) == [
-        "p",
-        "p",
-        "q",
-        "q",
-    ]
+    assert merge_duplicates(["p", "p", "q", "q"], digests, [a, other[0], near, other[1]]) == ["p", "p", "q", "q"]
     # … and are joined by one equal image
     digests[2] = digests[0]
     assert merge_duplicates(["p", "p", "q", "q"], digests, [a] * 4) == ["p"] * 4
