@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import load_catalog
-from evaluate.drawing import Cell, Colour, Row, Shape, colour, page
 from evaluate.measure import decode
+from shards.drawing import Cell, Colour, Row, Shape, colour, page
 from shards.record import Stored
 from shards.split import SPLITS, TRAIN
 from train.stream import Corpus

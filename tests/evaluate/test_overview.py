@@ -6,8 +6,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from evaluate import drawing
-from evaluate.drawing import (
+from evaluate.measure import decode
+from evaluate.overview import overview, prediction_cell
+from shards import drawing
+from shards.drawing import (
     BOX,
     FILL,
     LABEL,
@@ -21,8 +23,6 @@ from evaluate.drawing import (
     overlay,
     page,
 )
-from evaluate.measure import decode
-from evaluate.overview import overview, prediction_cell
 from train.stream import Corpus, CorpusError
 
 
