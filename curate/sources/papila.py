@@ -71,10 +71,10 @@ def _fill(file: File, image: Image) -> Region:
 def _read_contour(file: File) -> NDArray[np.float64]:
     """Corners as N×2 (column, row) in px."""
     try:
-        rows = [
-            [float(v) for v in line.split()] for line in raster.read_bytes(file).decode("ascii").splitlines()
+        lines = [
+            line.split() for line in raster.read_bytes(file).decode("ascii").splitlines() if line.strip()
         ]
-        corners = np.array([row for row in rows if row]).reshape(-1, 2)
+        corners = np.array([(float(x), float(y)) for x, y in lines]).reshape(-1, 2)
     except ValueError as error:
         raise Reject("unreadable", f"two numbers a line are expected: {error}", file.name) from error
     if len(corners) < 3 or not np.isfinite(corners).all():

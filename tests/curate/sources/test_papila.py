@@ -101,7 +101,8 @@ def test_contour_of_a_larger_photograph_is_refused(phantom: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["1 2\n3 4\n", "1 2 3\n4 5 6\n7 8 9\n1 1", "x y\n1 2\n3 4\n5 6\n", "nan 1\n2 3\n4 5\n", "\n"]
+    "content",
+    ["1 2\n3 4\n", "1 2 3\n4 5 6\n7 8 9\n1 1 1\n", "x y\n1 2\n3 4\n5 6\n", "nan 1\n2 3\n4 5\n", "\n"],
 )
 def test_what_is_no_contour_is_refused(phantom: Path, content: str) -> None:
     (phantom / "ExpertsSegmentations/Contours/RET005OS_cup_exp1.txt").write_text(content)
