@@ -1,0 +1,66 @@
+"""COph100: retinal vessels in wide-field fundus photographs of infants.
+
+Hu et al., Scientific Data 12, 2025. The vessel masks are machine-made. The Figshare archive has masks and landmarks but
+no photographs: these are images of RIDIRP (Timkovič et al., Scientific Data 11, 2024) under the same names, and are
+found by name, beside the masks or anywhere else in the download.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.formats import raster
+from curate.sample import Instance, Region, Reject, Sample, make_key
+from curate.source import Case, Skip, Source
+from curate.tree import File, Layout, Tree
+
+MASK = "**/[0-9][0-9][0-9]*/[0-9][0-9][0-9]_*_S[0-9]*_mask.png"
+PHOTOGRAPH = "**/[0-9][0-9][0-9]_*_S[0-9]*.jpg"
+
+
+class Converter(Source):
+    """One case an examination, keyed by eye and name; group = patient, the first three digits of the name."""
+
+    slug = "coph100"
+    layouts = (Layout("COph100 (Figshare, with or without RIDIRP beside it; Google Drive)", (MASK,)),)
+    ignored = (PHOTOGRAPH,)  # RIDIRP has 6,004, and 324 of them are in this set
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        photographs: dict[str, File] = {}
+        for file in tree.glob(PHOTOGRAPH):
+            photographs.setdefault(file.stem, file)
+        for mask in tree.glob(MASK):
+            folder, name = PurePosixPath(mask.name).parent, mask.stem.removesuffix("_mask")
+            beside = (folder / f"{name}.jpg").as_posix().removeprefix(tree.base)
+            image = tree.get(beside) or photographs.get(name)
+            if image is None:
+                message = (
+                    f"no {name}.jpg; COph100 comes without photographs, put the images of RIDIRP beside it"
+                )
+                yield Reject("missing_image", message, mask.name)
+            else:
+                key = make_key(f"{folder.name}_{name}")
+                yield Case(key, {"image": image, "mask": mask}, name[:3])
+
+    def load(self, case: Case) -> Iterator[Sample]:
+        image = raster.read_image(case.files["image"])
+        mask = _read_mask(case.files["mask"])
+        raster.require_size(mask, image, case.files["mask"])
+        vessels = Instance(self.concept("vessel", case.files["mask"]), Region.of(mask), "vessel")
+        yield Sample(case.key, image, [vessels], case.group)
+
+
+def _read_mask(file: File) -> NDArray[np.bool_]:
+    """A mask of 0 and one other value, whatever that is: no native file was seen."""
+    grey = raster.read_grey(file)
+    values = np.unique(grey[grey > 0])
+    if values.size > 1:
+        message = (
+            f"{values.size} grey values, from {values[0]} to {values[-1]}; a mask of two values is expected"
+        )
+        raise Reject("unknown_label", message, file.name)
+    return grey > 0
