@@ -8,7 +8,6 @@ found by name, beside the masks or anywhere else in the download.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,20 +29,24 @@ class Converter(Source):
     ignored = (PHOTOGRAPH,)  # RIDIRP has 6,004, and 324 of them are in this set
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        masks = {_without_suffix(f): f for f in tree.glob(MASK)}
+        eyes = {folder for folder, _ in masks}
         photographs: dict[str, File] = {}
+        beside: dict[tuple[str, str], File] = {}
         for file in tree.glob(PHOTOGRAPH):
             photographs.setdefault(file.stem, file)
-        for mask in tree.glob(MASK):
-            folder, name = PurePosixPath(mask.name).parent, mask.stem.removesuffix("_mask")
-            beside = (folder / f"{name}.jpg").as_posix().removeprefix(tree.base)
-            image = tree.get(beside) or photographs.get(name)
+            beside[_without_suffix(file)] = file
+            if _without_suffix(file) not in masks and _without_suffix(file)[0] in eyes:
+                yield Reject("missing_mask", f"no {file.stem}_mask.png beside it", file.name)
+        for (folder, name), mask in masks.items():
+            image = beside.get((folder, name)) or photographs.get(name)
             if image is None:
                 message = (
                     f"no {name}.jpg; COph100 comes without photographs, put the images of RIDIRP beside it"
                 )
                 yield Reject("missing_image", message, mask.name)
             else:
-                key = make_key(f"{folder.name}_{name}")
+                key = make_key(f"{folder.rpartition('/')[2]}_{name}")
                 yield Case(key, {"image": image, "mask": mask}, name[:3])
 
     def load(self, case: Case) -> Iterator[Sample]:
@@ -52,6 +55,11 @@ class Converter(Source):
         raster.require_size(mask, image, case.files["mask"])
         vessels = Instance(self.concept("vessel", case.files["mask"]), Region.of(mask), "vessel")
         yield Sample(case.key, image, [vessels], case.group)
+
+
+def _without_suffix(file: File) -> tuple[str, str]:
+    """Folder and examination of a photograph or mask."""
+    return file.name.rpartition("/")[0], file.stem.removesuffix("_mask")
 
 
 def _read_mask(file: File) -> NDArray[np.bool_]:

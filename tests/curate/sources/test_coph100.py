@@ -67,6 +67,13 @@ def test_photographs_may_lie_anywhere(phantom: Path, place: str) -> None:
     assert not list_download(SOURCE, root).rejects
 
 
+def test_photograph_among_masks_without_its_own_is_named(phantom: Path) -> None:
+    extra = phantom / "COph100/101/101_F_GA30_BW1100_PA44_DG111_DG20_PF0_D1_S1_4.jpg"
+    PIL.Image.new("RGB", (128, 96)).save(extra)
+    (reject,) = list_download(SOURCE, phantom).rejects
+    assert (reject["code"], reject["file"].rpartition("/")[2]) == ("missing_mask", extra.name)
+
+
 def test_figshare_archive_alone_says_what_is_missing(phantom: Path) -> None:
     shutil.rmtree(phantom / "RIDIRP")
     rejects = list_download(SOURCE, phantom).rejects
