@@ -29,13 +29,13 @@ class Converter(Source):
     layouts = (Layout("Kaggle 2021-training-data-ZA", (f"{FOLDER}/images/*.jpeg",)),)
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        images, masks = _by_folder(tree, "images/*.jpeg"), _by_folder(tree, "masks/*.png")
+        images, masks = _by_folder(tree, "images/*.jpeg"), _by_folder(tree, "masks/*")
         for folder in sorted(images.keys() | masks.keys()):
             own = _own(masks.get(folder, []), folder)
             if folder not in images:
                 yield Reject("missing_image", f"no {folder}/images/*.jpeg", masks[folder][0].name)
             elif folder not in masks:
-                yield Reject("missing_mask", f"no {folder}/masks/*.png", images[folder][0].name)
+                yield Reject("missing_mask", f"no {folder}/masks/*", images[folder][0].name)
             elif len(images[folder]) != 1 or len(own) != 1:
                 message = f"{len(images[folder])} images and {len(masks[folder])} masks, of which {len(own)} by name"
                 for file in (*images[folder], *masks[folder]):
