@@ -83,6 +83,25 @@ def read_rois(path: Path, grid: Grid) -> Iterator[Roi]:
         yield Roi(roi, names[roi], volume, dict(lost))
 
 
+def distance_from_slices(path: Path, grid: Grid) -> float:
+    """How far the contours lie from the slice planes of `grid`, at most, in slice distances; inf when outside it.
+
+    Tells on which image contours were drawn where the object does not say: there it is 0.
+    Raises: Reject `not_rtstruct`, `contour_malformed`.
+    """
+    to_index = np.asarray(np.linalg.inv(grid.affine) @ np.diag([-1.0, -1.0, 1.0, 1.0]), np.float64)
+    worst = 0.0
+    with quiet():
+        for item in items(_open(path), "ROIContourSequence"):
+            for contour in items(item, "ContourSequence"):
+                if text(contour, "ContourGeometricType") in PLANAR:
+                    plane = to_index[2, :3] @ _points(contour).T + to_index[2, 3]
+                    if plane.min() < -0.5 or plane.max() > grid.shape[0] - 0.5:
+                        return float("inf")
+                    worst = max(worst, float(np.abs(plane - np.round(plane)).max()))
+    return worst
+
+
 def _open(path: Path) -> Dataset:
     ds = open_dicom(path)
     if "StructureSetROISequence" not in ds:
