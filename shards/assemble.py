@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +39,10 @@ class ShardWriter:
     def __init__(self, folder: Path, slug: str, split: str, limit: int) -> None:
         self._folder, self._slug, self._split, self._limit = folder, slug, split, limit
         self._stream: BinaryIO | None = None
+        self._hasher = ThreadPoolExecutor(
+            1
+        )  # hashing leaves the interpreter free to read and write meanwhile
+        self._hashed: Future[None] | None = None
         self._name, self._at, self._samples, self._digest = "", 0, 0, hashlib.sha256()
         self.shards: list[dict[str, Any]] = []
 
@@ -65,7 +70,9 @@ class ShardWriter:
     def _write(self, data: bytes) -> None:
         assert self._stream is not None
         self._stream.write(data)
-        self._digest.update(data)
+        if self._hashed is not None:
+            self._hashed.result()  # one piece at a time: memory stays small
+        self._hashed = self._hasher.submit(self._digest.update, data)
         self._at += len(data)
 
     def close(self) -> None:
@@ -75,6 +82,8 @@ class ShardWriter:
         self._write(tar.END)
         self._stream.close()
         self._stream = None
+        if self._hashed is not None:
+            self._hashed.result()
         self.shards.append(
             {
                 "file": self._name,
@@ -84,6 +93,10 @@ class ShardWriter:
                 "sha256": self._digest.hexdigest(),
             }
         )
+
+    def stop(self) -> None:
+        """End the thread that hashes."""
+        self._hasher.shutdown()
 
 
 def assemble(
@@ -135,6 +148,7 @@ def assemble(
     tables.close()
     for writer in writers.values():
         writer.close()
+        writer.stop()
     (folder / REJECTS).write_bytes(b"".join(json_bytes(r) for r in rejects))
     files = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -119,12 +119,19 @@ class PackWriter:
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
-    line = asdict(outcome)
-    for entry in line["entries"]:
-        entry["fingerprint"], entry["digest"] = entry["fingerprint"].hex(), entry["digest"].hex()
-        for implied in ("source", "meta_source", "case", "input_key"):  # by the journal's name and line
-            del entry[implied]
-    return line
+    implied = ("source", "meta_source", "case", "input_key")  # by the journal's name and line
+    kept = [f.name for f in fields(Entry) if f.name not in implied]
+    entries = []
+    for entry in outcome.entries:
+        values = {name: getattr(entry, name) for name in kept}
+        entries.append({n: v.hex() if isinstance(v, bytes) else v for n, v in values.items()})
+    return {
+        "case": outcome.case,
+        "input_key": outcome.input_key,
+        "entries": entries,
+        "rejects": outcome.rejects,
+        "skips": outcome.skips,
+    }
 
 
 def finished(folder: Path) -> Iterator[Outcome]:
@@ -160,7 +167,7 @@ def finished(folder: Path) -> Iterator[Outcome]:
 def meta_bytes(record: dict[str, Any], members: Sequence[Member], table1: Sequence[int] | None) -> bytes:
     """What assembling needs beside the tar entries: the record, their places, the areas by the paper's rule."""
     areas = None if table1 is None else list(table1)
-    return json_bytes({"record": record, "members": [asdict(m) for m in members], "table1": areas})
+    return json_bytes({"record": record, "members": [vars(m) for m in members], "table1": areas})
 
 
 class BlobReader:
