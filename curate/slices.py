@@ -1,17 +1,19 @@
-"""From volumes to pictures: which slices become samples, and how their numbers become grey values."""
+"""From volumes to samples: which slices are taken, and the samples of volumes labelled by ids."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.formats.container import Stack, as_labels, require_same_shape
 from curate.masks import by_id
-from curate.sample import Image, Instance, Sample, SlicePosition
+from curate.sample import Image, Instance, Intensity, Sample, SlicePosition
 from curate.source import Case, Skip, Source
+from curate.volume_slices import MAX_VOXELS, percentile_window, to_uint16
 
 NOTHING = "volume without annotation"
 RULES = "all, annotated, largest, middle, or every K (a number from 1)"
@@ -49,52 +51,25 @@ def _step(rule: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def to_grey(values: NDArray, window: tuple[float, float]) -> NDArray[np.uint8]:
-    """Values of a slice as grey levels, uint8: the window's lower end and below is 0, its upper end and above 255.
-
-    window: (low, high) in the unit of the values.
-    """
-    low, high = window
-    scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-def percentile_window(slices: Iterable[NDArray], low: float = 0.5, high: float = 99.5) -> tuple[float, float]:
-    """The window between two percentiles of a volume's non-zero values; (0, 1) when all are zero.
-
-    For intensities without a unit (magnetic resonance, fluorescence): zero is the blank around the object, and
-    the ends are cut because a few outliers would otherwise decide the brightness of the whole volume.
-    slices: H×W integers or reals, visited once.
-    """
-    values: NDArray = np.empty(0)
-    counts: NDArray = np.empty(0, np.int64)
-    for part in slices:
-        found, number = np.unique(part[part != 0], return_counts=True)
-        values, inverse = np.unique(np.concatenate([values, found]), return_inverse=True)
-        counts = np.bincount(inverse, np.concatenate([counts, number]), values.size).astype(np.int64)
-    if not values.size:
-        return 0.0, 1.0
-    below = np.cumsum(counts)
-    ends = np.searchsorted(below, np.array([low, high]) / 100 * below[-1])
-    return float(values[ends[0]]), float(values[ends[1]])
-
-
 def samples_by_id(
     source: Source, case: Case, image: Stack, labels: Stack, label: str
 ) -> Iterator[Sample | Skip]:
     """The samples of a volume whose label values are ids of objects of one native label: one for each chosen slice.
 
-    8-bit pixels stay as they are; others become grey levels within the volume's percentile window, which is
-    recorded. Raises Reject (`size_mismatch`, `label_not_integer`, `unreadable`).
+    8-bit pixels stay as they are; others become 16-bit pictures that keep their numbers, shown in the volume's
+    percentile window. Raises Reject (`size_mismatch`, `label_not_integer`, `unreadable`).
     """
     require_same_shape(labels, image)
     chosen = choose(source.slices, labels.annotated())
     if not chosen:
         yield Skip(labels.file.name, NOTHING)
         return
-    window = percentile_window(image) if image[0].dtype != np.uint8 else None
+    window = None if image[0].dtype == np.uint8 else percentile_window(_thinned(image))
     for index in chosen:
-        pixels = image[index] if window is None else to_grey(image[index], window)
+        pixels, intensity = image[index], None
+        if window is not None:
+            pixels, slope, intercept = to_uint16(pixels)
+            intensity = Intensity(slope, intercept, "arbitrary", window)
         concept, ids = source.concept(label, labels.file), as_labels(labels[index], labels.file)
         yield Sample(
             f"{case.key}-{index:04d}",
@@ -103,5 +78,11 @@ def samples_by_id(
             case.group,
             case.split,
             position=SlicePosition(case.key, index, len(labels)),
-            extra={} if window is None else {"window": list(window)},
+            intensity=intensity,
         )
+
+
+def _thinned(image: Stack) -> NDArray:
+    """Every k-th voxel along each axis, about as many as a percentile needs."""
+    step = max(1, round((math.prod(image.shape) / MAX_VOXELS) ** (1 / 3)))
+    return np.stack([image[index][::step, ::step] for index in range(0, len(image), step)])

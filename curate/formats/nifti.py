@@ -44,8 +44,10 @@ class Header:
     flags: tuple[str, ...]
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, first: bool = False) -> Header:
     """Header of a NIfTI file, checked against the size of the file before anything is allocated.
+
+    first: of a file with more than three dimensions, the first volume alone is meant; otherwise it is refused.
 
     Raises: Reject `not_nifti`, `truncated`, `too_large`, `bad_shape`, `not_3d`, `unsupported_dtype`,
     `bad_geometry`, `orientation_contradiction`.
@@ -53,7 +55,7 @@ def read_header(path: Path) -> Header:
     with _open(path) as file:
         header = _parse(file)
     sizes = [int(n) for n in header["dim"][1 : 1 + max(int(header["dim"][0]), 0)]]
-    if not 2 <= len(sizes) <= 7 or any(n != 1 for n in sizes[3:]):
+    if not 2 <= len(sizes) <= 7 or (any(n != 1 for n in sizes[3:]) and not first):
         raise Reject("not_3d", f"expected a volume of three dimensions, the header says {sizes}")
     width, height, depth = (*sizes[:3], 1)[:3]
     check_size((depth, height, width))
@@ -112,13 +114,14 @@ def read_image(path: Path, modality: str, unit: str) -> Volume:
     return Volume(array, header.grid.affine, modality, unit, flags=header.flags)
 
 
-def read_labels(path: Path) -> Volume:
+def read_labels(path: Path, first: bool = False) -> Volume:
     """A label map, D×H×W, in the integer type of the file; never through floating point.
 
     Some tools store labels as float: they are taken (as int16) when every value is a whole number.
+    first: of a file with more than three dimensions, read the first volume.
     Raises: Reject `label_scaled`, `label_not_integer`, and those of `iter_slices`.
     """
-    header = read_header(path)
+    header = read_header(path, first)
     if (header.slope, header.intercept) != (1.0, 0.0):
         raise Reject("label_scaled", "the header scales the stored values; labels must be stored as they are")
     real = header.dtype.kind == "f"

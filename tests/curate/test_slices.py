@@ -1,11 +1,10 @@
-"""Which slices become samples, and how values become grey levels."""
+"""Which slices of a volume become samples."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.slices import check_rule, choose, percentile_window, to_grey
+from curate.slices import check_rule, choose
 
 ANNOTATED = [0, 3, 0, 9, 9, 1, 0]
 
@@ -55,20 +54,3 @@ def test_indices_ascend_and_exist(annotated: list[int], rule: str) -> None:
     chosen = choose(rule, annotated)
     assert chosen == sorted(set(chosen))
     assert all(0 <= index < len(annotated) for index in chosen)
-
-
-def test_window_maps_its_ends_to_black_and_white() -> None:
-    hounsfield = np.array([[-1000, -160, 40], [140, 240, 3000]], np.int16)
-    assert to_grey(hounsfield, (-160, 240)).tolist() == [[0, 0, 128], [191, 255, 255]]
-    assert to_grey(np.zeros((2, 2)), (0, 0)).tolist() == [[0, 0], [0, 0]]
-
-
-def test_percentiles_leave_out_zeros_and_outliers() -> None:
-    volume = np.zeros((4, 10, 100), np.uint16)
-    volume[1:3, :, :50] = np.arange(1, 1001).reshape(2, 10, 50)
-    volume[1, 0, 0] = 60000  # in place of 1
-    low, high = percentile_window(volume)
-    assert low == 6
-    assert high == 996
-    assert percentile_window(volume.astype(np.float32) / 4) == (1.5, 249.0)
-    assert percentile_window(np.zeros((2, 3, 3))) == (0.0, 1.0)

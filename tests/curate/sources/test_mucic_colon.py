@@ -55,11 +55,10 @@ def test_labels_and_pixels_of_a_slice(phantom: Path) -> None:
     image, labels = volume(phantom / LOW, "final"), volume(phantom / LOW, "labels")
     middle = next(s for s in load_all(phantom) if s.key == "low-0000-0002")
     assert np.array_equal(middle.instances[0].region.mask((40, 48)), labels[2] > 0)
-    assert middle.image.pixels.dtype == np.uint8
-    low, high = middle.extra["window"]
-    assert (low, high) == tuple(np.percentile(image[image > 0], (0.5, 99.5), method="inverted_cdf"))
-    expected = np.clip((image[2] - low) / (high - low) * 255, 0, 255)
-    assert np.abs(middle.image.pixels - expected).max() <= 0.501
+    assert middle.image.pixels.dtype == np.uint16
+    assert np.array_equal(middle.image.pixels, image[2])
+    assert (middle.intensity.slope, middle.intensity.intercept) == (1, 0)
+    assert middle.intensity.window == tuple(np.percentile(image[image > 0], (0.5, 99.5)))
 
 
 def test_values_beyond_one_are_ids(phantom: Path) -> None:
