@@ -75,7 +75,7 @@ def _drawing(name: str, labels: list[str], centres: list[tuple[float, float]], p
             shapes.append({"label": label, "points": points, **facts})
     shapes.sort(key=lambda s: (s["shape_type"] == "rectangle") == polygons_first)
     size = {"imageHeight": SIZE[0], "imageWidth": SIZE[1]}
-    content = {
+    content: dict[str, Any] = {
         "version": "5.4.1",
         "flags": {},
         "shapes": shapes,

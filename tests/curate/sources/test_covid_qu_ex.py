@@ -26,9 +26,9 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path / "covidqu"
 
 
-def test_real_samples(samples: Path) -> None:
-    listing = list_download(SOURCE, samples / "covid_qu_ex")
-    images = sorted((samples / "covid_qu_ex").glob("**/images/*.png"))
+def test_real_samples(real: Path) -> None:
+    listing = list_download(SOURCE, real)
+    images = sorted(real.glob("**/images/*.png"))
     assert images
     assert not listing.rejects
     assert len(listing.cases) + len(listing.skips) == len(images)

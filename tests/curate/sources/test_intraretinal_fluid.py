@@ -28,10 +28,9 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path / "2021-training-data-ZA/2021-training-data-ZA"
 
 
-def test_real_samples(samples: Path) -> None:
-    folder = samples / "intraretinal_fluid"
-    listing = list_download(SOURCE, folder)
-    images = sorted(folder.glob("**/images/*.jpeg"))
+def test_real_samples(real: Path) -> None:
+    listing = list_download(SOURCE, real)
+    images = sorted(real.glob("**/images/*.jpeg"))
     assert images
     for path in images:
         pixels = raster.read_image(File(path.name, path)).pixels

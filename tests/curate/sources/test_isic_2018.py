@@ -28,13 +28,13 @@ def phantom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "isic"
 
 
-def test_real_samples(samples: Path) -> None:
-    listing = list_download(SOURCE, samples / "isic_2018")
+def test_real_samples(real: Path) -> None:
+    listing = list_download(SOURCE, real)
     assert listing.cases
     assert not listing.rejects
     for case in listing.cases:
         (sample,) = SOURCE.load(case)
-        mask = next((samples / "isic_2018").glob(f"**/{case.key}_segmentation.png"))
+        mask = next(real.glob(f"**/{case.key}_segmentation.png"))
         drawn = np.asarray(PIL.Image.open(mask)) == 255
         (lesion,) = sample.instances
         assert lesion.concept == "skin_lesion"
@@ -42,7 +42,8 @@ def test_real_samples(samples: Path) -> None:
         picture = np.asarray(PIL.Image.open(case.files["image"].path))
         assert sample.image.size == picture.shape[:2]
         assert np.abs(sample.image.pixels.astype(int) - picture).mean() < 1
-        assert sample.official_split == "train"
+        split = case.files["image"].name.split("Task1-2_")[1].split("_Input")[0]
+        assert sample.official_split == {"Training": "train", "Validation": "val", "Test": "test"}[split]
 
 
 def test_official_splits(phantom: Path) -> None:

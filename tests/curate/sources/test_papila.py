@@ -36,9 +36,9 @@ def phantom(tmp_path: Path) -> Path:
     return next(tmp_path.iterdir())
 
 
-def test_real_samples(samples: Path, tmp_path: Path) -> None:
+def test_real_samples(real: Path, tmp_path: Path) -> None:
     """Real contours; where their photographs are absent, on plain ones of the native size."""
-    contours = next((samples / "papila").glob("**/Contours"))
+    contours = next(real.glob("**/Contours"))
     shutil.copytree(contours, tmp_path / "ExpertsSegmentations/Contours")
     (tmp_path / "FundusImages").mkdir()
     eyes = sorted({p.name[:8] for p in contours.glob("*_disc_exp1.txt")})
