@@ -20,7 +20,7 @@ def write(root: Path, rng: np.random.Generator) -> None:
         lungs = [
             draw.ellipse(size, (height / 2, width * x), (height * 0.33, width * 0.16)) for x in (0.27, 0.73)
         ]
-        image = draw.picture(rng, size, lungs, [60], background=150)
+        image = draw.picture(rng, size, lungs, [60], background=150, noise=2)
         mask = draw.white(lungs[0] | lungs[1])
         mask[1:3, 1:4] = 255  # a speck
         if stem.startswith("CHN"):
