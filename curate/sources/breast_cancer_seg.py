@@ -48,7 +48,7 @@ class Converter(Source):
                 yield Reject("missing_image", f"no {folder}/{stem}.png", masks[stem].name)
             elif name is None:
                 message = "its name is not <slide>_xmin<x>_ymin<y>_MPP-<size>: a tile of another release?"
-                yield Reject("not_native", message, images[stem].name)
+                yield from (Reject("not_native", message, f.name) for f in (images[stem], masks[stem]))
             else:
                 split = "test" if name["site"] in TEST_SITES else "train"
                 mm = float(name["mpp"] or 0) / 1000
