@@ -62,6 +62,18 @@ SHOWN = 20  # unreadable samples printed; all are in the report
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the report here: JSON when it ends in .json, else Markdown.",
 )
+@click.option(
+    "--window",
+    "window",
+    multiple=True,
+    metavar="UNIT=LOW:HIGH",
+    help="Show slices of volumes in this window, e.g. HU=-160:240 or SUV=0:10; repeatable.  [default: the corpus's]",
+)
+@click.option(
+    "--nifti",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the predictions (of the first rule) on slices as volumes: DIR/<volume>/<concept>.nii.gz.",
+)
 @click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def evaluate(
@@ -73,6 +85,8 @@ def evaluate(
     min_score: tuple[float, ...],
     union_score: float,
     out: Path | None,
+    window: tuple[str, ...],
+    nifti: Path | None,
     device: str | None,
     as_json: bool,
 ) -> None:
@@ -87,10 +101,16 @@ def evaluate(
     medshards evaluate --data corpus --checkpoint run --aggregate top1 --aggregate union --out tables.md
     """
     from evaluate import measure
+    from evaluate.volumes import VolumeError, VolumeWriter
+    from shards.window import parse_windows
     from train.checkpoint import CheckpointError
     from train.stream import BadSample, CorpusError
 
     rules = rules_of(aggregate, min_score, union_score)
+    try:
+        windows = parse_windows(window)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--window") from error
     try:
         opened = measure.open_datasets(data, _split(datasets), split)
         if not any(len(dataset.corpus) for dataset in opened):
@@ -98,13 +118,18 @@ def evaluate(
             raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")
         predictor, facts = measure.load(checkpoint, _device(device))
         made = {**facts, **measure.protocol_facts(data, opened[0].corpus.facts)}
+        if windows:
+            made["windows"] = ", ".join(f"{unit} {low:g} to {high:g}" for unit, (low, high) in windows.items())
+        volumes = VolumeWriter(nifti) if nifti is not None else None
         with _progress(opened) as step:
-            report = measure.evaluate(predictor, opened, rules, made, step)
+            report = measure.evaluate(predictor, opened, rules, made, step, windows, volumes)
+        if volumes is not None:
+            volumes.close()
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             text = _json(report.facts()) if out.suffix == ".json" else report.markdown()
             out.write_text(text, encoding="utf-8")
-    except (CorpusError, CheckpointError, BadSample) as error:
+    except (CorpusError, CheckpointError, BadSample, VolumeError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from evaluate.metrics import overlap
 from evaluate.protocol import Answer, Rule, answer, resolve
 from evaluate.report import Report, Score
+from evaluate.volumes import VolumeWriter
 from shards.manifest import MANIFEST, sha256_file, tool_version
 from shards.record import Stored
 from shards.split import TEST, VAL
+from shards.window import Windows
 from train.batch import decode_image, decode_planes, resize_image
 from train.checkpoint import find, load_model, read_state
 from train.model import Sam3Graph
@@ -34,11 +36,12 @@ class Dataset:
     """
 
     def __init__(self, location: str | Path, slug: str, split: str | None) -> None:
-        """`split` None: the test split of an external dataset, the validation split of any other."""
+        """`split` None: the test split of an external or held-out dataset, the validation split of any other."""
         manifest = _manifest(location, slug)
         policy = manifest["policy"]
         self.slug = slug
-        self.split = split or (TEST if policy["role"] == "external" else VAL)
+        held_out = policy["role"] == "external" or not manifest["counts"][VAL]
+        self.split = split or (TEST if held_out and manifest["counts"][TEST] else VAL)
         self.corpus = Corpus.open(location, self.split, [slug])
         self.texts: dict[str, str] = policy["texts"]
         self.broader: dict[str, list[str]] = policy["ancestors"]
@@ -63,9 +66,9 @@ def _manifest(location: str | Path, slug: str) -> dict[str, Any]:
     return manifest
 
 
-def decode(raw: Raw) -> Stored:
-    """A sample at its own size. Raises BadSample."""
-    return Stored(decode_image(raw), tuple(decode_planes(raw)), raw.record)
+def decode(raw: Raw, windows: Windows | None = None) -> Stored:
+    """A sample at its own size, numbers of a volume as `windows` show them. Raises BadSample."""
+    return Stored(decode_image(raw, windows), tuple(decode_planes(raw)), raw.record)
 
 
 def truth_of(sample: Stored) -> dict[str, NDArray[np.bool_]]:
@@ -121,8 +124,12 @@ def evaluate(
     rules: Sequence[Rule],
     made: Mapping[str, Any],
     progress: Callable[[str], None] = lambda slug: None,
+    windows: Windows | None = None,
+    volumes: VolumeWriter | None = None,
 ) -> Report:
     """Measure every dataset under every rule; `progress(slug)` is called after each sample.
+
+    windows: how numbers of volumes are shown, by unit. volumes: takes the masks that the first rule gives slices.
 
     A class that the image's ground truth lacks is asked for, and may take pixels from others, but is not scored. A
     sample that cannot be read is listed in the report and left out. `made` goes into the report.
@@ -133,9 +140,14 @@ def evaluate(
         report.scores += scores
         for number in range(len(dataset.corpus)):
             try:
-                sample = decode(dataset.corpus.read(number))
-                if truth := truth_of(sample):
+                sample = decode(dataset.corpus.read(number), windows)
+                truth = truth_of(sample)
+                slice_of_volume = volumes is not None and sample.record["volume"] and asked(sample)
+                if truth or slice_of_volume:
                     found = predictor.masks(sample, dataset, rules)
+                    if volumes is not None:
+                        volumes.add(sample.record, found[rules[0]])
+                if truth:
                     for score in scores:
                         score.images += 1
                         for concept, mask in truth.items():

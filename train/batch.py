@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from curate.formats import jpeg, png
+from shards.window import Windows, random_window, shown
 from train.config import DataConfig
 from train.keyed import choose, number
 from train.postprocess import normalise
@@ -29,7 +30,7 @@ from train.stream import BadSample, Raw
 from train.structures import Targets
 from train.tokenizer import tokenize
 
-_NEGATIVES, _POSITIVES, _TEXT, _SIDE = range(100, 104)  # what a hash is for
+_NEGATIVES, _POSITIVES, _TEXT, _SIDE, _WINDOW = range(100, 105)  # what a hash is for
 
 
 class NoPrompt(Exception):
@@ -117,7 +118,7 @@ class Builder:
 
     def for_validation(self) -> Builder:
         """Makes examples that do not change from epoch to epoch, with canonical texts."""
-        fixed = {"prompt_text": "canonical", "random_square_resize": None}
+        fixed = {"prompt_text": "canonical", "random_square_resize": None, "random_window": 0.0}
         return replace(self, config=self.config.model_copy(update=fixed))
 
     def example(self, raw: Raw, epoch: int, sample: int) -> Example:
@@ -143,7 +144,7 @@ class Builder:
         maps = np.concatenate(masks) if masks else np.zeros((0, side, side), bool)
         return Example(
             raw.name,
-            F.pad(resize_image(decode_image(raw), side), (0, self.side - side) * 2),
+            F.pad(resize_image(decode_image(raw, self._window(raw, key)), side), (0, self.side - side) * 2),
             tuple(prompts),
             boxes_of(maps, self.side),
             torch.from_numpy(np.packbits(_pad(maps, self.side), axis=-1)),
@@ -177,6 +178,13 @@ class Builder:
             return names[0]
         return names[number(len(names), *key, _TEXT, *concept.encode())]
 
+    def _window(self, raw: Raw, key: tuple[int, ...]) -> Windows:
+        """The window in which a slice of a volume is shown, {} for the record's own."""
+        if not self.config.random_window:
+            return {}
+        draws = [number(1 << 32, *key, _WINDOW, place) / 2**32 for place in range(2)]
+        return random_window(raw.record, self.config.random_window, *draws)
+
     def _shown_side(self, key: tuple[int, ...]) -> int:
         if self.config.random_square_resize is None:
             return self.side
@@ -185,15 +193,15 @@ class Builder:
         return sides[number(len(sides), *key, _SIDE)]
 
 
-def decode_image(raw: Raw) -> NDArray[np.uint8]:
-    """The image, uint8 H×W or H×W×3; of 16-bit grey values the upper eight bits are kept. Raises BadSample."""
+def decode_image(raw: Raw, windows: Windows | None = None) -> NDArray[np.uint8]:
+    """The image, uint8 H×W or H×W×3; numbers of a volume as `windows` show them. Raises BadSample."""
     try:
         pixels = jpeg.decode(raw.image, 3) if raw.extension == "jpg" else png.decode(raw.image)
     except ValueError as error:
         raise BadSample(f"{raw.name}: its image cannot be decoded: {error}") from error
     if list(pixels.shape[:2]) != raw.record["size"]:
         raise BadSample(f"{raw.name}: its image has {pixels.shape[:2]} px, its record {raw.record['size']}")
-    return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+    return shown(pixels, raw.record, windows)
 
 
 def decode_planes(raw: Raw) -> list[NDArray]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
@@ -75,6 +76,8 @@ class DataConfig(Section):
     """The vocabulary's text of a concept, or any of its names, drawn anew for each image and epoch."""
     random_square_resize: tuple[PositiveInt, PositiveInt] | None = None
     """(smallest side, step) in px: show images at a random side up to the network's, the rest black."""
+    random_window: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Vary width and centre of the window in which slices of volumes (HU, SUV) are shown by up to this part."""
     workers: NonNegativeInt = 4
     """Processes that read and decode, for each rank; 0 does it in the training process."""
     prefetch: PositiveInt = 4
