@@ -95,11 +95,11 @@ class DicomImages(Images):
     def __init__(self, case: Case, modality: str) -> None:
         self._files = case.files
         self.scan: Scan = scan(path for file in case.files.values() for path in file.parts)
-        pet = _only(self.scan, "PT")
+        pet = choose_pet(self.scan)
         if modality == "CT":
-            structural, self.contrast = _sharing_frame(self.scan, "CT", pet), ""
+            structural, self.contrast = choose_structural(self.scan, "CT", pet), ""
         else:
-            structural = _one_mr(self.scan, pet)
+            structural = choose_mr(self.scan, pet)
             self.contrast = structural.contrast
         self.modality = modality
         self.series: Mapping[str, Series] = {"PT": pet, modality: structural}
@@ -126,8 +126,12 @@ class DicomImages(Images):
         return self.scan.rtstructs if kind == "RTSTRUCT" else self.scan.segmentations
 
 
+def choose_pet(found: Scan) -> Series:
+    """The PET series. Raises Reject `several_series`, `missing_image`, or why it was left out."""
+    return _only(found, "PT")
+
+
 def _only(found: Scan, modality: str) -> Series:
-    """The one series of a modality. Raises Reject `several_series`, `missing_image`, or why it was left out."""
     series = [s for s in found.series if s.modality == modality]
     if len(series) > 1:
         sizes = ", ".join(f"{len(s.frames)}×{s.rows}×{s.columns}" for s in series)
@@ -140,8 +144,11 @@ def _only(found: Scan, modality: str) -> Series:
     raise Reject(code, f"no usable {modality} series" + (f"; left out: {reasons}" if reasons else ""))
 
 
-def _sharing_frame(found: Scan, modality: str, pet: Series) -> Series:
-    """The series of a modality in the PET's frame of reference."""
+def choose_structural(found: Scan, modality: str, pet: Series) -> Series:
+    """The series of a modality in the PET's frame of reference.
+
+    Raises Reject `frame_of_reference_differs`, `several_series`, `missing_image`.
+    """
     series = [s for s in found.series if s.modality == modality]
     near = tuple(s for s in series if s.frame_of_reference == pet.frame_of_reference)
     if series and not near:
@@ -150,11 +157,14 @@ def _sharing_frame(found: Scan, modality: str, pet: Series) -> Series:
     return _only(Scan(near, found.left_out, (), (), ()), modality)
 
 
-def _one_mr(found: Scan, pet: Series) -> Series:
-    """The MR series to segment organs on: of the wanted contrast, and composed of all stations."""
+def choose_mr(found: Scan, pet: Series) -> Series:
+    """The MR series to segment organs on: of the wanted contrast, and composed of all stations.
+
+    Raises Reject `mr_contrast_unsupported`, `stations_only`, and those of `choose_structural`.
+    """
     near = [s for s in found.series if s.modality == "MR" and s.frame_of_reference == pet.frame_of_reference]
     if not near:
-        return _sharing_frame(found, "MR", pet)  # says why there is none
+        return choose_structural(found, "MR", pet)  # says why there is none
     wanted = choose_contrast([s.contrast for s in near])
     series = sorted((s for s in near if s.contrast == wanted), key=_length)
     if len(series) == 1:
