@@ -23,7 +23,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from transformers import Sam3Config
 from transformers.initialization import no_init_weights
@@ -234,8 +236,11 @@ def _load(tensors: Mapping[str, Tensor], folder: Path, alone: bool = False) -> N
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             dcp.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
-    except Exception as error:  # torch raises many kinds, among them those of other ranks
-        raise CheckpointError(f"{folder} cannot be loaded into this model: {error}") from error
+    except CheckpointException as error:  # the failures of all ranks
+        reasons = dict.fromkeys(str(failure) for failure, _ in error.failures.values())
+        raise CheckpointError(f"{folder} cannot be loaded into this model: {'; '.join(reasons)}") from error
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
 
 
 def _sync(folder: Path) -> None:

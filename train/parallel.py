@@ -7,6 +7,7 @@ numbers travel between ranks through gloo on the CPU, gradients through NCCL whe
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -80,7 +81,15 @@ def world() -> Iterator[World]:
     try:
         yield World(rank, size, device)
     finally:
-        dist.destroy_process_group()
+        leave()
+
+
+def leave(group: dist.ProcessGroup | None = None) -> None:
+    """Destroy a process group, all of them where none is given."""
+    # Gloo's threads drop the tensors of a finished exchange a moment later and need Python's lock for it;
+    # destroying the group holds that lock and waits for them, so they must be done first.
+    time.sleep(0.2)
+    dist.destroy_process_group(group)
 
 
 def wrap(model: Sam3Graph, parallel: str, ranks: World) -> nn.Module:

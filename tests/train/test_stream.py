@@ -35,7 +35,7 @@ def test_members_are_those_of_the_tar(corpus: Path) -> None:
     for sample in range(len(opened)):
         raw = opened.read(sample)
         slug, key = raw.name.split("/")
-        members = {}
+        members: dict[str, bytes] = {}
         for shard in (corpus / slug / "train").glob("*.tar"):
             with tarfile.open(shard) as tar:
                 found = [m for m in tar if m.name.split(".", 1)[0] == key]
@@ -181,9 +181,12 @@ def test_a_cached_shard_is_fetched_once(bucket: str, tmp_path: Path, monkeypatch
     assert isinstance(store, Cached)
     fetched = []
     fetch = store.bucket.fetch
-    monkeypatch.setattr(
-        store.bucket, "fetch", lambda path, target: (fetched.append(path), fetch(path, target))
-    )
+
+    def counting(path: str, target: Path) -> None:
+        fetched.append(path)
+        fetch(path, target)
+
+    monkeypatch.setattr(store.bucket, "fetch", counting)
     for offset in (0, 512, 1024):
         store.read_range("drive/train/drive-train-000000.tar", offset, 512)
     assert fetched == ["drive/train/drive-train-000000.tar"]

@@ -1,0 +1,50 @@
+"""Runs functions in several processes that form a group of ranks, on the CPU with gloo."""
+
+import multiprocessing
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+FORK = multiprocessing.get_context("fork")  # everything is imported already
+
+
+def start(ranks: int, function: Callable[..., Any], *args: Any) -> list[BaseProcess]:
+    """Start ``function(*args)`` on each rank; its result or sys.exit status becomes the exit status."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    processes = []
+    for rank in range(ranks):
+        process = FORK.Process(target=_rank, args=(rank, ranks, port, function, args))
+        process.start()
+        processes.append(process)
+    return processes
+
+
+def run(ranks: int, function: Callable[..., Any], *args: Any) -> list[int | None]:
+    """Run ``function(*args)`` on each rank to its end; returns the exit statuses."""
+    processes = start(ranks, function, *args)
+    for process in processes:
+        process.join(120)
+        if process.is_alive():
+            process.kill()
+    return [process.exitcode for process in processes]
+
+
+def _rank(rank: int, ranks: int, port: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    try:
+        function(*args)
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(70)
