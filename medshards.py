@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vocab": ("vocab.cli", "Show, search and check the concept vocabulary."),
     "inspect": ("shards.cli", "Say what a download is and what would be built; writes nothing."),
     "phantom": ("curate.cli", "Write a tiny fake download of a dataset in its native layout."),
+    "check": ("shards.cli", "Check a dataset that is being added, and draw its first samples."),
     "build": ("shards.cli", "Convert downloads into shards with train and validation splits."),
     "verify": ("shards.cli", "Recompute every digest of a corpus and name what is wrong."),
     "stats": ("shards.cli", "Measure a corpus beside the paper's Table 1."),

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -117,9 +119,22 @@ def slugs() -> list[str]:
     return sorted(built_in | {e.name for e in entry_points(group="medshards.sources")})
 
 
+@dataclass(frozen=True)
+class Own:
+    """A dataset of the user's own, outside the tree.
+
+    code: file with its class Converter. labels: its label file; None where the converter brings its labels itself.
+    """
+
+    code: Path
+    labels: Path | None = None
+
+
 @cache
-def get_source(slug: str) -> Source:
-    """The converter of a dataset. Raises LookupError when there is none."""
+def get_source(slug: str, own: Own | None = None) -> Source:
+    """The converter of a dataset. Raises LookupError when there is none, and for an own one that cannot be used."""
+    if own is not None:
+        return _own(slug, own)
     if (BUILT_IN / f"{slug}.py").is_file():
         return _converter(importlib.import_module(f"curate.sources.{slug}"))
     for entry in entry_points(group="medshards.sources"):
@@ -128,13 +143,29 @@ def get_source(slug: str) -> Source:
     raise LookupError(f"no converter for {slug!r}; there are: {', '.join(slugs())}")
 
 
-def _converter(module: Any) -> Source:
-    converter: Source = module.Converter()
+def _converter(module: Any, *labels: LabelMap) -> Source:
+    converter: Source = module.Converter(*labels)
     return converter
 
 
+def _own(slug: str, own: Own) -> Source:
+    spec = importlib.util.spec_from_file_location(f"own_{slug}", own.code)
+    if spec is None or spec.loader is None:
+        raise LookupError(f"{own.code}: is no Python file")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise LookupError(f"{own.code}: cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(getattr(module, "Converter", None), "slug", None)
+    if found != slug:
+        what = "no class Converter with a slug" if found is None else f"the converter of {found!r}"
+        raise LookupError(f"{own.code}: holds {what}, expected that of {slug!r}")
+    return _converter(module, *([load_labels(slug, own.labels)] if own.labels else []))
+
+
 @cache
-def code_digest(slug: str) -> str:
+def code_digest(slug: str, own: Own | None = None) -> str:
     """SHA-256 of the code that decides what a dataset's samples are: its converter and the shared readers.
 
     Part of every cache key, so a changed converter or reader redoes exactly what it made.
@@ -150,7 +181,7 @@ def code_digest(slug: str) -> str:
             *here.glob("formats/*.py"),
         ]
     )
-    files.append(Path(inspect.getfile(type(get_source(slug)))))
+    files.append(Path(inspect.getfile(type(get_source(slug, own)))))
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

@@ -20,7 +20,7 @@ from typing import Any
 from curate.catalog import Entry as CatalogEntry
 from curate.listing import list_download, reject_row
 from curate.sample import Reject
-from curate.source import code_digest, get_source
+from curate.source import Own, code_digest, get_source
 from shards import index
 from shards.assemble import SHARD_BYTES, Planned, assemble
 from shards.engine import run
@@ -58,25 +58,28 @@ def build_dataset(
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     slices: str = SLICES,
     max_side: int | None = None,
+    own: Own | None = None,
 ) -> Result:
     """Build one dataset from the download at `root` into OUT/<slug>.
 
-    progress(stage, done, total) is called as work proceeds. slices: which slices of a volume (curate.slices);
-    max_side: larger images are made smaller, to so many px. Raises Reject when the download cannot be used at
-    all, engine.WorkerDied when a worker process is lost; then what was published before stays as it is.
+    progress(stage, done, total) is called as work proceeds. slices: which slices of a volume (curate.slices).
+    max_side: larger images are made smaller, to so many px. own: where a converter outside the tree is.
+
+    Raises Reject when the download cannot be used at all, engine.WorkerDied when a worker process is lost; then
+    what was published before stays as it is.
     """
-    source = get_source(entry.slug)
+    source = get_source(entry.slug, own)
     policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
     work, final = out / WORK / entry.slug, out / entry.slug
     _recover(work, final)
     listing = list_download(source, root)
-    code = code_digest(entry.slug)
+    code = code_digest(entry.slug, own)
     earlier = {o.case: o for o in _published(final, work)}
     earlier.update({o.case: o for o in finished(work / "packs")})
     outcomes: list[Outcome] = []
     result = Result(entry.slug)
     tasks = ((case, earlier[case.key].input_key if case.key in earlier else "") for case in listing.cases)
-    for outcome in run(encode_case, tasks, workers, start_worker, (policy, code, work / "packs")):
+    for outcome in run(encode_case, tasks, workers, start_worker, (policy, code, work / "packs", own)):
         if isinstance(outcome, str):
             outcomes.append(earlier[outcome])
             result.reused += 1

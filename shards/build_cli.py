@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from curate.catalog import Entry, load_catalog
+from curate.catalog import Entry
+from curate.identity import key_file
 from curate.sample import Reject
 from curate.source import slugs
 from curate.tree import find_download
@@ -35,6 +36,8 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
 @options.profile
 @options.slices
 @options.max_side
+@options.own_dataset
+@options.key_file
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that encode."
 )
@@ -57,6 +60,9 @@ def build(
     profile: Profile,
     slices: str | None,
     max_side: int | None,
+    source: Path | None,
+    catalog: Path | None,
+    labels: Path | None,
     workers: int,
     shard_size: int,
     allow_rejects: int,
@@ -72,10 +78,12 @@ def build(
     medshards build busi kvasir_seg --raw ~/downloads --out corpus --workers 8
     medshards build --all --raw ~/downloads --out corpus --profile paper
     """
-    catalog = load_catalog()
-    chosen, absent = _choose(slug, everything, raw, catalog)
+    entries, own = options.datasets(slug, source, catalog, labels)
+    chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *(slug if own else ())])
     results: list[Result] = []
     failed: list[str] = []
+    if key_file().resolve().is_relative_to(out.resolve()):
+        raise click.UsageError(f"the key file {key_file()} lies in the corpus; it must not travel with it")
     try:
         out.mkdir(parents=True, exist_ok=True)
         existing = read_corpus(out)
@@ -97,6 +105,7 @@ def build(
                             progress,
                             slices or SLICES,
                             max_side,
+                            own,
                         )
                     except Reject as reject:
                         failed.append(entry.slug)
@@ -123,14 +132,13 @@ def build(
 
 
 def _choose(
-    wanted: tuple[str, ...], everything: bool, raw: Path, catalog: dict[str, Entry]
+    wanted: tuple[str, ...], everything: bool, raw: Path, catalog: dict[str, Entry], known: list[str]
 ) -> tuple[list[tuple[Entry, Path]], list[str]]:
     """The datasets to build with their download, and (with --all) the slugs that are not there."""
     if bool(wanted) == everything:
         raise click.UsageError("name one or more SLUGs, or --all")
     if not raw.exists():
         raise click.UsageError(f"--raw {raw}: no such folder")
-    known = slugs()
     names = [s for s in catalog if s in known] if everything else list(dict.fromkeys(wanted))
     for name in names:
         if name not in catalog:

@@ -1,4 +1,4 @@
-"""Commands `build`, `inspect`, `verify` and `stats`; medshards.py looks them up here by name."""
+"""Commands `build`, `check`, `inspect`, `verify` and `stats`; medshards.py looks them up here by name."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from shards import options
 from shards.audit import audit
 from shards.audit import markdown as as_markdown
 from shards.build_cli import build
+from shards.check_cli import check
 from shards.console import progress_bar, say
 from shards.inspect import inspect_download
 from shards.manifest import read_corpus
@@ -26,7 +27,7 @@ from shards.stats import corpus_stats
 from shards.table import print_audit, print_stats
 from shards.verify import verify as prove
 
-__all__ = ["build", "inspect", "stats", "verify"]
+__all__ = ["build", "check", "inspect", "stats", "verify"]
 
 
 @click.command()
@@ -34,20 +35,30 @@ __all__ = ["build", "inspect", "stats", "verify"]
 @click.option(
     "--raw",
     type=click.Path(path_type=Path, exists=True),
-    required=True,
     help="Its download, or the folder with SLUG in it.",
 )
+@click.option(
+    "--dicom",
+    type=click.Path(path_type=Path, exists=True),
+    help="Instead: list the DICOM series below this folder, with SUV and what would be used.",
+)
+@options.key_file
 @options.profile
 @options.slices
 @options.max_side
+@options.own_dataset
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def inspect(
     slug: str | None,
-    raw: Path,
+    raw: Path | None,
+    dicom: Path | None,
     profile: Profile,
     slices: str | None,
     max_side: int | None,
+    source: Path | None,
+    catalog: Path | None,
+    labels: Path | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -55,18 +66,29 @@ def inspect(
 
     Reads every file and writes nothing. Exit status 1 when something would be refused. Without SLUG it only says,
     from names alone, which dataset the download looks like.
+
+    \b
+    medshards inspect busi --raw ~/downloads
+    medshards inspect --raw ~/downloads/archive
+    medshards inspect --dicom ~/studies
     """
+    if (raw is None) == (dicom is None) or (slug is not None and dicom is not None):
+        raise click.UsageError("give --raw, with or without SLUG, or --dicom alone")
+    if dicom is not None:
+        _list_dicom(dicom, as_json)
+        return
+    assert raw is not None
     if slug is None:
         _name_dataset(raw, as_json)
         return
-    catalog = load_catalog()
-    if slug not in catalog or slug not in slugs():
+    entries, own = options.datasets([slug], source, catalog, labels)
+    if slug not in entries or (own is None and slug not in slugs()):
         raise click.UsageError(f"no dataset {slug!r} with a converter; `medshards catalog` lists them")
     root = find_download(raw, slug) or raw
     with progress_bar(slug) as progress:
         try:
             found = inspect_download(
-                catalog[slug], root, profile, workers, progress, slices or SLICES, max_side
+                entries[slug], root, profile, workers, progress, slices or SLICES, max_side, own
             )
         except Reject as reject:
             raise click.ClickException(f"{slug}: {reject}") from reject
@@ -84,6 +106,22 @@ def inspect(
     for row in found["rejects"]:
         say(f"would be rejected: {row['file'] or row['case']}: {row['code']}: {row['message']}")
     if found["rejects"]:
+        sys.exit(1)
+
+
+def _list_dicom(folder: Path, as_json: bool) -> None:
+    """Print a row for each series below a folder; exit status 1 when none can be measured."""
+    from curate.dicom_table import describe, print_table
+
+    try:
+        rows = describe(folder)
+    except Reject as reject:
+        raise click.ClickException(str(reject)) from reject
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        print_table(rows)
+    if all("unit" not in row for row in rows):
         sys.exit(1)
 
 

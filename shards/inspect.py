@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.catalog import Entry
 from curate.listing import list_download
-from curate.source import code_digest, get_source
+from curate.source import Own, code_digest, get_source
 from shards.engine import run
 from shards.policy import SLICES, Policy, Profile
 from shards.work import start_worker, try_case
@@ -24,17 +24,19 @@ def inspect_download(
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     slices: str = SLICES,
     max_side: int | None = None,
+    own: Own | None = None,
 ) -> dict[str, Any]:
     """Read and encode every case of the download at `root` and keep only the figures.
 
     Returns slug, root, layouts [{title, base}], cases, samples, instances, bytes (of the shards), skipped
     {reason: n}, rejects [rows]. Raises Reject when the download is not that dataset.
     """
-    source = get_source(entry.slug)
+    source = get_source(entry.slug, own)
     listing = list_download(source, root)
     policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
     trials = []
-    for trial in run(try_case, listing.cases, workers, start_worker, (policy, code_digest(entry.slug), None)):
+    setup = (policy, code_digest(entry.slug, own), None, own)
+    for trial in run(try_case, listing.cases, workers, start_worker, setup):
         trials.append(trial)
         progress("read", len(trials), len(listing.cases))
     rejects = [*listing.rejects, *(r for t in trials for r in t.rejects)]

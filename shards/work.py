@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from curate.listing import reject_row
 from curate.sample import Reject, Sample, printable
-from curate.source import Case, Skip, Source, get_source
+from curate.source import Case, Own, Skip, Source, get_source
 from curate.tree import File
 from shards import tar
 from shards.policy import Policy
@@ -30,10 +30,10 @@ class _Worker:
 _worker: _Worker
 
 
-def start_worker(policy: Policy, code: str, packs: Path | None) -> None:
+def start_worker(policy: Policy, code: str, packs: Path | None, own: Own | None = None) -> None:
     """Prepare this process for `encode_case` (packs: folder for the encoded samples) or `try_case` (None)."""
     global _worker
-    source = copy(get_source(policy.slug))
+    source = copy(get_source(policy.slug, own))
     source.slices = policy.slices
     _worker = _Worker(source, policy, code, PackWriter(packs) if packs is not None else None)
 

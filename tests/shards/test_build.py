@@ -77,7 +77,7 @@ def test_changed_code_or_policy_redoes_everything(
     build: Build, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path / "out")
-    monkeypatch.setattr("shards.build.code_digest", lambda slug: "0" * 64)
+    monkeypatch.setattr("shards.build.code_digest", lambda *_: "0" * 64)
     assert build(tmp_path / "out").encoded == 8
     entry = load_catalog()["drive"].model_copy(update={"instances": "components"})
     assert build_dataset(entry, raw / "drive", tmp_path / "out").encoded == 8
