@@ -44,10 +44,12 @@ class Header:
     flags: tuple[str, ...]
 
 
-def read_header(path: Path, first: bool = False) -> Header:
+def read_header(path: Path, first: bool = False, oriented: bool = True) -> Header:
     """Header of a NIfTI file, checked against the size of the file before anything is allocated.
 
     first: of a file with more than three dimensions, the first volume alone is meant; otherwise it is refused.
+    oriented: take the affine from the header; False where headers are known to be wrong or another file's counts:
+        then nothing of it is read, the grid is that of the stored order with steps of 1 mm (flag `no_orientation`).
 
     Raises: Reject `not_nifti`, `truncated`, `too_large`, `bad_shape`, `not_3d`, `unsupported_dtype`,
     `bad_geometry`, `orientation_contradiction`.
@@ -78,7 +80,7 @@ def read_header(path: Path, first: bool = False) -> Header:
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if not np.isfinite(slope) or slope == 0:
         slope, intercept = 1.0, 0.0
-    affine, flags = _affine(header, (depth, height, width))
+    affine, flags = _affine(header, (depth, height, width)) if oriented else (np.eye(4), ("no_orientation",))
     if not np.isfinite(intercept):
         intercept = 0.0
     return Header(Grid((depth, height, width), affine), dtype, slope, intercept, offset, flags)
@@ -103,25 +105,25 @@ def iter_slices(path: Path, header: Header | None = None) -> Iterator[NDArray[An
         yield values
 
 
-def read_image(path: Path, modality: str, unit: str) -> Volume:
+def read_image(path: Path, modality: str, unit: str, oriented: bool = True) -> Volume:
     """An image as int16 (when every value is whole and fits) or float32, D×H×W.
 
-    `modality` and `unit` are what the dataset says; NIfTI itself does not know them.
+    `modality` and `unit` are what the dataset says; NIfTI itself does not know them. oriented: see `read_header`.
     Raises: those of `iter_slices`.
     """
-    header = read_header(path)
+    header = read_header(path, oriented=oriented)
     array = collect(iter_slices(path, header), header.grid.shape)
     return Volume(array, header.grid.affine, modality, unit, flags=header.flags)
 
 
-def read_labels(path: Path, first: bool = False) -> Volume:
+def read_labels(path: Path, first: bool = False, oriented: bool = True) -> Volume:
     """A label map, D×H×W, in the integer type of the file; never through floating point.
 
     Some tools store labels as float: they are taken (as int16) when every value is a whole number.
-    first: of a file with more than three dimensions, read the first volume.
+    first: of a file with more than three dimensions, read the first volume. oriented: see `read_header`.
     Raises: Reject `label_scaled`, `label_not_integer`, and those of `iter_slices`.
     """
-    header = read_header(path, first)
+    header = read_header(path, first, oriented)
     if (header.slope, header.intercept) != (1.0, 0.0):
         raise Reject("label_scaled", "the header scales the stored values; labels must be stored as they are")
     real = header.dtype.kind == "f"

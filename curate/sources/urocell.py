@@ -72,12 +72,12 @@ class Converter(Source):
         file = files.pop("image")
         with blame(file):
             require_file(file)
-            image = nifti.read_image(file.path, "EM", "arbitrary").array
+            image = nifti.read_image(file.path, "EM", "arbitrary", oriented=False).array
         volumes = {}
         for label, labels in files.items():
             with blame(labels):
                 require_file(labels)
-                volumes[label] = nifti.read_labels(labels.path).array
+                volumes[label] = nifti.read_labels(labels.path, oriented=False).array
                 if volumes[label].shape != image.shape:
                     message = f"the labels are {volumes[label].shape}, their image {image.shape}"
                     raise Reject("size_mismatch", message)

@@ -199,6 +199,23 @@ def test_trailing_dimensions_of_one_are_dropped(tmp_path: Path) -> None:
     assert read_header(path).grid.shape == (6, 5, 4)
 
 
+def test_first_volume_of_four_axes_on_request(tmp_path: Path) -> None:
+    both = np.stack([ARRAY, ARRAY + 1], axis=-1)
+    path = write(tmp_path / "a.nii.gz", both)
+    with pytest.raises(Reject, match="not_3d"):
+        read_labels(path)
+    assert np.array_equal(read_labels(path, first=True).array, ARRAY.T)
+
+
+def test_headers_of_wrong_affines_can_be_read_for_their_voxels_alone(tmp_path: Path) -> None:
+    path = oriented(tmp_path / "a.nii", moved({(0, 0): 2, (0, 3): 24}), AFFINE)
+    with pytest.raises(Reject, match="orientation_contradiction"):
+        read_labels(path)
+    labels = read_labels(path, oriented=False)
+    assert np.array_equal(labels.array, ARRAY.T)
+    assert labels.flags == ("no_orientation",)
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     plain, packed = write(tmp_path / "a.nii"), write(tmp_path / "b.nii.gz")
     whole = plain.read_bytes()
