@@ -167,8 +167,9 @@ class Builder:
             del found[concept]
         present = choose(sorted(found), config.max_prompts_per_image, *key, _POSITIVES)
         dropped["prompts above max_prompts_per_image"] += len(found) - len(present)
+        absent = sorted({*record["absent"], *config.absent.get(record["dataset"], ())})
         room = min(config.max_negatives_per_image, config.max_prompts_per_image - len(present))
-        return {c: found[c] for c in present}, choose(record["absent"], room, *key, _NEGATIVES)
+        return {c: found[c] for c in present}, choose(absent, room, *key, _NEGATIVES)
 
     def _text(self, concept: str, key: tuple[int, ...], raw: Raw) -> str:
         if concept not in self.names:

@@ -68,6 +68,9 @@ class DataConfig(Section):
     """merged: the instances of a concept in an image become one, by slug; native where not named."""
     max_negatives_per_image: NonNegativeInt = 2
     """Prompts for concepts that are known to be absent; drawn anew for each image and epoch."""
+    absent: dict[str, list[str]] = {}
+    """More such concepts, by slug: ids of which you know that no image of the dataset shows them, though nobody
+    looked for them. Without it a dataset of one concept teaches that this concept is always there."""
     max_prompts_per_image: PositiveInt = 8
     """Prompts of an image in all; negatives are dropped first."""
     max_instances_per_prompt: PositiveInt = 200
@@ -118,6 +121,8 @@ class RunConfig(Section):
     """Only deterministic algorithms on a GPU: slower, bit-exact when a run is repeated or resumed."""
     validate_every: PositiveInt | None = None
     """Updates between two validations; null: once an epoch. The end of the run always validates."""
+    validate_on: Literal["val", "train"] = "val"
+    """The split; train shows whether a model can learn its images by heart, and is no validation."""
     validate_images: PositiveInt = 200
     """Images of each dataset's validation split that are used; the same ones every time."""
     validate_mask: Literal["top1", "union", "semantic"] = "top1"

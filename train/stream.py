@@ -101,13 +101,17 @@ class Corpus:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def with_prompts(self, negatives: bool) -> Corpus:
-        """The samples with a concept to ask for: one that is present or, with ``negatives``, known absent."""
+    def with_prompts(self, negatives: bool, always: Collection[str] = ()) -> Corpus:
+        """The samples with a concept to ask for: one that is present or, with ``negatives``, known absent.
+
+        With ``negatives`` every sample of the datasets ``always`` has one that is absent, whatever the index says.
+        """
         tables = {}
         for slug, table in self.tables.items():
             usable = pc.greater(pc.list_value_length(table["concepts"]), 0)
             if negatives:
-                usable = pc.or_(usable, pc.greater(pc.list_value_length(table["absent"]), 0))
+                asked = pc.greater(pc.list_value_length(table["absent"]), 0)
+                usable = pc.or_(usable, pc.or_(asked, slug in always))
             tables[slug] = table.filter(usable)
         kept = {slug: table for slug, table in tables.items() if len(table)}
         return Corpus(self.store, self.facts, kept, self.check)
@@ -119,10 +123,10 @@ class Corpus:
             for table in self.tables.values()
         ]
 
-    def concepts(self) -> set[str]:
-        """Ids of all concepts that are present or known to be absent somewhere."""
+    def concepts(self, datasets: Collection[str] | None = None) -> set[str]:
+        """Ids of all concepts that are present or known to be absent somewhere; only in these datasets."""
         found: set[str] = set()
-        for table in self.tables.values():
+        for table in (t for slug, t in self.tables.items() if datasets is None or slug in datasets):
             for column in ("concepts", "absent"):
                 found |= set(pc.list_flatten(table[column]).unique().to_pylist())
         return found

@@ -100,6 +100,10 @@ class Vocabulary:
         """Ids of the concepts whose parent this is."""
         return tuple(concept.id for concept in self if concept.parent == self[concept_id].id)
 
+    def related(self, one: str, other: str) -> bool:
+        """Whether the two ids are the same concept or one is broader than the other."""
+        return one == other or one in self.ancestors(other) or other in self.ancestors(one)
+
     def resolve(self, name: str) -> Concept:
         """The concept with this id, text or synonym, whatever its case, blanks and underscores.
 
