@@ -45,7 +45,10 @@ def open_data(config: Config, location: str, side: int) -> Data:
             raise CorpusError(f"data.{option} names {', '.join(unknown)}, which {location} does not have")
     names = concept_names(every) | concept_names(held_out) | _more_absent(config.data.absent, every)
     builder = Builder(config.data, side, config.run.seed, names)
-    asked = config.data.max_negatives_per_image > 0, [slug for slug, more in config.data.absent.items() if more]
+    asked = (
+        config.data.max_negatives_per_image > 0,
+        [slug for slug, more in config.data.absent.items() if more],
+    )
     corpus = every.with_prompts(*asked)
     if not len(corpus):
         raise CorpusError(f"{location} has no training sample with a prompt, among {len(every)}")
