@@ -100,7 +100,8 @@ def _row(series: Series, found: Scan, headers: Mapping[Path, Header]) -> Row:
                 raise
             activity = read_suv(series, fill_gaps=True, without_weight="bqml")
             return {**row, **_summary(activity), **_refusal(reject)}
-        return {**row, **_summary(volume), **_plausible(volume, found), **gap}
+        summary = _summary(volume)
+        return {**row, **summary, **_plausible(volume, found, summary["flags"]), **gap}
     except Reject as reject:
         return {**row, **_refusal(reject)}
     except Exception as error:  # its text may quote the header
@@ -119,21 +120,20 @@ def _summary(volume: Volume) -> Row:
         "min": float(array.min()),
         "median": float(np.median(array)),
         "max": float(array.max()),
-        "flags": list(volume.flags),
+        "flags": [flag for flag in volume.flags if flag != "gaps_filled"],
     }
 
 
-def _plausible(volume: Volume, found: Scan) -> Row:
+def _plausible(volume: Volume, found: Scan, flags: list[str]) -> Row:
     """The median SUV in the liver, where a mask of it is there, and flags for numbers that SUV rarely has."""
-    flags = list(volume.flags)
     try:
         check_suv_range(volume.array)
     except Reject as reject:
-        flags.append(reject.code)
+        flags = [*flags, reject.code]
     liver = _liver(volume, found)
     median = round(float(np.median(volume.array[liver])), 4) if liver is not None and liver.any() else None
     if median is not None and not LIVER_SUV[0] <= median <= LIVER_SUV[1]:
-        flags.append("liver_suv_unusual")
+        flags = [*flags, "liver_suv_unusual"]
     return {"flags": flags, "liver_median": median}
 
 

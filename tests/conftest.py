@@ -15,6 +15,12 @@ def _existing(variable: str, default: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _key_of_patients(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests make and use a key of their own, never that of the user."""
+    os.environ["MEDSHARDS_KEY_FILE"] = str(tmp_path_factory.mktemp("key") / "patients.key")
+
+
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """Folder with real downloads, one folder a dataset, in their native layout."""

@@ -183,12 +183,12 @@ class PairedStudies(Source):
             "original_grid": _as_json(images.grid(modality)),
         }
         flags = [*volume.flags, *organs.flags]
-        if not same_grid(volume.grid, pet_grid):
-            facts["outside"] = outside_value(volume)
-            volume = resample(volume, pet_grid)
         if modality == "MR":
             facts["mr_contrast"] = images.contrast
             flags += ["intensity_jumps"] if _jumps(volume) else []
+        if not same_grid(volume.grid, pet_grid):
+            facts["outside"] = outside_value(volume)
+            volume = resample(volume, pet_grid)
         if modality == "PT":
             facts["attenuation"] = self.modality.lower()
             facts["liver_median"] = median = _liver_median(volume, organs)
