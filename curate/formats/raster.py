@@ -256,7 +256,7 @@ def split_colors(
     """The mask of each native label present in a colour mask (H×W×3). An unknown colour is a Reject."""
     packed = rgb[:, :, 0].astype(np.uint32) << 16 | rgb[:, :, 1].astype(np.uint32) << 8 | rgb[:, :, 2]
     names = {r << 16 | g << 8 | b: name for (r, g, b), name in labels.items()}
-    result = {}
+    result: dict[str, NDArray[np.bool_]] = {}
     covered = 0
     for code, name in names.items():
         mask = packed == code

@@ -40,7 +40,8 @@ def blobs(
             raise ValueError(f"blobs of radius {radius} do not fit into {size}")
         center = rng.uniform(margin, height - margin), rng.uniform(margin, width - margin)
         mask = ellipse(size, center, (axes[0], axes[1]), rng.uniform(0, 180))
-        if not (cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) & taken).any():
+        grown = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)), np.uint8)
+        if not (grown & taken).any():
             taken |= mask.astype(np.uint8)
             found.append(mask)
     raise ValueError(f"{count} blobs of radius {radius} do not fit into {size}")

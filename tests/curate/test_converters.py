@@ -7,9 +7,9 @@ import pytest
 
 from curate import phantoms
 from curate.catalog import load_catalog
+from curate.listing import list_download
 from curate.sample import MAX_KEY, Reject, Sample
 from curate.source import Skip, get_source, slugs
-from curate.listing import list_download
 from shards.policy import Policy
 from vocab.vocabulary import Vocabulary, load_labels
 

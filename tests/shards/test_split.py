@@ -71,7 +71,12 @@ def test_duplicates_join_groups_but_likeness_does_not_join_patients() -> None:
     # without patients (every image its own group): near-duplicates are one group
     assert merge_duplicates(["w", "x", "y", "z"], digests, [a, near, *other]) == ["w", "w", "y", "z"]
     # two known patients with like images stay apart …
-    assert merge_duplicates(["p", "p", "q", "q"], digests, [a, other[0], near, other[1]]) == ["p", "p", "q", "q"]
+    assert merge_duplicates(["p", "p", "q", "q"], digests, [a, other[0], near, other[1]]) == [
+        "p",
+        "p",
+        "q",
+        "q",
+    ]
     # … and are joined by one equal image
     digests[2] = digests[0]
     assert merge_duplicates(["p", "p", "q", "q"], digests, [a] * 4) == ["p"] * 4
