@@ -16,6 +16,7 @@ import click
 COMMANDS: dict[str, tuple[str, str]] = {
     "catalog": ("curate.cli", "List the datasets of the catalog, as in Table 1 of the paper."),
     "vocab": ("vocab.cli", "Show, search and check the concept vocabulary."),
+    "download": ("curate.cli", "Fetch a dataset, or say exactly how to get it."),
     "inspect": ("shards.cli", "Say what a download is and what would be built; writes nothing."),
     "phantom": ("curate.cli", "Write a tiny fake download of a dataset in its native layout."),
     "check": ("shards.cli", "Check a dataset that is being added, and draw its first samples."),

@@ -72,13 +72,17 @@ class Citation(_Facts):
 
 
 class Archive(_Facts):
-    """A file to download. A digest is that of the file its `url` (or the homepage) gave."""
+    """A file to download. A digest is that of the file its `url` (or the homepage) gave.
 
-    file: Text
+    optional: another form of the same data, or a part of which no sample is made.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
     url: Url | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     bytes: Annotated[int, Field(gt=0)] | None = None
+    optional: bool = False
 
 
 class Official(_Facts):

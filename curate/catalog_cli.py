@@ -262,4 +262,5 @@ def _archive(archive: Archive) -> list[str]:
         archive.sha256 and f"sha256 {archive.sha256}",
         archive.md5 and f"md5 {archive.md5}",
     )
-    return [archive.file + size, *(f"  {detail}" for detail in details if detail)]
+    optional = ", optional" if archive.optional else ""
+    return [archive.file + size + optional, *(f"  {detail}" for detail in details if detail)]

@@ -8,8 +8,9 @@ import click
 
 from curate import phantoms
 from curate.catalog_cli import catalog
+from curate.download_cli import download
 
-__all__ = ["catalog", "phantom"]
+__all__ = ["catalog", "download", "phantom"]
 
 
 @click.command()

@@ -45,12 +45,28 @@ def unpack(archive: Path, name: str = "") -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=target.name[:16] + ".", dir=target.parent))
     try:
+        extract(archive, work, name)
+        work.replace(target)
+    except OSError as e:
+        if not target.is_dir():  # else another process was faster
+            raise Reject("corrupt_archive", f"cannot be unpacked ({e})", name) from e
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def extract(archive: Path, folder: Path, name: str = "") -> None:
+    """Write the members of an archive below `folder`; what is refused and why, see `unpack`.
+
+    Raises OSError where the folder cannot be written; what was written before stays.
+    """
+    name = name or archive.name
+    try:
         for member, stream in _members(archive, name):
-            path = work / _safe(member, name)
+            path = folder / _safe(member, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as out:
                 shutil.copyfileobj(stream, out, CHUNK)
-        work.replace(target)
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -62,13 +78,6 @@ def unpack(archive: Path, name: str = "") -> Path:
         raise Reject("corrupt_archive", f"cannot be unpacked ({e}); download it again", name) from e
     except RuntimeError as e:  # zipfile: a member is encrypted
         raise Reject("corrupt_archive", f"cannot be unpacked ({e})", name) from e
-    except OSError as e:
-        if target.is_dir():  # another process was faster
-            return target
-        raise Reject("corrupt_archive", f"cannot be unpacked ({e})", name) from e
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return target
 
 
 def _digest(archive: Path) -> str:
