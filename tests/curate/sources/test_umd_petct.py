@@ -74,9 +74,9 @@ def refusal(root: Path, source: PairedStudies = SOURCE) -> Reject:
     if listing.rejects:
         (row,) = listing.rejects
         return Reject(row["code"], row["message"], row["file"])
+    (case,) = listing.cases
     with pytest.raises(Reject) as caught:
-        for case in listing.cases:
-            list(source.load(case))
+        list(source.load(case))
     return caught.value
 
 
