@@ -74,6 +74,13 @@ SHOWN = 20  # unreadable samples printed; all are in the report
     type=click.Path(path_type=Path, file_okay=False),
     help="Write the predictions (of the first rule) on slices as volumes: DIR/<volume>/<concept>.nii.gz.",
 )
+@click.option(
+    "--absent",
+    multiple=True,
+    metavar="CONCEPT,…",
+    help="Also ask every image for these concepts, which it does not show: ids of the vocabulary; repeatable. Left out "
+    "for datasets that have a broader, narrower or the same concept.",
+)
 @click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def evaluate(
@@ -87,14 +94,15 @@ def evaluate(
     out: Path | None,
     window: tuple[str, ...],
     nifti: Path | None,
+    absent: tuple[str, ...],
     device: str | None,
     as_json: bool,
 ) -> None:
     """Measure text-prompt Dice and IoU of a checkpoint, per dataset, at the images' own resolution.
 
-    Each class is asked for by its text alone; contested pixels go to the most confident class; a class that an image
-    lacks is not scored there. Every figure is printed with how it was made. A sample that cannot be read is named
-    and makes the exit status 1.
+    Each class is asked for by its text alone; contested pixels go to the most confident class; for a class that an
+    image lacks it is counted whether the answer is empty. Every figure is printed with how it was made. A sample that
+    cannot be read is named and makes the exit status 1.
 
     \b
     medshards evaluate --data corpus --checkpoint run
@@ -105,6 +113,7 @@ def evaluate(
     from shards.window import parse_windows
     from train.checkpoint import CheckpointError
     from train.stream import BadSample, CorpusError
+    from vocab.vocabulary import UnknownConcept
 
     rules = rules_of(aggregate, min_score, union_score)
     try:
@@ -112,14 +121,18 @@ def evaluate(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--window") from error
     try:
-        opened = measure.open_datasets(data, _split(datasets), split)
+        opened = measure.open_datasets(data, _split(datasets), split, _split(absent))
         if not any(len(dataset.corpus) for dataset in opened):
             splits = ", ".join(f"{dataset.slug} ({dataset.split})" for dataset in opened)
             raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")
         predictor, facts = measure.load(checkpoint, _device(device))
         made = {**facts, **measure.protocol_facts(data, opened[0].corpus.facts)}
         if windows:
-            made["windows"] = ", ".join(f"{unit} {low:g} to {high:g}" for unit, (low, high) in windows.items())
+            made["windows"] = ", ".join(
+                f"{unit} {low:g} to {high:g}" for unit, (low, high) in windows.items()
+            )
+        if absent:
+            made["also_asked"] = ", ".join(f"{d.slug}: {', '.join(d.foreign) or 'nothing'}" for d in opened)
         volumes = VolumeWriter(nifti) if nifti is not None else None
         with _progress(opened) as step:
             report = measure.evaluate(predictor, opened, rules, made, step, windows, volumes)
@@ -129,7 +142,7 @@ def evaluate(
             out.parent.mkdir(parents=True, exist_ok=True)
             text = _json(report.facts()) if out.suffix == ".json" else report.markdown()
             out.write_text(text, encoding="utf-8")
-    except (CorpusError, CheckpointError, BadSample, VolumeError) as error:
+    except (CorpusError, CheckpointError, BadSample, VolumeError, UnknownConcept) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error

@@ -27,16 +27,24 @@ from train.postprocess import normalise
 from train.stream import BadSample, Corpus, CorpusError, Raw
 from train.structures import Outputs
 from train.tokenizer import tokenize
+from vocab.vocabulary import Vocabulary
 
 
 class Dataset:
     """One dataset of a corpus, with one of its splits open.
 
-    texts: prompt of each concept. broader: wider concepts of each. instances: how masks became instances.
+    texts: prompt of each concept. broader: wider concepts of each. instances: how masks became instances. foreign:
+    concepts that no image shows, asked for all the same.
     """
 
-    def __init__(self, location: str | Path, slug: str, split: str | None) -> None:
-        """`split` None: the test split of an external or held-out dataset, the validation split of any other."""
+    def __init__(
+        self, location: str | Path, slug: str, split: str | None, absent: Collection[str] = ()
+    ) -> None:
+        """`split` None: the test split of an external or held-out dataset, the validation split of any other.
+
+        Of the concepts `absent` those become foreign that are unrelated to every concept of the dataset. Raises
+        CorpusError, UnknownConcept.
+        """
         manifest = _manifest(location, slug)
         policy = manifest["policy"]
         self.slug = slug
@@ -45,16 +53,25 @@ class Dataset:
         self.corpus = Corpus.open(location, self.split, [slug])
         self.texts: dict[str, str] = policy["texts"]
         self.broader: dict[str, list[str]] = policy["ancestors"]
+        vocabulary = Vocabulary.load()
+        self.foreign = {
+            concept: vocabulary[concept].text
+            for concept in sorted(set(absent))
+            if not any(vocabulary.related(concept, own) for own in self.texts)
+        }
         rule = policy["rule"] if policy["profile"] == "paper" else None
         self.instances = str(rule["instances"] if rule else policy["how"])
 
 
 def open_datasets(
-    location: str | Path, slugs: Collection[str] | None = None, split: str | None = None
+    location: str | Path,
+    slugs: Collection[str] | None = None,
+    split: str | None = None,
+    absent: Collection[str] = (),
 ) -> list[Dataset]:
-    """The datasets of a corpus (only `slugs`), each with its split open. Raises CorpusError."""
+    """The datasets of a corpus (only `slugs`), each with its split open. Raises CorpusError, UnknownConcept."""
     facts = Corpus.open(location, VAL, slugs if slugs else None).facts
-    return [Dataset(location, slug, split) for slug in sorted(slugs or facts["datasets"])]
+    return [Dataset(location, slug, split, absent) for slug in sorted(slugs or facts["datasets"])]
 
 
 def _manifest(location: str | Path, slug: str) -> dict[str, Any]:
@@ -100,22 +117,35 @@ class Predictor:
         prompts = torch.arange(len(texts), device=self.device)
         return self.model(pixels, torch.zeros_like(prompts), ids, mask, prompts)
 
-    def masks(
+    def answers(
         self, sample: Stored, dataset: Dataset, rules: Sequence[Rule]
-    ) -> dict[Rule, dict[str, NDArray[np.bool_]]]:
-        """Under each rule the mask (bool H×W) of every class asked for, contested pixels resolved."""
+    ) -> dict[Rule, dict[str, Answer]]:
+        """Under each rule what the model says of every class annotated in the image and every foreign concept."""
         concepts = asked(sample)
         if missing := [c for c in concepts if c not in dataset.texts]:
             raise BadSample(
                 f"{dataset.slug}/{sample.record['key']}: no prompt is known for {', '.join(missing)}"
             )
-        outputs = self.outputs(sample.image, [dataset.texts[c] for c in concepts])
+        texts = {c: dataset.texts[c] for c in concepts} | dataset.foreign
+        if not texts:
+            return {rule: {} for rule in rules}
+        outputs = self.outputs(sample.image, list(texts.values()))
         size = (sample.image.shape[0], sample.image.shape[1])
-        found = {}
-        for rule in rules:
-            answers: dict[str, Answer] = {c: answer(outputs, k, size, rule) for k, c in enumerate(concepts)}
-            found[rule] = resolve(answers, dataset.broader)
-        return found
+        return {rule: {c: answer(outputs, k, size, rule) for k, c in enumerate(texts)} for rule in rules}
+
+    def masks(
+        self, sample: Stored, dataset: Dataset, rules: Sequence[Rule]
+    ) -> dict[Rule, dict[str, NDArray[np.bool_]]]:
+        """Under each rule the mask (bool H×W) of every class annotated in the image, contested pixels resolved."""
+        return {
+            rule: contest(answers, sample, dataset)
+            for rule, answers in self.answers(sample, dataset, rules).items()
+        }
+
+
+def contest(answers: Mapping[str, Answer], sample: Stored, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """The masks (bool H×W) of the classes annotated in the image; foreign concepts take no pixel from them."""
+    return resolve({c: answers[c] for c in asked(sample)}, dataset.broader)
 
 
 def evaluate(
@@ -131,8 +161,9 @@ def evaluate(
 
     windows: how numbers of volumes are shown, by unit. volumes: takes the masks that the first rule gives slices.
 
-    A class that the image's ground truth lacks is asked for, and may take pixels from others, but is not scored. A
-    sample that cannot be read is listed in the report and left out. `made` goes into the report.
+    A class that the image lacks is asked for and may take pixels from others. It has no Dice; instead the report
+    counts how often the answer to an absent class or foreign concept is empty by itself, before pixels are contested.
+    A sample that cannot be read is listed in the report and left out. `made` goes into the report.
     """
     report = Report(dict(made))
     for dataset in datasets:
@@ -142,16 +173,17 @@ def evaluate(
             try:
                 sample = decode(dataset.corpus.read(number), windows)
                 truth = truth_of(sample)
-                slice_of_volume = volumes is not None and sample.record["volume"] and asked(sample)
-                if truth or slice_of_volume:
-                    found = predictor.masks(sample, dataset, rules)
-                    if volumes is not None:
-                        volumes.add(sample.record, found[rules[0]])
-                if truth:
-                    for score in scores:
-                        score.images += 1
-                        for concept, mask in truth.items():
-                            score.add(concept, overlap(found[score.rule][concept], mask))
+                absent = [*sample.record["absent"], *dataset.foreign]
+                answers = predictor.answers(sample, dataset, rules)
+                found = {rule: contest(answers[rule], sample, dataset) for rule in rules}
+                if volumes is not None and asked(sample):
+                    volumes.add(sample.record, found[rules[0]])
+                for score in scores:
+                    score.images += bool(truth)
+                    for concept, mask in truth.items():
+                        score.add(concept, overlap(found[score.rule][concept], mask))
+                    for concept in absent:
+                        score.add_absent(empty=not answers[score.rule][concept].claimed.any())
             except BadSample as error:
                 slug, key = dataset.corpus.name(number).split("/", 1)
                 report.unreadable.append((slug, key, str(error).removeprefix(f"{slug}/{key}: ")))
@@ -183,6 +215,7 @@ def protocol_facts(location: str | Path, corpus: Mapping[str, Any]) -> dict[str,
         "prompts": "the concept's canonical text alone, one prompt a class",
         "classes_asked": "every class annotated in the image, present or known to be absent",
         "classes_scored": "those present; ground truth is the union of the class's instances",
+        "absent": "classes asked of images that do not show them; empty: no pixel, before pixels are contested",
         "masks": "logits upsampled bilinearly to the image's own size, probability > 0.5",
         "contested_pixels": "highest score times mask probability; a class does not compete with a broader one",
         "both_empty": 1.0,

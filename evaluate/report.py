@@ -15,10 +15,12 @@ from evaluate.protocol import Rule
 
 NOTE = (
     "Dice and IoU in [0, 1]. pairs: (image, class) pairs whose class occurs in the ground truth; Dice, IoU: mean over "
-    "pairs; of classes: mean of the means per class."
+    "pairs; of classes: mean of the means per class. absent, empty: classes asked of images that do not show them, and "
+    "how many of the answers were empty."
 )
 HEADINGS = ("dataset", "split", "instances", "mask of a class", "images", "pairs")
 FIGURES = ("dice", "iou", "dice_of_classes", "iou_of_classes")
+COUNTS = ("absent", "absent_empty")
 
 
 @dataclass
@@ -52,10 +54,17 @@ class Score:
     rule: Rule
     images: int = 0
     classes: dict[str, Tally] = field(default_factory=dict)
+    absent: int = 0
+    absent_empty: int = 0
 
     def add(self, concept: str, found: Overlap) -> None:
         """Count one (image, class) pair."""
         self.classes.setdefault(concept, Tally()).add(found)
+
+    def add_absent(self, empty: bool) -> None:
+        """Count one class that was asked of an image which does not show it, and whether the answer was empty."""
+        self.absent += 1
+        self.absent_empty += empty
 
     def facts(self) -> dict[str, Any]:
         """Everything of it as JSON values."""
@@ -74,6 +83,8 @@ class Score:
             **every.means(),
             "dice_of_classes": mean([c["dice"] for c in classes.values()]),
             "iou_of_classes": mean([c["iou"] for c in classes.values()]),
+            "absent": self.absent,
+            "absent_empty": self.absent_empty,
             "classes": classes,
         }
 
@@ -101,6 +112,7 @@ class Report:
         rows = [
             [f["dataset"], f["split"], f["instances"], str(s.rule), f"{f['images']:,}", f"{f['pairs']:,}"]
             + [_figure(f[name]) for name in FIGURES]
+            + [_count(f[name], f["absent"]) for name in COUNTS]
             for s, f in zip(self.scores, facts, strict=True)
         ]
         for rule in dict.fromkeys(s.rule for s in self.scores):
@@ -108,12 +120,14 @@ class Report:
             if len(own) > 1:
                 sums = [f"{sum(f[name] for f in own):,}" for name in ("images", "pairs")]
                 means = [_figure(mean([f[name] for f in own])) for name in FIGURES]
-                rows.append([f"mean of {len(own)} datasets", "", "", str(rule), *sums, *means])
+                absent = sum(f["absent"] for f in own)
+                counts = [_count(sum(f[name] for f in own), absent) for name in COUNTS]
+                rows.append([f"mean of {len(own)} datasets", "", "", str(rule), *sums, *means, *counts])
         return rows
 
     def markdown(self) -> str:
         """The report as a Markdown page."""
-        headings = [*HEADINGS, "Dice", "IoU", "Dice of classes", "IoU of classes"]
+        headings = [*HEADINGS, "Dice", "IoU", "Dice of classes", "IoU of classes", "absent", "empty"]
         rule = ["---" if name in HEADINGS[:4] else "---:" for name in headings]
         lines = ["# Evaluation", ""]
         lines += ["| " + " | ".join(row) + " |" for row in (headings, rule, *self.rows())]
@@ -132,7 +146,7 @@ class Report:
         table = Table(box=box.SIMPLE, caption=NOTE, caption_justify="left")
         for name in HEADINGS[:4]:
             table.add_column(name)
-        for name in (*HEADINGS[4:], "Dice", "IoU", "Dice\nof classes", "IoU\nof classes"):
+        for name in (*HEADINGS[4:], "Dice", "IoU", "Dice\nof classes", "IoU\nof classes", "absent", "empty"):
             table.add_column(name, justify="right")
         for row in self.rows():
             table.add_row(*row)
@@ -148,3 +162,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _count(value: int, of: int) -> str:
+    return f"{value:,}" if of else "-"

@@ -54,6 +54,16 @@ def test_the_same_run_gives_the_same_report(corpus: Path, run: Path, tmp_path: P
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
+def test_concepts_that_no_image_shows_can_be_asked(corpus: Path, run: Path) -> None:
+    options = ("--data", corpus, "--checkpoint", run, "--datasets", "busi,drive", "--json")
+    report = json.loads(call(*options, "--absent", "polyp,breast_lesion").stdout)
+    assert report["made"]["also_asked"] == "busi: polyp, drive: breast_lesion, polyp"
+    assert {r["absent"] / r["images"] for r in report["datasets"] if r["dataset"] == "drive"} == {2}
+    wrong = call(*options, "--absent", "polip")
+    assert wrong.exit_code == 1
+    assert "no concept has the id 'polip'" in wrong.stderr
+
+
 def test_a_damaged_sample_is_named_and_the_rest_is_measured(corpus: Path, run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(corpus, tmp_path / "corpus")
     row = next(r for r in read_rows(copy / "ph2" / "index.parquet") if r["split"] == "test")

@@ -114,15 +114,45 @@ def test_min_score_empties_what_is_below_it(corpus: Path) -> None:
     assert free["dice"] > 0.05
 
 
-def test_absent_classes_are_asked_for_and_not_scored(corpus: Path) -> None:
+def test_absent_classes_have_no_dice_but_their_empty_answers_are_counted(corpus: Path) -> None:
     (dataset,) = open_datasets(corpus, ["busi"], "train")
     predictor = Fixed()
-    report = evaluate(predictor, [dataset], [Rule("top1", 0.0)], {})
+    report = evaluate(predictor, [dataset], [Rule("top1", 0.1), Rule("top1", 0.0)], {})
     samples = stored(corpus, "busi", "train")
-    assert any(not truth for _, truth in samples)  # normal images: nothing is scored in them
-    assert len(predictor.asked) == sum(bool(truth) for _, truth in samples)
+    assert any(not truth for _, truth in samples)  # normal images: both classes are absent
+    assert len(predictor.asked) == len(samples)
     assert all(texts == ["benign breast lesion", "malignant breast lesion"] for texts in predictor.asked)
-    assert report.facts()["datasets"][0]["pairs"] == sum(len(truth) for _, truth in samples)
+    strict, free = report.facts()["datasets"]
+    absent = sum(len(record["absent"]) for record, _ in samples)
+    for facts in (strict, free):
+        assert facts["images"] == sum(bool(truth) for _, truth in samples)
+        assert facts["pairs"] == sum(len(truth) for _, truth in samples)
+        assert facts["absent"] == absent > len(samples) / 2
+    assert (strict["absent_empty"], free["absent_empty"]) == (absent, 0)  # the score is 0.04
+
+
+def test_foreign_concepts_are_asked_for_and_change_nothing_else(corpus: Path) -> None:
+    rules = [Rule("top1", 0.0), Rule("top1", 0.1)]
+    plain = evaluate(Fixed(), open_datasets(corpus, ["busi", "drive"], "train"), rules, {}).facts()[
+        "datasets"
+    ]
+    more = open_datasets(corpus, ["busi", "drive"], "train", ["breast_lesion", "retinal_vein", "polyp"])
+    assert [sorted(d.foreign) for d in more] == [["polyp", "retinal_vein"], ["breast_lesion", "polyp"]]
+    predictor = Fixed()
+    facts = evaluate(predictor, more, rules, {}).facts()["datasets"]
+    assert {"polyp", "retinal vein"} <= set(predictor.asked[0])
+    counts = {"absent", "absent_empty"}
+    for before, after in zip(plain, facts, strict=True):
+        assert {k: v for k, v in before.items() if k not in counts} == {
+            k: v for k, v in after.items() if k not in counts
+        }
+    images = {slug: len(stored(corpus, slug, "train")) for slug in ("busi", "drive")}
+    for before, after in zip(plain, facts, strict=True):
+        assert after["absent"] == before["absent"] + 2 * images[after["dataset"]]
+    # With a score of 0.64 a vein is claimed under both rules, with 0.04 everything else under the first alone.
+    busi_free, busi_strict = (f for f in facts if f["dataset"] == "busi")
+    assert busi_free["absent_empty"] == 0
+    assert busi_strict["absent_empty"] == busi_strict["absent"] - images["busi"]
 
 
 def test_external_datasets_default_to_test_and_others_to_val(corpus: Path) -> None:

@@ -49,10 +49,21 @@ def test_datasets_count_alike_whatever_their_size_and_rules_are_never_mixed() ->
     assert rows[-1][3:8] == ["top1, score >= 0.1", "14", "10", "0.5000", "0.2500"]
 
 
+def test_empty_answers_are_counted() -> None:
+    some, none = score("a", TOP1, x=[0.5]), score("b", TOP1, x=[0.5])
+    for empty in (True, False, True):
+        some.add_absent(empty)
+    rows = Report({}, [some, none]).rows()
+    assert [row[-2:] for row in rows] == [["3", "2"], ["-", "-"], ["3", "2"]]
+    facts = some.facts()
+    assert (facts["absent"], facts["absent_empty"], facts["pairs"]) == (3, 2, 1)
+
+
 def test_markdown_and_json_hold_how_it_was_made_and_what_was_not_read() -> None:
     report = Report({"corpus_digest": "abc"}, [score("a", TOP1, x=[0.5])], [("a", "k7", "is truncated")])
     page = report.markdown()
     assert "| a | val | native | top1, score >= 0.1 | 7 | 1 | 0.5000 | 0.2500 | 0.5000 | 0.2500 |" in page
+    assert "| 0.2500 | - | - |" in page  # no class was absent
     assert "- corpus digest: abc" in page
     assert "- a/k7: is truncated" in page
     facts = json.loads(json.dumps(report.facts()))
