@@ -97,14 +97,16 @@ class Sam3Graph(Sam3Model):
 
         q = self.detr_decoder.config.num_queries
         o2m = self.training
+        # One split has one backward pass; two slices would each fill a gradient for all queries with zeros.
+        masks_o2o, masks_o2m = masks.split(q, dim=1) if o2m else (masks, None)
         return Outputs(
             logits=logits[:, :, :q],
             boxes=boxes[:, :, :q],
             presence=presence.float(),
             logits_o2m=logits[:, :, q:] if o2m else None,
             boxes_o2m=boxes[:, :, q:] if o2m else None,
-            masks=masks[:, :q],
-            masks_o2m=masks[:, q:] if o2m else None,
+            masks=masks_o2o,
+            masks_o2m=masks_o2m,
             semantic=semantic.squeeze(1),
         )
 
