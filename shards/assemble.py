@@ -118,12 +118,12 @@ def assemble(
     source = BlobReader()
     counts: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    sizes, last_case = _case_sizes(planned), ""
+    sizes, last = _volume_sizes(planned), None
     for plan in sorted(planned, key=lambda p: (order[p.split], p.entry.key)):
         entry = plan.entry
-        if entry.case != last_case and entry.case in sizes:
-            writers[plan.split].make_room(sizes[entry.case])
-        last_case = entry.case
+        if entry.volume is not None and entry.volume != last:
+            writers[plan.split].make_room(sizes[entry.volume])
+        last = entry.volume
         blob = source.read(entry.source, entry.offset, entry.size)
         meta = json.loads(source.read(entry.meta_source, entry.meta_offset, entry.meta_size))
         record = {**meta["record"], "group": plan.group, "split": plan.split}
@@ -169,16 +169,13 @@ def assemble(
     return manifest
 
 
-def _case_sizes(planned: Sequence[Planned]) -> dict[str, int]:
-    """Bytes in the shard, at most, of each case of several samples: the slices of a volume, which stay together."""
-    counts = Counter(plan.entry.case for plan in planned)
+def _volume_sizes(planned: Sequence[Planned]) -> dict[str, int]:
+    """Bytes that the slices of each volume take in a shard, at most."""
     sizes: Counter[str] = Counter()
     for plan in planned:
         entry = plan.entry
-        if (
-            counts[entry.case] > 1
-        ):  # the record is smaller than the facts kept of it; its header and padding are not
-            sizes[entry.case] += entry.size + entry.meta_size + 2 * tar.BLOCK
+        if entry.volume is not None:  # the record is smaller than the facts kept of it; its header and padding are not
+            sizes[entry.volume] += entry.size + entry.meta_size + 2 * tar.BLOCK
     return dict(sizes)
 
 

@@ -208,6 +208,7 @@ def _published(final: Path, work: Path) -> Iterator[Outcome]:
                 digest=bytes.fromhex(row["image_sha256"]),
                 name=row["name"],
                 official=row["official_split"],
+                volume=row["volume"],
                 case=row["case"],
                 input_key=row["input_key"],
                 source=shard,

@@ -23,7 +23,7 @@ class Entry:
 
     key, group, fingerprint: of the sample. digest: SHA-256 of its stored image.
     name: file name of its source image, for the paper's split.
-    official: the official split of the sample, if it has one.
+    official: the official split of the sample, if it has one. volume: the volume that it is a slice of, if any.
     case, input_key: of the case it comes from.
     source, offset, size: where the tar entries without the record lie (a pack, or a shard of an earlier build).
     meta_source, meta_offset, meta_size: where the record and the facts for the tables lie.
@@ -35,6 +35,7 @@ class Entry:
     digest: bytes
     name: str
     official: str | None
+    volume: str | None
     case: str
     input_key: str
     source: str
@@ -86,6 +87,7 @@ class PackWriter:
                 digest=bytes.fromhex(encoded.members[0].sha256),
                 name=name,
                 official=encoded.record["official_split"],
+                volume=encoded.record["volume"],
                 case=case,
                 input_key=input_key,
                 source=str(self._path),

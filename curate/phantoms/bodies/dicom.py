@@ -51,7 +51,7 @@ def slice_of(
     modality: str, patient: str, series: int, index: int, values: NDArray, slope: float = 1.0, scale: int = 1
 ) -> Dataset:
     """One axial slice (H×W numbers, stored as value / slope) of a grid `scale` times finer than the PET's."""
-    ds = base(modality, patient, series, SHAPE[0] - index)  # instance numbers run against the slices
+    ds = base(modality, patient, series, 9999 - index)  # instance numbers run against the slices
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     ds.Rows, ds.Columns = values.shape
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
