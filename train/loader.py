@@ -73,6 +73,8 @@ def batches(
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """One batch for each list of requests, in their order."""
+    if workers:
+        samples.corpus.prepare()  # once for all workers, which share it
     return iter(
         DataLoader(
             samples,

@@ -1,6 +1,7 @@
 """Read a corpus by its index: opened in milliseconds, any sample with one ranged read.
 
-``Corpus.open`` reads corpus.json and the needed columns of each dataset's index.parquet, and no shard.
+``Corpus.open`` reads corpus.json and, of each dataset's index.parquet, the few columns that decide what is
+trained on; no shard. Where the samples of a dataset lie is read when the first of them is.
 ``Corpus.read`` fetches the bytes of one sample (they lie together in one shard), compares them with the
 digests of the index and takes them apart. Nothing is decoded here.
 """
@@ -11,6 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,12 @@ from shards import index
 from shards.manifest import CORPUS, corpus_digest
 from train.store import Folder, Store, open_store
 
-NEEDED = [
-    "key", "group", "shard", "offset", "size", "image_extension", "image_offset", "image_size", "image_sha256",
-    "mask_offsets", "mask_sizes", "mask_sha256", "json_offset", "json_size", "json_sha256", "concepts", "absent",
+PLANNED = ["split", "group", "concepts", "absent"]
+PLACED = [
+    "key", "shard", "offset", "size", "image_extension", "image_offset", "image_size", "image_sha256",
+    "mask_offsets", "mask_sizes", "mask_sha256", "json_offset", "json_size", "json_sha256",
 ]  # fmt: skip
+READERS = 8  # indices that are read at a time: a bucket answers each after some 50 ms
 
 
 class CorpusError(ValueError):
@@ -62,6 +66,7 @@ class Corpus:
         self.store, self.facts, self.tables, self.check = store, facts, tables, check
         self.slugs = list(tables)
         self._ends = np.cumsum([len(table) for table in tables.values()])
+        self._placed: dict[str, pa.Table] = {}
 
     @classmethod
     def open(
@@ -86,11 +91,9 @@ class Corpus:
             raise CorpusError(
                 f"{location} has no dataset {', '.join(unknown)}; it has {', '.join(facts['datasets'])}"
             )
-        tables = {
-            slug: _table(store, slug, split)
-            for slug in sorted(facts["datasets"])
-            if datasets is None or slug in datasets
-        }
+        slugs = [slug for slug in sorted(facts["datasets"]) if datasets is None or slug in datasets]
+        with ThreadPoolExecutor(READERS) as pool:
+            tables = dict(zip(slugs, pool.map(lambda slug: _planned(store, slug, split), slugs)))
         return cls(store, facts, {slug: table for slug, table in tables.items() if len(table)}, check)
 
     @property
@@ -139,7 +142,20 @@ class Corpus:
     def name(self, sample: int) -> str:
         """``slug/key`` of a sample."""
         slug, row = self.place(sample)
-        return f"{slug}/{self.tables[slug]['key'][row].as_py()}"
+        return f"{slug}/{self.rows(slug)['key'][row].as_py()}"
+
+    def prepare(self) -> None:
+        """Read now where all samples lie."""
+        for slug in self.slugs:
+            self.rows(slug)
+
+    def rows(self, slug: str) -> pa.Table:
+        """Where the samples of a dataset lie: the columns `PLACED` of its index."""
+        if slug not in self._placed:
+            self._placed[slug] = (
+                _read(self.store, slug, PLACED).take(self.tables[slug]["row"]).combine_chunks()
+            )
+        return self._placed[slug]
 
     def next_of_dataset(self, sample: int) -> int:
         """The sample after this one in its dataset; the first after the last."""
@@ -149,7 +165,7 @@ class Corpus:
     def read(self, sample: int) -> Raw:
         """The bytes of a sample; raises BadSample when they are not there or not those of the index."""
         slug, position = self.place(sample)
-        row = {name: column[0].as_py() for name, column in _columns(self.tables[slug].slice(position, 1))}
+        row = {name: column[0].as_py() for name, column in _columns(self.rows(slug).slice(position, 1))}
         name = f"{slug}/{row['key']}"
         path = f"{slug}/{row['shard']}"
         start, size = row["offset"], row["size"]
@@ -198,14 +214,20 @@ def _facts(store: Store, location: str | Path) -> dict[str, Any]:
     return facts
 
 
-def _table(store: Store, slug: str, split: str) -> pa.Table:
+def _planned(store: Store, slug: str, split: str) -> pa.Table:
+    """Group, concepts and absent concepts of a split's samples, and the row of each in the index."""
+    table = _read(store, slug, PLANNED)
+    table = table.append_column("row", pa.array(np.arange(len(table))))
+    return table.filter(pc.equal(table["split"], split)).drop_columns(["split"]).combine_chunks()
+
+
+def _read(store: Store, slug: str, columns: list[str]) -> pa.Table:
     path = f"{slug}/{index.INDEX}"
     try:
         source: Any = io.BytesIO(store.read(path)) if not isinstance(store, Folder) else store.root / path
         with pq.ParquetFile(source) as file:
-            table = file.read([*NEEDED, "split"], use_threads=False)
+            return file.read(columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise CorpusError(
             f"{path} cannot be read ({error}); run `medshards verify`, or build it again"
         ) from error
-    return table.filter(pc.equal(table["split"], split)).drop_columns(["split"]).combine_chunks()

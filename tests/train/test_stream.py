@@ -76,10 +76,10 @@ def test_opening_reads_no_shard(copy: Path) -> None:
 
 def test_opening_takes_milliseconds(corpus: Path) -> None:
     Corpus.open(corpus)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(5):
         Corpus.open(corpus)
-    assert (time.perf_counter() - began) / 5 < 0.1  # 5 ms for three datasets on an idle machine
+    assert (time.process_time() - began) / 5 < 0.02
 
 
 def test_no_corpus_is_said_plainly(tmp_path: Path, copy: Path) -> None:
@@ -96,7 +96,7 @@ def test_no_corpus_is_said_plainly(tmp_path: Path, copy: Path) -> None:
 def test_a_flipped_byte_is_named(copy: Path, member: str) -> None:
     column = {"image": "image_offset", "mask": "mask_offsets", "record": "json_offset"}[member]
     opened = Corpus.open(copy)
-    offset = opened.tables["drive"][column][2].as_py()
+    offset = opened.rows("drive")[column][2].as_py()
     flip(copy / "drive/train/drive-train-000000.tar", (offset[0] if member == "mask" else offset) + 40)
     with pytest.raises(BadSample, match=f"drive/22_training: its {member} in drive/train/"):
         opened.read(7 + 2)
@@ -112,7 +112,7 @@ def flip(path: Path, offset: int) -> None:
 def test_a_bad_sample_is_named_and_replaced_by_its_neighbour(copy: Path) -> None:
     opened = Corpus.open(copy)
     for row in (4, 5):  # the last two of drive: the neighbour of the last is the first
-        offset = opened.tables["drive"]["image_offset"][row].as_py()
+        offset = opened.rows("drive")["image_offset"][row].as_py()
         flip(copy / "drive/train/drive-train-000000.tar", offset + 100)
     example = samples_of(copy)[Request(0, 7 + 4)]
     assert example.name == "drive/01_test"
