@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+
+SLURM = (
+    click.option("--submit", is_flag=True, help="Hand the script to sbatch."),
+    click.option("--nodes", type=click.IntRange(1), help="Nodes.  [default: 1]"),
+    click.option(
+        "--gpus-per-node", type=click.IntRange(1), help="GPUs of each, a rank on each.  [default: 1]"
+    ),
+    click.option(
+        "--cpus-per-node", type=click.IntRange(1), help="CPUs of each.  [default: one a rank and data worker]"
+    ),
+    click.option("--time", help="Time limit, such as 2-00:00:00.  [default: that of the cluster]"),
+    click.option("--partition", help="Partition."),
+    click.option("--account", help="Account."),
+    click.option(
+        "--sbatch", multiple=True, metavar="OPTION", help="Any other option, such as --qos=long; repeatable."
+    ),
+)
+
+
+def slurm_options(command: Callable) -> Callable:
+    """Add the options that say what to ask of Slurm."""
+    for option in reversed(SLURM):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -16,14 +42,21 @@ import click
 @click.option("--steps", type=click.IntRange(1), help="Updates of the run; short for --set run.steps=N.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in --out.")
 @click.option(
+    "--auto-resume",
+    is_flag=True,
+    help="--resume when --out holds a checkpoint, else begin: for jobs that a cluster starts again.",
+)
+@click.option(
     "--other-corpus", is_flag=True, help="Let --resume go on with another corpus than it began with."
 )
 @click.option(
     "--export",
     type=click.Choice(["hf", "official"]),
     multiple=True,
-    help="At the end, write the best checkpoint in this format to OUT/export.",
+    help="At the end, write the best checkpoint in this format to OUT/export, with its model card.",
 )
+@click.option("--slurm", is_flag=True, help="Train on a cluster: write a batch script to OUT/slurm. With it:")
+@slurm_options
 def train(
     data: str,
     out: Path,
@@ -31,8 +64,11 @@ def train(
     overrides: tuple[str, ...],
     steps: int | None,
     resume: bool,
+    auto_resume: bool,
     other_corpus: bool,
     export: tuple[str, ...],
+    slurm: bool,
+    **asked: Any,
 ) -> None:
     """Fine-tune SAM3 on a corpus.
 
@@ -43,15 +79,44 @@ def train(
     medshards train --data corpus --out run --config tiny --steps 30
     medshards train --data corpus --out run --config single-gpu --set model.weights=facebook/sam3
     medshards train --data corpus --out run --resume
+    medshards train --data corpus --out run --slurm --nodes 2 --gpus-per-node 8 --time 2-00:00:00 --submit
     """
+    unused = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value and not slurm]
+    if unused:
+        raise click.UsageError(f"{', '.join(unused)}: only with --slurm")
+    from train import checkpoint
     from train.session import Failure, run_training
 
     if steps is not None:
         overrides = (*overrides, f"run.steps={steps}")
+    resume = resume or (auto_resume and bool(checkpoint.steps(out)))
     try:
+        if slurm:
+            click.echo(_slurm(data, out, source, overrides, resume, other_corpus, export, asked))
+            return
         message = run_training(data, out, source, overrides, resume, other_corpus, export)
     except Failure as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     if message:
         click.echo(message)
+
+
+def _slurm(
+    data: str,
+    out: Path,
+    source: str | None,
+    overrides: tuple[str, ...],
+    resume: bool,
+    other_corpus: bool,
+    export: tuple[str, ...],
+    asked: dict[str, Any],
+) -> str:
+    """Write the batch script, submit it where asked; returns what to tell."""
+    from train import launch
+
+    submit, extra = asked.pop("submit"), asked.pop("sbatch")
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    allocation = launch.Allocation(**chosen, extra=extra)
+    script = launch.prepare(data, out, source, overrides, resume, other_corpus, export, allocation)
+    return launch.report(script, out, launch.submit(script) if submit else None)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
+from shards.manifest import write_atomically
+from train.card import licence_remarks, write_card
 from train.checkpoint import CheckpointError, best, find, folder_of, load_model, steps
 from train.config import Config, ConfigError, load_config
 from train.parallel import MachineError, world
-from train.preflight import problems
+from train.preflight import idle_gpus, problems
 from train.stream import BadSample, CorpusError
 from train.trainer import CONFIG, Outcome, Trainer
 from train.weights import WeightsError, export_folder, export_official
 
+FINISHED = "finished.json"
+"""Written to the run's folder when its last update is made and all is exported: nothing is left to resume."""
 PEOPLE = (
     ConfigError, CorpusError, CheckpointError, WeightsError, MachineError, BadSample, FloatingPointError
 )  # fmt: skip
@@ -21,6 +29,17 @@ PEOPLE = (
 
 class Failure(Exception):
     """The run cannot start or has failed; the message is for people."""
+
+
+@contextmanager
+def failures(out: Path) -> Iterator[None]:
+    """Turn the errors that tell people what to do into Failure."""
+    try:
+        yield
+    except PEOPLE as error:
+        raise Failure(str(error)) from error
+    except OSError as error:
+        raise Failure(f"{error.filename or out}: {error.strerror or error}") from error
 
 
 def run_training(
@@ -37,14 +56,17 @@ def run_training(
     ``source`` is a preset or file (default `paper`; when resuming, the run's own configuration). Raises
     Failure.
     """
-    try:
-        config = load_config(_source(out, source, resume), overrides)
+    with failures(out):
+        config = load_config(source_of(out, source, resume), overrides)
         with world() as ranks:
             found = problems(config, data, out, ranks)
             if ranks.sum(bool(found))[0]:
                 raise Failure("the run was not started:\n  " + "\n  ".join(found or ["see the other ranks"]))
             if ranks.first:
                 out.mkdir(parents=True, exist_ok=True)
+                (out / FINISHED).unlink(missing_ok=True)
+                for remark in filter(None, [idle_gpus(ranks), *licence_remarks(data, config)]):
+                    click.echo(f"note: {remark}", err=True)
             ranks.barrier()
             outcome = Trainer(config, data, out, ranks, resume, other_corpus).fit()
             if not ranks.first:
@@ -54,14 +76,11 @@ def run_training(
                     f"ended by a signal after update {outcome.step} of {outcome.total}, saved; go on with:\n"
                     f"  medshards train --data {data} --out {out} --resume"
                 )
-            return _finish(config, out, outcome, export)
-    except PEOPLE as error:
-        raise Failure(str(error)) from error
-    except OSError as error:
-        raise Failure(f"{error.filename or out}: {error.strerror or error}") from error
+            return _finish(config, data, out, outcome, export)
 
 
-def _source(out: Path, source: str | None, resume: bool) -> str | Path:
+def source_of(out: Path, source: str | None, resume: bool) -> str | Path:
+    """The configuration to start or resume a run with; raises ConfigError when it would overwrite a run."""
     if resume and source is None:
         return out / CONFIG
     if not resume and steps(out):
@@ -71,18 +90,24 @@ def _source(out: Path, source: str | None, resume: bool) -> str | Path:
     return source or "paper"
 
 
-def _finish(config: Config, out: Path, outcome: Outcome, export: Sequence[str]) -> str:
+def _finish(config: Config, data: str, out: Path, outcome: Outcome, export: Sequence[str]) -> str:
     lines = [f"{outcome.step} updates made; newest checkpoint {folder_of(out, steps(out)[-1])}"]
     if (known := best(out)) is not None:
         lines.append(f"best checkpoint {find(out)}: {config.run.validate_mask} Dice {known[1]:.4f}")
     if export:
         model, _ = load_model(out)
         if "hf" in export:
-            export_folder(model, out / "export" / "hf")
-            lines.append(f"Hugging Face folder: {out / 'export' / 'hf'}")
+            folder = out / "export" / "hf"
+            export_folder(model, folder)
+            write_card(folder, "hf", out, data)
+            lines.append(f"Hugging Face folder: {folder}")
         if "official" in export:
             weights = config.model.weights
             base = Path(weights) if weights and Path(weights).suffix in (".pt", ".pth") else None
             export_official(model, out / "export" / "sam3.pt", base)
+            write_card(out / "export", "official", out, data)
             lines.append(f"official checkpoint: {out / 'export' / 'sam3.pt'}")
+        lines += licence_remarks(data, config)
+    done = {"step": outcome.step, "best": known and known[0], "score": known and known[1]}
+    write_atomically(out / FINISHED, (json.dumps(done) + "\n").encode())
     return "\n".join(lines)

@@ -31,7 +31,7 @@ from train.model import Sam3Graph, set_drop_path
 from train.names import from_official, to_official
 
 ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 # The checkpoint on the hub is that of the video model; the image model lies under the first of these.
 _VIDEO_DETECTOR = "detector_model."
 _VIDEO_REST = ("tracker_model.", "tracker_neck.")
@@ -185,7 +185,7 @@ def _folder(weights: str | Path) -> Path:
     """The local folder of ``weights``; from the hub or its cache when it is no folder but a hub id."""
     if Path(weights).is_dir():
         return Path(weights)
-    if not _HUB_ID.fullmatch(str(weights)):
+    if not HUB_ID.fullmatch(str(weights)):
         raise WeightsError(f"{weights} is neither a folder, nor a .pt file, nor a hub id (owner/name)")
     from huggingface_hub import snapshot_download
 
