@@ -110,7 +110,7 @@ class PairedStudies(Source):
         for organ, file in sorted(study.organs.items()):
             label = names.find(organ)
             if label is None:
-                message = f"the mask {organ!r} is of no known organ; known are {', '.join(sorted(self.labels.labels))}"
+                message = f"the mask {organ!r} is of no known organ: {names.known}"
                 raise Reject("unknown_label", message)
             if f"mask:{label}" in roles:
                 raise Reject("duplicate_organ", f"two masks are called {label!r}")

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pydicom
 
-from curate.formats.dicomtags import quiet
+from curate.formats.dicomtags import Bounded, quiet
 from curate.sample import Reject
 from curate.source import Skip
 from curate.studies.study import Incomplete, Study, choose_masks, is_nifti
@@ -51,8 +51,8 @@ def is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> Header | None:
     """The ids of a DICOM file; None for what belongs to no study (a DICOMDIR, a damaged file)."""
     try:
-        with quiet():
-            ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        with quiet(), Bounded(path) as stream:
+            ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS))
             values = [str(ds.get(tag) or "").strip() for tag in _TAGS]
     except Exception:  # pydicom raises many kinds on damaged files, with header values in the text
         return None

@@ -160,6 +160,11 @@ class OrganNames:
     def _of_concept(self, concept: str) -> str | None:
         return next((n for n, label in self.labels.labels.items() if label.concept == concept), None)
 
+    @property
+    def known(self) -> str:
+        """The labels of organs, for messages."""
+        return ", ".join(sorted(n for n, label in self.labels.labels.items() if label.concept is not None))
+
     def ignored(self, native: str) -> bool:
         """True for a label that is no organ (background)."""
         return self.labels.labels[native].concept is None

@@ -248,6 +248,16 @@ def test_an_unknown_mask_is_named(layout: Callable[[str], Path]) -> None:
     assert (reject.code, "'spline'" in reject.message) == ("unknown_label", True)
 
 
+def test_structures_that_are_no_targets_are_passed_over(layout: Callable[[str], Path]) -> None:
+    """A folder of TotalSegmentator holds a hundred more; they are known, and ignored."""
+    root = layout("L1 BIDS")
+    shutil.rmtree(root / "sub-P01")
+    folder = root / "sub-P02" / "ses-a" / "segmentations"
+    for name in ("rib_left_1", "vertebrae_L3", "gallbladder"):
+        shutil.copy(folder / "brain.nii.gz", folder / f"{name}.nii.gz")
+    assert len({i.concept for s in samples_of(root) for i in s.instances}) == 13
+
+
 def test_swapped_sides_are_flagged(layout: Callable[[str], Path]) -> None:
     root = layout("L5 HECKTOR")
     table = json.loads((root / "labels.json").read_text())
