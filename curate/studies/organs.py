@@ -125,7 +125,9 @@ def _label_of(number: int, table: Mapping[str, str], names: OrganNames) -> str:
         )
     label = names.find(table[str(number)])
     if label is None:
-        message = f"the label table calls {number} {table[str(number)]!r}, which is no known organ: {names.known}"
+        message = (
+            f"the label table calls {number} {table[str(number)]!r}, which is no known organ: {names.known}"
+        )
         raise Reject("unknown_label", message)
     return label
 

@@ -189,11 +189,12 @@ class Crosswalk:
             roots = sorted(root(end) for end in ends)
             for other in roots[1:]:
                 parent[other] = roots[0]
-        self._person = {node: "\0".join(root(node)) for node in list(parent)}
+        # a half sorts before the other, an id before a later one: the root is the first id in PET/CT, if there is one
+        self._person = {node: root(node)[1] for node in list(parent)}
 
     @property
     def persons(self) -> list[str]:
-        """A name of each person, in order."""
+        """The name of each person (the first of the ids, that of PET/CT where there is one), in order."""
         return sorted(set(self._person.values()))
 
     def person(self, half: str, native: str) -> str | None:
