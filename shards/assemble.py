@@ -174,7 +174,8 @@ def _volume_sizes(planned: Sequence[Planned]) -> dict[str, int]:
     sizes: Counter[str] = Counter()
     for plan in planned:
         entry = plan.entry
-        if entry.volume is not None:  # the record is smaller than the facts kept of it; its header and padding are not
+        if entry.volume is not None:
+            # the record is smaller than the facts kept of it; its header and padding are not
             sizes[entry.volume] += entry.size + entry.meta_size + 2 * tar.BLOCK
     return dict(sizes)
 
