@@ -64,6 +64,23 @@ def test_a_pixel_belongs_to_a_mask_when_at_least_half_of_it_does() -> None:
     assert resize_masks([mask], 128)[0][:, :64].all()
 
 
+@pytest.mark.parametrize("size", [(96, 128), (1000, 1200), (565, 584), (97, 1008), (64, 61)])
+@pytest.mark.parametrize("side", [112, 1008])
+def test_a_part_is_resized_as_within_the_whole(size: tuple[int, int], side: int) -> None:
+    rng = np.random.default_rng(0)
+    masks = [np.zeros(size, bool) for _ in range(6)]
+    for mask in masks[:-1]:
+        top, left = (int(rng.integers(0, length)) for length in size)
+        mask[top : top + 9, left : left + 21] = rng.random((9, 21))[: size[0] - top, : size[1] - left] < 0.8
+    masks[0][0, 0] = masks[1][-1, -1] = True  # corners
+    whole = torch.from_numpy(np.stack(masks)).float()[None] * 255
+    grey = torch.nn.functional.interpolate(whole, (side, side), mode="bilinear", antialias=True)[0].numpy()
+    found = resize_masks(masks, side)
+    clear = abs(grey - 127.5) > 1.5  # rounding to whole grey values decides the rest
+    assert (found == (grey > 127.5))[clear].all()
+    assert not found[-1].any()
+
+
 def test_boxes_are_tight_and_end_after_the_last_pixel() -> None:
     masks = np.stack([square(8, 16, 32), square(127, 127, 1), np.ones((128, 128), bool)])
     expected = [
