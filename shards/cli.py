@@ -141,7 +141,12 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
     for place in [] if as_json else places:
         click.echo(printable(f"{place['slug']}: {place['layout']}, in {raw / place['base']}"))
     if not places:
-        kinds = outline(list_files(raw))
+        from curate.studies.dicomstudies import is_dicom
+
+        files = list_files(raw)
+        if any(is_dicom(file.path) for file in files.values()):  # whose folders may be called after patients
+            raise click.ClickException(f"{raw} holds DICOM files; `medshards inspect --dicom {raw}` lists them")
+        kinds = outline(files)
         say(f"{raw} looks like no dataset that has a converter ({len(slugs())} have one). Found: {kinds}")
         sys.exit(1)
 

@@ -7,6 +7,7 @@ are read, and label numbers only with a table. curate/studies does the work, for
 from __future__ import annotations
 
 from curate.studies.converter import PairedStudies
+from curate.studies.layouts import layouts_of
 
 
 class Converter(PairedStudies):
@@ -14,3 +15,4 @@ class Converter(PairedStudies):
 
     slug = "umd_petct"
     modality = "CT"
+    layouts = layouts_of(modality)

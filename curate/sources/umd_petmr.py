@@ -7,6 +7,7 @@ the contrast is recorded.
 from __future__ import annotations
 
 from curate.studies.converter import PairedStudies
+from curate.studies.layouts import layouts_of
 
 
 class Converter(PairedStudies):
@@ -14,3 +15,4 @@ class Converter(PairedStudies):
 
     slug = "umd_petmr"
     modality = "MR"
+    layouts = layouts_of(modality)

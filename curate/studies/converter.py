@@ -32,7 +32,7 @@ from curate.studies.tables import (
     plain_id,
     read_crosswalk,
 )
-from curate.tree import File, Layout, Tree, recognise, views
+from curate.tree import File, Tree, recognise, views
 from curate.volume_slices import Slices, to_slices
 from curate.volumes import Grid, Volume, as_axial, outside_value, resample, same_grid
 
@@ -49,7 +49,6 @@ class PairedStudies(Source):
     """
 
     modality: ClassVar[str]
-    layouts: ClassVar[tuple[Layout, ...]] = LAYOUTS
 
     def open(self, root: Path) -> list[Tree]:
         """The trees below `root`, with tables that lie above them. Messages name no folder of the download."""
@@ -65,7 +64,7 @@ class PairedStudies(Source):
                 {**above, **{f"{root.resolve().name}/{path}": file for path, file in files.items()}}
             )
         if not trees:
-            wanted = "; ".join(f"{la.title}: {', '.join(la.needs)}" for la in self.layouts if la.needs)
+            wanted = "; ".join(f"{la.title}: {', '.join(la.needs)}" for la in LAYOUTS if la.needs)
             kinds = Counter(_suffix(path) or "other" for path in files)
             shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             raise Reject(
