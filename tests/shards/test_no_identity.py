@@ -183,3 +183,27 @@ def test_a_marker_in_each_element_by_itself(study: list[Path], tmp_path: Path) -
 
         raw = planted(few, tmp_path / f"raw{number}", edit)
         search(raw, tmp_path / f"out{number}")
+
+
+def test_the_key_stays_out_of_the_corpus(
+    study: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "MEDSHARDS_KEY_FILE", str(tmp_path / "not used")
+    )  # restored after --key-file has set it
+    raw, out = planted(study, tmp_path / "raw", mark_free_text), tmp_path / "out"
+    build = ["build", "umd_petct", "--raw", str(raw), "--out", str(out), "--key-file"]
+    assert CliRunner().invoke(cli, [*build, str(out / "key")]).exit_code == 2
+    assert CliRunner().invoke(cli, [*build, str(tmp_path / "key")]).exit_code == 0
+    key = (tmp_path / "key").read_bytes().strip()
+    assert all(key not in content for _, content in everything(out))
+    groups = set(pq.read_table(out / "umd_petct" / "index.parquet")["group"].to_pylist())
+    assert (
+        CliRunner()
+        .invoke(cli, [*build[:5], str(tmp_path / "other"), "--key-file", str(tmp_path / "2nd")])
+        .exit_code
+        == 0
+    )
+    assert groups.isdisjoint(
+        pq.read_table(tmp_path / "other" / "umd_petct" / "index.parquet")["group"].to_pylist()
+    )
