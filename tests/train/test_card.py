@@ -181,6 +181,17 @@ def test_the_card_of_sam3_passes_its_licence_on(
     assert start_of("/home/someone/sam3.pt") == "sam3.pt"
 
 
+def test_validation_on_training_images_is_not_passed_off_as_more(
+    mixed: Path, exported: tuple[Path, str], tmp_path: Path
+) -> None:
+    assert "by heart" not in (exported[0] / "export/hf/README.md").read_text()
+    run = shutil.copytree(exported[0], tmp_path / "run")
+    state = find(run) / "state.json"
+    state.write_text(state.read_text().replace('"validate_on": "val"', '"validate_on": "train"'))
+    write_card(tmp_path, "hf", run, str(mixed))
+    assert "These are **training** images" in (tmp_path / "README.md").read_text()
+
+
 def test_a_card_is_not_filled_from_another_corpus(
     corpus: Path, exported: tuple[Path, str], tmp_path: Path
 ) -> None:
