@@ -26,6 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The versions that `make` installs, as they are now in .venv.
 constraints: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,s3,dev]'
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
