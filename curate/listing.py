@@ -38,7 +38,7 @@ def list_download(source: Source, root: Path) -> Listing:
     for tree in trees:
         named: set[str] = set()
         read: set[str] = set()
-        for item in source.discover(tree):
+        for item in _discover(source, tree):
             if isinstance(item, Case):
                 read.update(file.name for file in item.files.values())
             else:
@@ -63,6 +63,15 @@ def list_download(source: Source, root: Path) -> Listing:
             "no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it"
         )
     return listing
+
+
+def _discover(source: Source, tree: Tree) -> Iterator[Case | Skip | Reject]:
+    try:
+        yield from source.discover(tree)
+    except Reject:
+        raise
+    except Exception as error:  # an unforeseen error is a line for the user, too
+        raise Reject("failed", f"cannot be listed: {type(error).__name__}: {error}") from error
 
 
 def _strays(tree: Tree, ignored: tuple[str, ...], read: set[str], named: set[str]) -> Iterator[Reject]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
+import errno
 import hashlib
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -19,6 +21,20 @@ from curate.sample import Reject
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CHUNK = 1 << 20
+# what reading a damaged archive raises (RuntimeError: a member is encrypted); an OSError is damage too, unless it is
+# one of the disk that is written to
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE}
 
 
 def is_archive(path: Path) -> bool:
@@ -67,17 +83,12 @@ def extract(archive: Path, folder: Path, name: str = "") -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as out:
                 shutil.copyfileobj(stream, out, CHUNK)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        gzip.BadGzipFile,
-        NotImplementedError,
-    ) as e:
+    except BROKEN as e:
         raise Reject("corrupt_archive", f"cannot be unpacked ({e}); download it again", name) from e
-    except RuntimeError as e:  # zipfile: a member is encrypted
-        raise Reject("corrupt_archive", f"cannot be unpacked ({e})", name) from e
+    except OSError as e:
+        if e.errno in DISK:
+            raise
+        raise Reject("corrupt_archive", f"cannot be unpacked ({e}); download it again", name) from e
 
 
 def _digest(archive: Path) -> str:

@@ -20,7 +20,7 @@ from curate.masks import unite
 from curate.sample import Region, Reject
 from curate.tree import File
 
-MAX_PIXELS = 1 << 29
+MAX_PIXELS = 1 << 27
 Fill = Callable[[NDArray, tuple[int, int]], Region]
 
 
@@ -74,7 +74,7 @@ def _parse(file: File, size: int, changed: int) -> Mapping[str, Entry]:
             label = labels.get(int(a["category_id"]), f"category {a['category_id']}")
             annotation = Annotation(int(a["id"]), label, bool(a.get("iscrowd", 0)), a["segmentation"])
             found.setdefault(int(a["image_id"]), []).append(annotation)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         message = f"is no COCO instance file: {type(error).__name__} {error}"
         raise Reject("unreadable", message, file.name) from error
     for what, values in (("ids", [i[0] for i in images]), ("file names", [i[1] for i in images])):

@@ -93,7 +93,10 @@ def functional_groups(item: Dataset) -> dict[str, Dataset]:
     """Keyword → the functional group (first item of its sequence) that holds it."""
     table: dict[str, Dataset] = {}
     for tag in list(item.keys()):
-        element = item[tag]
+        try:
+            element = item[tag]
+        except Exception:  # malformed values count as absent
+            continue
         if element.VR == "SQ" and len(element.value):
             for inner in list(element.value[0].keys()):
                 table.setdefault(keyword_for_tag(inner), element.value[0])

@@ -6,7 +6,7 @@ import re
 
 from pydicom.dataset import Dataset
 
-from curate.formats.dicomtags import number, text, texts
+from curate.formats.dicomtags import number, text, texts, value
 from curate.sample import Reject
 
 MODALITIES = ("CT", "PT", "MR")
@@ -56,9 +56,9 @@ def object_kind(ds: Dataset) -> str:
 
     Raises: Reject with a code of `REASONS` for everything else.
     """
-    sop_class = str(ds.get("SOPClassUID", ""))
+    sop_class = str(value(ds, "SOPClassUID") or "")
     modality = text(ds, "Modality")
-    media = str(ds.file_meta.get("MediaStorageSOPClassUID", "")) if hasattr(ds, "file_meta") else ""
+    media = str(value(ds.file_meta, "MediaStorageSOPClassUID") or "") if hasattr(ds, "file_meta") else ""
     if media == "1.2.840.10008.1.3.10":
         raise _left_out("dicomdir")
     if sop_class in MASK_OBJECTS:

@@ -7,6 +7,7 @@ so every file is opened and every element read inside `quiet()`.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import math
 import warnings
@@ -36,13 +37,27 @@ def quiet() -> Iterator[None]:
         logger.disabled = disabled
 
 
+class Bounded(io.BufferedReader):
+    """A file of which no more is asked than it holds; pydicom asks for as many bytes as an element claims to have."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > 1 << 16:
+            size = max(0, min(size, self._size - self.tell()))
+        return super().read(size)
+
+
 def open_dicom(path: Path, pixels: bool = True) -> FileDataset:
     """The data set of a DICOM file. Call inside `quiet()`.
 
     Raises: Reject `not_dicom`, `unreadable`.
     """
     try:
-        return pydicom.dcmread(path, stop_before_pixels=not pixels)
+        with Bounded(path) as stream:
+            return pydicom.dcmread(stream, stop_before_pixels=not pixels)
     except InvalidDicomError:
         raise Reject("not_dicom", "the file has no DICOM preamble") from None
     except (FileNotFoundError, MemoryError):

@@ -12,6 +12,7 @@ from curate.sample import Reject
 from curate.tree import File
 from curate.volumes import check_size
 
+BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
 CACHE = 512 << 20  # bytes of decompressed chunks kept: neighbouring slices share a chunk
 
 
@@ -23,26 +24,30 @@ def open_stack(file: File, key: str) -> Iterator[Stack]:
     `unsupported_dtype`).
     """
     require_file(file)
-    with blame(file, OSError):
+    with blame(file, *BROKEN):
         handle = h5py.File(file.path, "r", rdcc_nbytes=CACHE, locking=False)
     with handle:
-        link = handle.get(key, getlink=True)
-        if link is None:
-            raise Reject("missing_dataset", f"has no {key!r}; it holds: {', '.join(handle)}", file.name)
-        if not isinstance(link, h5py.HardLink):
-            raise Reject(
-                "external_data", f"{key!r} is a link; only data of the file itself are read", file.name
-            )
-        dataset = handle[key]
-        if not isinstance(dataset, h5py.Dataset):
-            raise Reject("missing_dataset", f"{key!r} is a group, not a dataset", file.name)
-        if dataset.external or dataset.is_virtual:
-            raise Reject("external_data", f"{key!r} keeps its data in other files", file.name)
-        if dataset.ndim != 3:
-            raise Reject("not_3d", f"{key!r} has shape {dataset.shape}, expected three axes", file.name)
-        if dataset.dtype.kind not in "iuf":
-            raise Reject("unsupported_dtype", f"{key!r} holds {dataset.dtype}, expected numbers", file.name)
-        with blame(file):
-            check_size(dataset.shape)
-            check_size(dataset.chunks or dataset.shape)
-        yield Stack(file, dataset.shape, lambda index: dataset[index])
+        with blame(file, *BROKEN):
+            dataset = _dataset(handle, key)
+            shape = tuple(dataset.shape)
+            check_size(shape)
+            check_size(dataset.chunks or shape)
+        yield Stack(file, shape, lambda index: dataset[index], BROKEN)
+
+
+def _dataset(handle: h5py.File, key: str) -> h5py.Dataset:
+    link = handle.get(key, getlink=True)
+    if link is None:
+        raise Reject("missing_dataset", f"has no {key!r}; it holds: {', '.join(handle)}")
+    if not isinstance(link, h5py.HardLink):
+        raise Reject("external_data", f"{key!r} is a link; only data of the file itself are read")
+    dataset = handle[key]
+    if not isinstance(dataset, h5py.Dataset):
+        raise Reject("missing_dataset", f"{key!r} is a group, not a dataset")
+    if dataset.external or dataset.is_virtual:
+        raise Reject("external_data", f"{key!r} keeps its data in other files")
+    if dataset.ndim != 3:
+        raise Reject("not_3d", f"{key!r} has shape {dataset.shape}, expected three axes")
+    if dataset.dtype.kind not in "iuf":
+        raise Reject("unsupported_dtype", f"{key!r} holds {dataset.dtype}, expected numbers")
+    return dataset

@@ -9,7 +9,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-MAX_PIXELS = 1 << 29
+from curate.formats.png import MAX_PIXELS
+
 _FREE_TEXT = {0xE1, 0xED, 0xFE}  # Exif and XMP, IPTC, comment: can carry a person's name
 _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from curate.formats import raster
+from curate.formats.text import read_text
 from curate.sample import Reject
 from curate.tree import File
 
@@ -16,8 +16,8 @@ def read_object(file: File) -> dict[str, Any]:
     Raises Reject (`unreadable`, `lfs_pointer`).
     """
     try:
-        value = json.loads(raster.read_bytes(file).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # also wrong UTF-8
+        value = json.loads(read_text(file))
+    except (ValueError, RecursionError) as error:
         raise Reject("unreadable", f"is no JSON: {error}", file.name) from error
     if not isinstance(value, dict):
         raise Reject("unreadable", f"holds a {type(value).__name__}; a JSON object is expected", file.name)

@@ -48,7 +48,7 @@ def read_labelme(file: File) -> Drawing:
     try:
         size = int(content["imageHeight"]), int(content["imageWidth"])
         return Drawing(size, tuple(_shape(s) for s in content["shapes"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         message = f"is no LabelMe file: {type(error).__name__} {error}"
         raise Reject("unreadable", message, file.name) from error
 
@@ -65,5 +65,5 @@ def region(shape: Shape, size: tuple[int, int], file: File) -> Region:
     """
     try:
         return polygons.fill_outlined(shape.points, size)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Reject("bad_annotations", f"{shape.label}: {error}", file.name) from error

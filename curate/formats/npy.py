@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from curate.formats.container import blame, require_file
 from curate.sample import Reject
 from curate.tree import File
 
+# what numpy raises on damaged headers, which it reads as Python literals
+BROKEN = (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError, tokenize.TokenError)
+
 
 def open_array(file: File, ndim: int) -> NDArray[Any]:
     """The array of a file, mapped read-only: nothing but the header is read before rows are asked for.
@@ -19,8 +23,7 @@ def open_array(file: File, ndim: int) -> NDArray[Any]:
     than the file holds is `unreadable`.
     """
     require_file(file)
-    with blame(file, OSError, ValueError, EOFError):
-        # ValueError: no npy, an object array (it would have to be unpickled), or a file cut short
+    with blame(file, *BROKEN):  # ValueError also: an object array (it would have to be unpickled)
         array = np.load(file.path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray):
         array.close()

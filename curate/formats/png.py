@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 FREE_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")  # chunks that can carry a person's name
-MAX_PIXELS = 1 << 29  # refuse a header that asks for more before anything is allocated
+MAX_PIXELS = 1 << 27  # refuse a header that asks for more before anything is allocated
 
 
 class PngError(ValueError):
@@ -116,6 +116,8 @@ def decode_mask(data: bytes) -> NDArray:
                 raw = deflate.zlib_decompress(data[41 : 41 + length], height * stride)
             except deflate.DeflateError as error:
                 raise PngError(f"damaged: {error}") from error
+            if len(raw) != height * stride:
+                raise PngError(f"damaged: {len(raw)} bytes of pixels, expected {height * stride}")
             rows = np.frombuffer(raw, np.uint8).reshape(height, stride)
             if not rows[:, 0].any():
                 pixels = np.ascontiguousarray(rows[:, 1:])

@@ -17,11 +17,12 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from curate.formats import jpeg, png
+from curate.formats.png import MAX_PIXELS
 from curate.sample import Image, Reject
 from curate.tree import File
 
 LFS = b"version https://git-lfs.github.com/spec/"
-MAX_PIXELS = 1 << 29
+MAX_BYTES, BLOCK = 4 * MAX_PIXELS, 1 << 20  # of a gunzipped picture
 PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
@@ -38,7 +39,10 @@ def read_bytes(file: File) -> bytes:
     if data[:2] == b"\x1f\x8b":
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-                data = stream.read(4 * MAX_PIXELS)
+                blocks = [block for _ in range(MAX_BYTES // BLOCK) if (block := stream.read(BLOCK))]
+                if stream.read(1):
+                    raise Reject("too_large", f"holds more than {MAX_BYTES:,} bytes", file.name)
+                data = b"".join(blocks)
         except (OSError, EOFError, zlib.error) as error:
             raise Reject("unreadable", f"damaged gzip: {error}", file.name) from error
     return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,17 @@ from curate.sample import Reject
 from curate.tree import File
 from curate.volumes import check_size
 
-BROKEN = (OSError, ValueError, RuntimeError, tifffile.TiffFileError)
+BROKEN = (  # what tifffile raises on damaged files
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    struct.error,
+    tifffile.TiffFileError,
+)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from curate.formats import metaimage, raster
+from curate.formats.text import read_text
 from curate.sample import Image, Reject, Sample, SlicePosition, make_key
 from curate.slices import NOTHING, choose
 from curate.source import Case, Skip, Source
@@ -76,7 +77,7 @@ class Converter(Source):
 
 def read_subjects(table: File) -> dict[str, str]:
     """Subject of each uuid; subjects are text with leading zeros."""
-    rows = csv.DictReader(io.StringIO(raster.read_bytes(table).decode("utf-8-sig")))
+    rows = csv.DictReader(io.StringIO(read_text(table)))
     if not {"uuid", "subject_id"} <= set(rows.fieldnames or ()):
         raise Reject(
             "unreadable", f"has columns {rows.fieldnames}; uuid and subject_id are expected", table.name

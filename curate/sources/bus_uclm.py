@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from curate.formats import raster
+from curate.formats.text import read_text
 from curate.sample import Image, Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
@@ -75,7 +76,7 @@ class Converter(Source):
 
 def _read_table(file: File) -> dict[str, dict[str, str]]:
     """Rows of INFO.csv by name without suffix. Its column Resolution is wrong for cropped images and left out."""
-    rows = csv.DictReader(io.StringIO(raster.read_bytes(file).decode("utf-8-sig")), delimiter=";")
+    rows = csv.DictReader(io.StringIO(read_text(file)), delimiter=";")
     if missing := {"Image", *COLUMNS} - set(rows.fieldnames or ()):
         raise Reject(
             "unreadable", f"no column {', '.join(sorted(missing))}; found {rows.fieldnames}", file.name

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from curate import masks as regions
 from curate.formats import raster
+from curate.formats.text import read_text
 from curate.sample import Instance, Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
@@ -57,6 +58,6 @@ class Converter(Source):
 
 def _read_table(file: File) -> dict[str, tuple[str, str, str]]:
     """Patient, grade (GlaS) and grade (Sirinukunwattana et al. 2015) by image name."""
-    text = raster.read_bytes(file).decode("utf-8-sig")
+    text = read_text(file)
     rows = csv.reader(io.StringIO(text, newline=None), skipinitialspace=True)
     return {row[0]: (row[1].strip(), row[2].strip(), row[3].strip()) for row in rows if len(row) == 4}

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from curate.formats import jsonfile, raster
+from curate.formats import jsonfile
 from curate.formats.rtstruct import plain_name
+from curate.formats.text import read_text
 from curate.sample import Reject
 from curate.tree import File
 from vocab.vocabulary import LabelMap, Vocabulary
@@ -113,11 +114,7 @@ def _column(name: str) -> str:
 
 
 def _rows(file: File) -> list[list[str]]:
-    try:
-        content = raster.read_bytes(file).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Reject("unreadable", "is no UTF-8 text", file.name) from error
-    return list(csv.reader(io.StringIO(content), delimiter="\t" if file.suffix == ".tsv" else ","))
+    return list(csv.reader(io.StringIO(read_text(file)), delimiter="\t" if file.suffix == ".tsv" else ","))
 
 
 def _header(file: File) -> list[str]:

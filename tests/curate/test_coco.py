@@ -77,7 +77,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
     for content, message in (
         (b"{", "is no JSON"),
         (b"[]", "holds a list"),
-        (b"\xff\xfe", "is no JSON"),
+        (b"\xff\xfe", "is no text in UTF-8"),
         (b"", "empty"),
     ):
         path.write_bytes(content)

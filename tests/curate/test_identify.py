@@ -65,3 +65,12 @@ def test_inspect_without_slug_names_all_that_lie_there(tmp_path: Path) -> None:
 def test_one_folder_too_deep(tmp_path: Path) -> None:
     phantoms.write_phantom("drive", tmp_path)
     assert list(identify(tmp_path / "DRIVE" / "training")) == ["drive"]
+
+
+def test_an_unforeseen_error_while_listing_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phantoms.write_phantom("drive", tmp_path)
+    monkeypatch.setattr(type(get_source("drive")), "discover", lambda self, tree: iter([1 // 0]))
+    with pytest.raises(Reject, match=r"failed: cannot be listed: ZeroDivisionError"):
+        list_download(get_source("drive"), tmp_path)
