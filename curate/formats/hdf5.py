@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from curate.formats.container import Stack, blame, require_file
 from curate.sample import Reject
@@ -13,7 +17,6 @@ from curate.tree import File
 from curate.volumes import check_size
 
 BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
-CACHE = 512 << 20  # bytes of decompressed chunks kept: neighbouring slices share a chunk
 
 
 @contextmanager
@@ -25,14 +28,20 @@ def open_stack(file: File, key: str) -> Iterator[Stack]:
     """
     require_file(file)
     with blame(file, *BROKEN):
-        handle = h5py.File(file.path, "r", rdcc_nbytes=CACHE, locking=False)
+        handle = h5py.File(file.path, "r", locking=False)
     with handle:
         with blame(file, *BROKEN):
             dataset = _dataset(handle, key)
             shape = tuple(dataset.shape)
             check_size(shape)
             check_size(dataset.chunks or shape)
-        yield Stack(file, shape, lambda index: dataset[index], BROKEN)
+        depth = dataset.chunks[0] if dataset.chunks else 1
+
+        @lru_cache(maxsize=1)  # neighbouring slices share chunks, which are decompressed once
+        def band(number: int) -> NDArray[Any]:
+            return np.asarray(dataset[number * depth : (number + 1) * depth])
+
+        yield Stack(file, shape, lambda index: band(index // depth)[index % depth], BROKEN)
 
 
 def _dataset(handle: h5py.File, key: str) -> h5py.Dataset:
