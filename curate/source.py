@@ -175,6 +175,7 @@ def code_digest(slug: str, own: Own | None = None) -> str:
         [
             here / "sample.py",
             here / "masks.py",
+            here / "pairs.py",
             here / "slices.py",
             *here.glob("volume*.py"),
             *here.glob("studies/*.py"),

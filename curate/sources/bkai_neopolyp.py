@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.formats import raster
+from curate.pairs import pairs
 from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
@@ -33,13 +34,8 @@ class Converter(Source):
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}
         masks = {f.stem: f for f in tree.glob(mask_pattern)}
-        for key in sorted(images.keys() | masks.keys()):
-            if key not in masks:
-                yield Reject("missing_mask", f"no {key}.jpeg in train_gt", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no {key}.jpeg in train", masks[key].name)
-            else:
-                yield Case(key, {"image": images[key], "mask": masks[key]}, key, "train")
+        for pair in pairs(images, masks, "*.jpeg in train", "*.jpeg in train_gt"):
+            yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key, "train")
         for image in tree.glob(image_pattern.replace("train", "test")):
             yield Skip(image.name, "official test image without public mask")
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.formats import raster
+from curate.pairs import pairs
 from curate.sample import Reject, Sample, make_key
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
@@ -40,21 +41,17 @@ class Converter(Source):
         folder = IMAGES[self.layouts.index(tree.layout)]
         images = {f.stem: f for f in tree.glob(f"{folder}/{FILE}")}
         masks = {f.stem: f for f in tree.glob(f"masks/{FILE}")}
-        for stem in sorted(images.keys() | masks.keys()):
-            name = NAME.fullmatch(stem)
-            if stem not in masks:
-                yield Reject("missing_mask", f"no masks/{stem}.png", images[stem].name)
-            elif stem not in images:
-                yield Reject("missing_image", f"no {folder}/{stem}.png", masks[stem].name)
-            elif name is None:
+        for pair in pairs(images, masks, f"{folder}/*.png", "masks/*.png"):
+            if isinstance(pair, Reject):
+                yield pair
+            elif (name := NAME.fullmatch(pair.key)) is None:
                 message = "its name is not <slide>_xmin<x>_ymin<y>_MPP-<size>: a tile of another release?"
-                yield from (Reject("not_native", message, f.name) for f in (images[stem], masks[stem]))
+                yield from (Reject("not_native", message, f.name) for f in pair.files.values())
             else:
                 split = "test" if name["site"] in TEST_SITES else "train"
                 mm = float(name["mpp"] or 0) / 1000
                 facts = {"spacing": [mm, mm]} if mm else {}
-                files = {"image": images[stem], "mask": masks[stem]}
-                yield Case(make_key(name["region"]), files, name["patient"], split, facts)
+                yield Case(make_key(name["region"]), pair.files, name["patient"], split, facts)
 
     def load(self, case: Case) -> Iterator[Sample]:
         file = case.files["mask"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import pairs, sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -32,18 +33,12 @@ class Converter(Source):
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}
         masks = {f.stem.removesuffix("_1stHO"): f for f in tree.glob(mask_pattern)}
-        for key in sorted(images.keys() | masks.keys()):
-            if key not in masks:
-                yield Reject("missing_mask", f"no {key}_1stHO.png belongs to it", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no {key}.jpg belongs to it", masks[key].name)
+        for pair in pairs(images, masks, "*.jpg belongs to it", "*_1stHO.png belongs to it"):
+            if isinstance(pair, Reject):
+                yield pair
             else:
-                child = key.removeprefix("Image_")[:2]
-                yield Case(key, {"image": images[key], "mask": masks[key]}, child)
+                child = pair.key.removeprefix("Image_")[:2]
+                yield Case(pair.key, pair.files, child)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_binary(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        vessel = Instance(self.concept("vessel", case.files["mask"]), Region.of(mask), "vessel")
-        yield Sample(case.key, image, [vessel], case.group)
+        yield sample_of_mask(self, case, "vessel", raster.read_binary)

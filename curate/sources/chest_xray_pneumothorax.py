@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import pairs, sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -24,25 +25,17 @@ class Converter(Source):
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         images, masks = ({f.stem.strip("_"): f for f in tree.glob(p)} for p in tree.layout.needs)
-        for key in sorted(images.keys() | masks.keys()):
-            _, split, positive = key.split("_")
-            if key not in masks:
-                yield Reject("missing_mask", f"no png_masks/{key}_.png", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no png_images/{key}_.png", masks[key].name)
+        for pair in pairs(images, masks, "png_images/*_.png", "png_masks/*_.png"):
+            if isinstance(pair, Reject):
+                yield pair
             else:
-                files = {"image": images[key], "mask": masks[key]}
-                yield Case(key, files, key, split, {"pneumothorax": positive == "1"})
+                _, split, positive = pair.key.split("_")
+                yield Case(pair.key, pair.files, pair.key, split, {"pneumothorax": positive == "1"})
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        file = case.files["mask"]
-        mask = raster.read_threshold(file)
-        raster.require_size(mask, image, file)
-        if mask.any() != case.facts["pneumothorax"]:
+        sample = sample_of_mask(self, case, "pneumothorax", raster.read_threshold)
+        if (sample.instances[0].area > 0) != case.facts["pneumothorax"]:
             said, found = ("a", "no") if case.facts["pneumothorax"] else ("no", "a")
-            raise Reject(
-                "label_mismatch", f"its name says {said} pneumothorax, the mask shows {found} one", file.name
-            )
-        pneumothorax = Instance(self.concept("pneumothorax", file), Region.of(mask), "pneumothorax")
-        yield Sample(case.key, image, [pneumothorax], case.group, case.split)
+            message = f"its name says {said} pneumothorax, the mask shows {found} one"
+            raise Reject("label_mismatch", message, case.files["mask"].name)
+        yield sample

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample, make_key
+from curate.pairs import sample_of_mask
+from curate.sample import Reject, Sample, make_key
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
 
@@ -50,11 +51,7 @@ class Converter(Source):
                 yield Case(key, {"image": image, "mask": mask}, name[:3])
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = _read_mask(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        vessels = Instance(self.concept("vessel", case.files["mask"]), Region.of(mask), "vessel")
-        yield Sample(case.key, image, [vessels], case.group)
+        yield sample_of_mask(self, case, "vessel", _read_mask)
 
 
 def _without_suffix(file: File) -> tuple[str, str]:

@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample, make_key
+from curate.pairs import pairs, sample_of_mask
+from curate.sample import Reject, Sample, make_key
 from curate.source import Case, Skip, Source
-from curate.tree import Layout, Tree
+from curate.tree import File, Layout, Tree
 
 CASE = re.compile(r"case[_-]?(\d{1,5})(?!\d)", re.IGNORECASE)
 BLOCK = 100  # pictures; the 210 scans of KiTS19 gave about 22 each
@@ -30,24 +32,22 @@ class Converter(Source):
     )
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        folders = [pattern.removesuffix("*.png") for pattern in tree.layout.needs]
-        images, masks = ({f.stem: f for f in tree.glob(f"{folder}*.png")} for folder in folders)
-        for stem in sorted(images.keys() | masks.keys()):
-            if stem not in masks:
-                yield Reject("missing_mask", f"no {folders[1]}{stem}.png", images[stem].name)
-            elif stem not in images:
-                yield Reject("missing_image", f"no {folders[0]}{stem}.png", masks[stem].name)
+        images, masks = ({f.stem: f for f in tree.glob(pattern)} for pattern in tree.layout.needs)
+        for pair in pairs(images, masks, *tree.layout.needs):
+            if isinstance(pair, Reject):
+                yield pair
             else:
-                key = make_key(stem)
-                yield Case(key, {"image": images[stem], "mask": masks[stem]}, group_of(stem) or key)
+                key = make_key(pair.key)
+                yield Case(key, pair.files, group_of(pair.key) or key)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        file = case.files["mask"]
-        image, grey = raster.read_image(case.files["image"]), raster.read_grey(file)
-        raster.require_size(grey, image, file)
-        mask = grey > 0 if len(np.unique(grey)) <= 2 else grey > 127
-        kidney = Instance(self.concept("kidney", file), Region.of(mask), "kidney")
-        yield Sample(case.key, image, [kidney], case.group)
+        yield sample_of_mask(self, case, "kidney", read_mask)
+
+
+def read_mask(file: File) -> NDArray[np.bool_]:
+    """A mask of 0 and one other value, whatever that is, or else the values above 127."""
+    grey = raster.read_grey(file)
+    return grey > 0 if len(np.unique(grey)) <= 2 else grey > 127
 
 
 def group_of(stem: str) -> str | None:

@@ -10,7 +10,8 @@ from bisect import bisect
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -54,8 +55,4 @@ class Converter(Source):
                 yield Case(key, {"image": images[key], "mask": masks[key]}, f"sequence-{sequence:02d}")
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_threshold(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        polyp = Instance(self.concept("polyp", case.files["mask"]), Region.of(mask), "polyp")
-        yield Sample(case.key, image, [polyp], case.group)
+        yield sample_of_mask(self, case, "polyp", raster.read_threshold)

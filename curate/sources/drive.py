@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -54,8 +55,4 @@ class Converter(Source):
                     )
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_binary(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        vessel = Instance(self.concept("vessel", case.files["mask"]), Region.of(mask), "vessel")
-        yield Sample(case.key, image, [vessel], case.group, case.split)
+        yield sample_of_mask(self, case, "vessel", raster.read_binary)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample, make_key
+from curate.pairs import sample_of_mask
+from curate.sample import Reject, Sample, make_key
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -45,8 +46,4 @@ class Converter(Source):
                 yield Case(make_key(f"{video}-{name}"), files, video)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = np.any(raster.read_color(case.files["mask"]), axis=2)
-        raster.require_size(mask, image, case.files["mask"])
-        vessels = Instance(self.concept("vessel", case.files["mask"]), Region.of(mask), "vessel")
-        yield Sample(case.key, image, [vessels], case.group)
+        yield sample_of_mask(self, case, "vessel", lambda file: np.any(raster.read_color(file), axis=2))

@@ -15,6 +15,7 @@ import numpy as np
 
 from curate.formats import raster
 from curate.masks import fill_outline
+from curate.pairs import pairs
 from curate.sample import Instance, Region, Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
@@ -47,14 +48,11 @@ class Converter(Source):
             return
         table = tree.get(TABLE) or tree.get(folder + TABLE)
         facts = _read_table(table) if table else {}
-        for key in sorted(images.keys() | masks.keys()):
-            if key not in masks:
-                yield Reject("missing_mask", f"no {key}_Annotation.png beside it", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no {key}.png beside it", masks[key].name)
+        for pair in pairs(images, masks, "*.png beside it", "*_Annotation.png beside it"):
+            if isinstance(pair, Reject):
+                yield pair
             else:
-                files = {"image": images[key], "mask": masks[key]}
-                yield Case(key, files, key[:3], "train", facts.get(f"{key}.png", {}))
+                yield Case(pair.key, pair.files, pair.key[:3], "train", facts.get(f"{pair.key}.png", {}))
         for image in tree.glob(f"test_set/{IMAGE}"):
             yield Skip(image.name, "official test image without public mask")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import pairs, sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -29,19 +30,10 @@ class Converter(Source):
         for name, split in SPLITS.items():
             images = {f.stem: f for f in tree.glob(IMAGES.format(split=name))}
             masks = {f.stem.removesuffix("_segmentation"): f for f in tree.glob(MASKS.format(split=name))}
-            for key in sorted(images.keys() | masks.keys()):
-                if key not in masks:
-                    message = f"no {key}_segmentation.png in ISIC2018_Task1_{name}_GroundTruth"
-                    yield Reject("missing_mask", message, images[key].name)
-                elif key not in images:
-                    message = f"no {key}.jpg in ISIC2018_Task1-2_{name}_Input"
-                    yield Reject("missing_image", message, masks[key].name)
-                else:
-                    yield Case(key, {"image": images[key], "mask": masks[key]}, key, split)
+            image_name = f"*.jpg in ISIC2018_Task1-2_{name}_Input"
+            mask_name = f"*_segmentation.png in ISIC2018_Task1_{name}_GroundTruth"
+            for pair in pairs(images, masks, image_name, mask_name):
+                yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key, split)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_binary(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        lesion = Instance(self.concept("lesion", case.files["mask"]), Region.of(mask), "lesion")
-        yield Sample(case.key, image, [lesion], case.group, case.split)
+        yield sample_of_mask(self, case, "lesion", raster.read_binary)

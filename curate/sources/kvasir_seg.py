@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import pairs, sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -26,17 +27,8 @@ class Converter(Source):
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}
         masks = {f.stem: f for f in tree.glob(mask_pattern)}
-        for key in sorted(images.keys() | masks.keys()):
-            if key not in masks:
-                yield Reject("missing_mask", f"no masks/{key}.jpg", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no images/{key}.jpg", masks[key].name)
-            else:
-                yield Case(key, {"image": images[key], "mask": masks[key]}, key)
+        for pair in pairs(images, masks, "images/*.jpg", "masks/*.jpg"):
+            yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_threshold(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        polyp = Instance(self.concept("polyp", case.files["mask"]), Region.of(mask), "polyp")
-        yield Sample(case.key, image, [polyp], case.group)
+        yield sample_of_mask(self, case, "polyp", raster.read_threshold)

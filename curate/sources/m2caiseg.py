@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
+from curate.pairs import pairs
 from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
@@ -37,15 +38,12 @@ class Converter(Source):
         for folder in read:
             images = {f.stem: f for f in tree.glob(IMAGE.format(folder))}
             masks = {f.stem.removesuffix("_gt"): f for f in tree.glob(MASK.format(folder))}
-            for name in sorted(images.keys() | masks.keys()):
-                if name not in masks:
-                    yield Reject("missing_mask", f"no {folder}/groundtruth/{name}_gt.png", images[name].name)
-                elif name not in images:
-                    yield Reject("missing_image", f"no {folder}/images/{name}.jpg", masks[name].name)
+            for pair in pairs(images, masks, f"{folder}/images/*.jpg", f"{folder}/groundtruth/*_gt.png"):
+                if isinstance(pair, Reject):
+                    yield pair
                 else:
-                    key = f"{folder}-{name}"
-                    files = {"image": images[name], "mask": masks[name]}
-                    yield Case(key, files, key, None if folder == "trainval" else folder)
+                    key = f"{folder}-{pair.key}"
+                    yield Case(key, pair.files, key, None if folder == "trainval" else folder)
         for folder in (f for f in present if f not in read):
             for image in tree.glob(IMAGE.format(folder)):
                 yield Skip(image.name, "the same picture again, in trainval or in train and test")

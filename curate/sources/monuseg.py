@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from curate.formats import polygons, raster
 from curate.formats.aperio import read_annotations
+from curate.pairs import sample_of_mask
 from curate.sample import Image, Instance, Region, Reject, Sample, make_key
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
@@ -68,15 +69,12 @@ class Converter(Source):
                 yield Case(make_key(name), {"image": images[place], "mask": masks[place]}, group, split)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        file = case.files.get("mask") or case.files["regions"]
-        concept = self.concept("nucleus", file)
         if "mask" in case.files:
-            mask = raster.read_binary(file)
-            raster.require_size(mask, image, file)
-            nuclei = [Instance(concept, Region.of(mask), "nucleus")]
-            yield Sample(case.key, image, nuclei, case.group, case.split)
+            yield sample_of_mask(self, case, "nucleus", raster.read_binary)
             return
+        image = raster.read_image(case.files["image"])
+        file = case.files["regions"]
+        concept = self.concept("nucleus", file)
         annotations = read_annotations(file)
         drawn = [points for points in annotations.regions if len(points) >= 3]
         regions = (self._region(points, image, file) for points in drawn)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import hdf5
+from curate.pairs import pairs
 from curate.sample import Reject, Sample
 from curate.slices import samples_by_id
 from curate.source import Case, Skip, Source
@@ -33,13 +34,8 @@ class Converter(Source):
         for split in ("train", "val"):
             images = {f.stem.partition("_")[2]: f for f in tree.glob(f"Image/{split}/img_{BLOCK}")}
             labels = {f.stem.partition("_")[2]: f for f in tree.glob(f"Label/{split}/seg_{BLOCK}")}
-            for origin in sorted(images.keys() | labels.keys()):
-                if origin not in labels:
-                    yield Reject("missing_mask", f"no Label/{split}/seg_{origin}.h5", images[origin].name)
-                elif origin not in images:
-                    yield Reject("missing_image", f"no Image/{split}/img_{origin}.h5", labels[origin].name)
-                else:
-                    yield Case(origin, {"image": images[origin], "mask": labels[origin]}, origin, split)
+            for pair in pairs(images, labels, f"Image/{split}/img_*.h5", f"Label/{split}/seg_*.h5"):
+                yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key, split)
 
     def load(self, case: Case) -> Iterator[Sample | Skip]:
         with (

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from curate.formats import npy
 from curate.formats.container import as_bytes, as_labels
 from curate.masks import by_id
+from curate.pairs import pairs
 from curate.sample import Image, Instance, Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
@@ -33,13 +34,11 @@ class Converter(Source):
         images = {fold_of(f): f for f in tree.glob("**/images.npy")}
         masks = {fold_of(f): f for f in tree.glob("**/masks.npy")}
         types = {fold_of(f): f for f in tree.glob("**/types.npy")}
-        for fold in sorted(images.keys() | masks.keys()):
-            if fold not in masks:
-                yield Reject("missing_mask", f"no masks.npy of {fold}", images[fold].name)
-            elif fold not in images:
-                yield Reject("missing_image", f"no images.npy of {fold}", masks[fold].name)
+        for pair in pairs(images, masks, "images.npy of *", "masks.npy of *"):
+            if isinstance(pair, Reject):
+                yield pair
             else:
-                files = {"image": images[fold], "mask": masks[fold]}
+                fold, files = pair.key, pair.files
                 if fold in types:
                     files["types"] = types[fold]
                 try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import pairs, sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -31,17 +32,9 @@ class Converter(Source):
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}
         masks = {f.stem.removesuffix("_lesion"): f for f in tree.glob(mask_pattern)}
-        for key in sorted(images.keys() | masks.keys()):
-            if key not in masks:
-                yield Reject("missing_mask", f"no {key}/{key}_lesion/{key}_lesion.bmp", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no {key}/{key}_Dermoscopic_Image/{key}.bmp", masks[key].name)
-            else:
-                yield Case(key, {"image": images[key], "mask": masks[key]}, key)
+        names = "*/*_Dermoscopic_Image/*.bmp", "*/*_lesion/*_lesion.bmp"
+        for pair in pairs(images, masks, *names):
+            yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_binary(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        lesion = Instance(self.concept("lesion", case.files["mask"]), Region.of(mask), "lesion")
-        yield Sample(case.key, image, [lesion], case.group)
+        yield sample_of_mask(self, case, "lesion", raster.read_binary)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample, make_key
+from curate.pairs import sample_of_mask
+from curate.sample import Reject, Sample, make_key
 from curate.source import Case, Skip, Source
 from curate.tree import File, Layout, Tree
 
@@ -49,13 +50,10 @@ class Converter(Source):
             yield Case(key, {"image": image}, _group(folder, image.stem), "negative")
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        polyps = []
         if "mask" in case.files:
-            mask = raster.read_threshold(case.files["mask"])
-            raster.require_size(mask, image, case.files["mask"])
-            polyps = [Instance(self.concept("polyp", case.files["mask"]), Region.of(mask), "polyp")]
-        yield Sample(case.key, image, polyps, case.group, case.split)
+            yield sample_of_mask(self, case, "polyp", raster.read_threshold)
+        else:
+            yield Sample(case.key, raster.read_image(case.files["image"]), [], case.group, case.split)
 
 
 def _place(file: File) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
+from curate.pairs import pairs
 from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
@@ -25,14 +26,11 @@ class Converter(Source):
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}
         masks = {f.stem: f for f in tree.glob(mask_pattern)}
-        for key in sorted(images.keys() | masks.keys()):
-            if key not in masks:
-                yield Reject("missing_mask", f"no train/training_masks/{key}.png", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no train/training_images/{key}.png", masks[key].name)
+        for pair in pairs(images, masks, "train/training_images/*.png", "train/training_masks/*.png"):
+            if isinstance(pair, Reject):
+                yield pair
             else:
-                group = key.removeprefix("IR_Case_")
-                yield Case(key, {"image": images[key], "mask": masks[key]}, group, "train")
+                yield Case(pair.key, pair.files, pair.key.removeprefix("IR_Case_"), "train")
         for image in tree.glob(f"test/{NAME}"):
             yield Skip(image.name, "official test image without public mask")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import pairs, sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -32,18 +33,12 @@ class Converter(Source):
         for split in SPLITS:
             images = {f.stem: f for f in tree.glob(f"{split}-image/{NAME}.jpg")}
             masks = {f.stem: f for f in tree.glob(f"{split}-mask/{NAME}.jpg")}
-            for name in sorted(images.keys() | masks.keys()):
-                key = f"{split}-{name}"
-                if name not in masks:
-                    yield Reject("missing_mask", f"no {split}-mask/{name}.jpg", images[name].name)
-                elif name not in images:
-                    yield Reject("missing_image", f"no {split}-image/{name}.jpg", masks[name].name)
+            for pair in pairs(images, masks, f"{split}-image/*.jpg", f"{split}-mask/*.jpg"):
+                if isinstance(pair, Reject):
+                    yield pair
                 else:
-                    yield Case(key, {"image": images[name], "mask": masks[name]}, key, split)
+                    key = f"{split}-{pair.key}"
+                    yield Case(key, pair.files, key, split)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_threshold(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        nodule = Instance(self.concept("nodule", case.files["mask"]), Region.of(mask), "nodule")
-        yield Sample(case.key, image, [nodule], case.group, case.split)
+        yield sample_of_mask(self, case, "nodule", raster.read_threshold)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
+from curate.pairs import sample_of_mask
+from curate.sample import Reject, Sample
 from curate.source import Case, Skip, Source
 from curate.tree import Layout, Tree
 
@@ -41,8 +42,4 @@ class Converter(Source):
             yield Skip(image.name, "official test image without public mask")
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_binary(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        nerve = Instance(self.concept("nerve", case.files["mask"]), Region.of(mask), "nerve")
-        yield Sample(case.key, image, [nerve], case.group, case.split)
+        yield sample_of_mask(self, case, "nerve", raster.read_binary)

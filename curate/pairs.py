@@ -1,0 +1,61 @@
+"""Images paired with their masks by name, and the sample of an image with one mask.
+
+What most converters of pictures have in common. Where a missing mask means more than a lost file, or the key is more
+than one word, a converter walks its files itself (`curate/sources/drive.py`, `curate/sources/polypgen.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from numpy.typing import NDArray
+
+from curate.formats import raster
+from curate.sample import Instance, Region, Reject, Sample
+from curate.source import Case, Source
+from curate.tree import File
+
+
+class Pair(NamedTuple):
+    """An image and its mask. key: what their names have in common."""
+
+    key: str
+    image: File
+    mask: File
+
+    @property
+    def files(self) -> dict[str, File]:
+        """The files of a `Case`."""
+        return {"image": self.image, "mask": self.mask}
+
+
+def pairs(
+    images: Mapping[str, File], masks: Mapping[str, File], image_name: str, mask_name: str
+) -> Iterator[Pair | Reject]:
+    """Images with their masks, files by key, in the order of the keys; a half of a pair gives a Reject in its place.
+
+    image_name, mask_name: what a person should look for where it is missing, with `*` for the key: "masks/*.png".
+    The codes are `missing_mask` for an image without mask and `missing_image` for a mask without image.
+    """
+    for key in sorted(images.keys() | masks.keys()):
+        if key not in masks:
+            yield Reject("missing_mask", f"no {mask_name.replace('*', key)}", images[key].name)
+        elif key not in images:
+            yield Reject("missing_image", f"no {image_name.replace('*', key)}", masks[key].name)
+        else:
+            yield Pair(key, images[key], masks[key])
+
+
+def sample_of_mask(source: Source, case: Case, label: str, read: Callable[[File], NDArray]) -> Sample:
+    """The sample of a case whose file "mask" shows one native label: one instance, which is empty where the mask is.
+
+    read: reader of the mask, H×W bool, such as `raster.read_binary`.
+
+    Raises Reject (`size_mismatch`, `unknown_label`, and those of `raster.read_image` and of `read`).
+    """
+    file = case.files["mask"]
+    image, mask = raster.read_image(case.files["image"]), read(file)
+    raster.require_size(mask, image, file)
+    instance = Instance(source.concept(label, file), Region.of(mask), label)
+    return Sample(case.key, image, [instance], case.group, case.split)
