@@ -15,6 +15,7 @@ import numpy as np
 
 from curate.formats import metaimage, raster
 from curate.formats.text import read_text
+from curate.pairs import pairs
 from curate.sample import Image, Reject, Sample, SlicePosition, make_key
 from curate.slices import NOTHING, choose
 from curate.source import Case, Skip, Source
@@ -36,17 +37,15 @@ class Converter(Source):
         masks = {
             f.stem: f for f in tree.glob("**/stacked_fetal_abdomen/*.mha")
         }  # masks/ beside or in images/
-        for name in sorted(images.keys() | masks.keys()):
-            if name not in masks:
-                yield Reject("missing_mask", f"no stacked_fetal_abdomen/{name}.mha", images[name].name)
-            elif name not in images:
-                yield Reject("missing_image", f"no stacked_fetal_ultrasound/{name}.mha", masks[name].name)
-            elif name not in subjects:
+        names = "stacked_fetal_ultrasound/*.mha", "stacked_fetal_abdomen/*.mha"
+        for pair in pairs(images, masks, *names):
+            if isinstance(pair, Reject):
+                yield pair
+            elif pair.key not in subjects:
                 message = "is not in the circumference table, so its subject is unknown"
-                yield from (Reject("missing_metadata", message, f.name) for f in (images[name], masks[name]))
+                yield from (Reject("missing_metadata", message, f.name) for f in pair.files.values())
             else:
-                files = {"image": images[name], "mask": masks[name]}
-                yield Case(make_key(name), files, f"subject-{subjects[name]}")
+                yield Case(make_key(pair.key), pair.files, f"subject-{subjects[pair.key]}")
 
     def load(self, case: Case) -> Iterator[Sample | Skip]:
         file = case.files["mask"]
