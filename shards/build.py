@@ -74,7 +74,7 @@ def build_dataset(
     _recover(work, final)
     listing = list_download(source, root)
     code = code_digest(entry.slug, own)
-    earlier = {o.case: o for o in _published(final, work)}
+    earlier = {o.case: o for o in _published(final, work, listing.rejects)}
     earlier.update({o.case: o for o in finished(work / "packs")})
     outcomes: list[Outcome] = []
     result = Result(entry.slug)
@@ -103,6 +103,9 @@ def build_dataset(
         "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
         "layouts": sorted({tree.layout.title for tree in listing.trees}),
         "counts": {"cases": len(listing.cases), "skipped": dict(skips)},
+        "partly_skipped": {
+            o.case: dict(Counter(r for _, r in o.skips)) for o in outcomes if o.entries and o.skips
+        },
     }
     old = read_manifest(final)
     if old is not None and _same(old, head, final, result.rejects):
@@ -182,9 +185,13 @@ def _recover(work: Path, final: Path) -> None:
     shutil.rmtree(work / "old", ignore_errors=True)
 
 
-def _published(final: Path, work: Path) -> Iterator[Outcome]:
-    """The cases of an earlier build, read from its shards: their bytes are copied, not encoded again."""
-    if read_manifest(final) is None or not (final / index.INDEX).is_file():
+def _published(final: Path, work: Path, listed: Sequence[dict[str, str]]) -> Iterator[Outcome]:
+    """The cases of an earlier build, read from its shards: their bytes are copied, not encoded again.
+
+    listed: what listing the download refuses.
+    """
+    manifest = read_manifest(final)
+    if manifest is None or not (final / index.INDEX).is_file() or not (final / REJECTS).is_file():
         return
     work.mkdir(parents=True, exist_ok=True)
     facts = work / "published.meta"
@@ -221,8 +228,15 @@ def _published(final: Path, work: Path) -> Iterator[Outcome]:
             out.write(meta)
             cases.setdefault(entry.case, []).append(entry)
     source.close()
+    skipped = manifest.get("partly_skipped", {})
+    rejected: dict[str, list[dict[str, str]]] = {}
+    for line in (final / REJECTS).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if row not in listed:  # which is told again anyway
+            rejected.setdefault(row["case"], []).append(row)
     for case, entries in cases.items():
-        yield Outcome(case, entries[0].input_key, tuple(entries), (), ())
+        skips = [("", reason) for reason, n in skipped.get(case, {}).items() for _ in range(n)]
+        yield Outcome(case, entries[0].input_key, tuple(entries), tuple(rejected.get(case, ())), tuple(skips))
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import PIL.Image
 import pytest
@@ -15,7 +17,8 @@ import webdataset
 
 from curate import phantoms
 from curate.catalog import load_catalog
-from curate.source import slugs
+from curate.sample import Reject, Sample
+from curate.source import Case, Skip, Source, get_source, slugs
 from shards import index
 from shards.build import WORK, build_dataset
 from shards.manifest import read_corpus
@@ -46,6 +49,47 @@ def test_a_second_build_does_nothing(build: Build, tmp_path: Path) -> None:
     assert (first.encoded, first.changed) == (8, True)
     assert (second.encoded, second.reused, second.changed) == (0, 8, False)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.tar")} == before
+
+
+def test_what_a_reused_case_left_out_is_still_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case may give samples, a slice that is refused and one that is passed over: all three are told again."""
+    source = get_source("mucic_hl60")
+
+    def load(self: Source, case: Case) -> Iterator[Sample | Skip | Reject]:
+        _, *rest = real(self, case)
+        yield Reject("broken_slice", "is damaged", case.files["image"].name)
+        yield Skip(case.files["image"].name, "blank")
+        yield from rest
+
+    real = type(source).load
+    monkeypatch.setattr(type(source), "load", load)
+    phantoms.write_phantom("mucic_hl60", tmp_path / "raw")
+    results = []
+    for _ in range(2):
+        results.append(build_dataset(load_catalog()["mucic_hl60"], tmp_path / "raw", tmp_path / "out"))
+    first, second = results
+    assert (first.encoded, second.encoded, second.reused, second.changed) == (3, 0, 3, False)
+    assert len(first.rejects) == len(second.rejects) == 3
+    assert first.manifest == second.manifest
+    assert first.manifest["counts"]["skipped"] == {"blank": 3}
+    one = next((tmp_path / "raw").glob("*Low*C00*/image-final*"))
+    with h5py.File(one, "r+") as handle:
+        handle["Image"][0, 0, 0] += 1
+    third = build_dataset(load_catalog()["mucic_hl60"], tmp_path / "raw", tmp_path / "out")
+    assert (third.encoded, third.reused, len(third.rejects)) == (1, 2, 3)
+    assert third.manifest["counts"]["skipped"] == {"blank": 3}
+    fresh = build_dataset(load_catalog()["mucic_hl60"], tmp_path / "raw", tmp_path / "fresh")
+    assert contents(tmp_path / "out/mucic_hl60") == contents(tmp_path / "fresh/mucic_hl60")
+    assert fresh.manifest == third.manifest
+
+
+def test_a_refused_second_copy_is_told_once_in_every_build(build: Build, raw: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw / "drive/DRIVE", raw / "drive/again/DRIVE")
+    results = [build(tmp_path / "out") for _ in range(2)]
+    assert [len(r.rejects) for r in results] == [8, 8]
+    assert results[0].rejects == results[1].rejects
+    assert {r["code"] for r in results[0].rejects} == {"duplicate_key"}
+    assert not results[1].changed
 
 
 def test_a_changed_file_redoes_its_case_alone(build: Build, raw: Path, tmp_path: Path) -> None:
