@@ -317,17 +317,16 @@ def main() -> None:
         build_corpus(Path(folder), options.images)
         for preset in options.presets:
             config = configure(preset, options)
-            table = Table(
-                title=f"{preset}, {image_side(config)} px, {config.batch.per_rank} images a step, {config.run.precision}"
-            )
-            for title in ("job", "steps", "s/step", "CPU s/step", "images/s", "memory, GiB", "data wait", "TFLOP a step",
-                          "TFLOP/s", "MFU", "loss, first to last"):  # fmt: skip
+            images, precision = config.batch.per_rank, config.run.precision
+            table = Table(title=f"{preset}, {image_side(config)} px, {images} images a step, {precision}")
+            for title in ("job", "steps", "s/step", "CPU s/step", "images/s", "memory, GiB", "data wait",
+                          "TFLOP a step", "TFLOP/s", "MFU", "loss, first to last"):  # fmt: skip
                 table.add_column(title, justify="left" if title == "job" else "right")
             for row in ROWS:
                 context = multiprocessing.get_context("spawn")
                 with ProcessPoolExecutor(1, mp_context=context) as pool:
                     found = pool.submit(measure, row, preset, Path(folder) / "corpus", options).result()
-                table.add_row(row, *cells(found, peak if config.run.precision == "bf16" else None))
+                table.add_row(row, *cells(found, peak if precision == "bf16" else None))
             console.print(table)
 
 
