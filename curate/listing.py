@@ -43,6 +43,7 @@ def list_download(source: Source, root: Path) -> Listing:
                 read.update(file.name for file in item.files.values())
             else:
                 named.add(item.file)
+                named.update(item.also if isinstance(item, Reject) else ())
             if isinstance(item, Skip):
                 listing.skips.append((item.file, item.reason))
             elif isinstance(item, Reject):

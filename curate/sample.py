@@ -22,13 +22,15 @@ class Reject(Exception):
     code: short snake_case reason, stable, for counting (`size_mismatch`, `lfs_pointer`, …).
     message: for a person: what was expected, what was found, what to do. No patient identity.
     file: relative path of the offending file, where one file is to blame.
+    also: further files that are refused with it, such as the mask of an image.
     """
 
-    def __init__(self, code: str, message: str, file: str = "") -> None:
-        super().__init__(code, message, file)
+    def __init__(self, code: str, message: str, file: str = "", also: tuple[str, ...] = ()) -> None:
+        super().__init__(code, message, file, also)
         self.code = code
         self.message = message
         self.file = file
+        self.also = also
 
     def __str__(self) -> str:
         where = f"{printable(self.file)}: " if self.file else ""

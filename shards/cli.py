@@ -145,7 +145,9 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
 
         files = list_files(raw)
         if any(is_dicom(file.path) for file in files.values()):  # whose folders may be called after patients
-            raise click.ClickException(f"{raw} holds DICOM files; `medshards inspect --dicom {raw}` lists them")
+            raise click.ClickException(
+                f"{raw} holds DICOM files; `medshards inspect --dicom {raw}` lists them"
+            )
         kinds = outline(files)
         say(f"{raw} looks like no dataset that has a converter ({len(slugs())} have one). Found: {kinds}")
         sys.exit(1)

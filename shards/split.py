@@ -61,9 +61,9 @@ def merge_duplicates(
 ) -> list[str]:
     """Groups joined wherever they share a picture; a joined group has the least of their names.
 
-    Equal stored images (digests) always join their groups. Near-duplicates (fingerprints) join only samples
-    that stand alone in their group, that is where the dataset publishes no patient: between patients who are
-    known to be different, likeness proves nothing.
+    Equal stored images (digests) join their groups, unless they are blank as the end slices of volumes are.
+    Near-duplicates (fingerprints) join only samples that stand alone in their group, that is where the dataset
+    publishes no patient: between patients who are known to be different, likeness proves nothing.
     """
     parent: dict[str, str] = {g: g for g in groups}
 
@@ -78,13 +78,19 @@ def merge_duplicates(
         parent[max(a, b)] = min(a, b)
 
     first: dict[bytes, int] = {}
-    for position, digest in enumerate(digests):
-        join(first.setdefault(digest, position), position)
+    for position, (digest, fingerprint) in enumerate(zip(digests, fingerprints, strict=True)):
+        if not blank(fingerprint):
+            join(first.setdefault(digest, position), position)
     sizes = Counter(groups)
     alone = [i for i, group in enumerate(groups) if sizes[group] == 1]
     for i, j in near_duplicates([fingerprints[i] for i in alone]):
         join(alone[i], alone[j])
     return [find(g) for g in groups]
+
+
+def blank(fingerprint: bytes) -> bool:
+    """True for the fingerprint of a picture of one tone, which says nothing of where it comes from."""
+    return not any(fingerprint)
 
 
 def near_duplicates(fingerprints: Sequence[bytes], most: int = NEAR) -> list[tuple[int, int]]:

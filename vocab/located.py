@@ -65,7 +65,8 @@ def read_yaml(path: Path) -> Any:
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = min(mark.line + 1, len(text.splitlines())) if mark else 1  # a file that breaks off: its last line
+        # of a file that breaks off, libyaml names the line after the last
+        line = min(mark.line + 1, len(text.splitlines())) if mark else 1
         raise ValueError(f"{path}:{line}: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}:1: is not YAML ({error})") from error

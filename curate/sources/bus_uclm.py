@@ -50,7 +50,7 @@ class Converter(Source):
             elif key not in images:
                 yield Reject("missing_image", f"no images/{key}.png", masks[key].name)
             elif key not in table:
-                yield Reject("missing_label", "has no row in INFO.csv", images[key].name)
+                yield Reject("missing_label", "has no row in INFO.csv", images[key].name, (masks[key].name,))
             else:
                 yield Case(key, {"image": images[key], "mask": masks[key]}, patient, split, table[key])
 

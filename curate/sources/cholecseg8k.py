@@ -43,7 +43,7 @@ class Converter(Source):
                 yield Reject("missing_image", f"no frame_{number}{IMAGE} beside it", masks[frame].name)
             elif not 0 <= index < FRAMES:
                 message = f"a clip holds the {FRAMES} frames from the number in its name on"
-                yield Reject("not_native", message, images[frame].name)
+                yield Reject("not_native", message, images[frame].name, (masks[frame].name,))
             else:
                 video = clip.partition("_")[0]
                 files = {"image": images[frame], "mask": masks[frame]}

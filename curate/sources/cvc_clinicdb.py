@@ -41,7 +41,8 @@ class Converter(Source):
         masks = {f.stem: f for f in tree.glob(mask_pattern)}
         if len(images) == SUBSET:
             message = f"holds {SUBSET} frames, those in PraNet's test set; download all {FRAMES}"
-            yield Reject("not_native", message, next(iter(images.values())).name)
+            first, *others = [file.name for file in (*images.values(), *masks.values())]
+            yield Reject("not_native", message, first, tuple(others))
             return
         for key in sorted(images.keys() | masks.keys(), key=lambda stem: (len(stem), stem)):
             if key not in masks:
@@ -49,7 +50,8 @@ class Converter(Source):
             elif key not in images:
                 yield Reject("missing_image", f"no {image_pattern.replace('[0-9]*', key)}", masks[key].name)
             elif not key.isdecimal() or not 1 <= int(key) <= FRAMES:
-                yield Reject("not_native", f"frames are numbered 1 to {FRAMES}", images[key].name)
+                message = f"frames are numbered 1 to {FRAMES}"
+                yield Reject("not_native", message, images[key].name, (masks[key].name,))
             else:
                 sequence = bisect(SEQUENCES, int(key))
                 yield Case(key, {"image": images[key], "mask": masks[key]}, f"sequence-{sequence:02d}")

@@ -39,9 +39,8 @@ class Converter(Source):
             elif image is None:
                 yield Reject("missing_image", f"no {key}.bmp beside it", mask.name)
             elif match is None or key not in table:
-                yield Reject(
-                    "missing_label", "has no row in Grade.csv, so its patient is unknown", image.name
-                )
+                message = "has no row in Grade.csv, so its patient is unknown"
+                yield Reject("missing_label", message, image.name, (mask.name,))
             else:
                 patient, grade, detailed = table[key]
                 facts = {"grade": grade, "detailed_grade": detailed}

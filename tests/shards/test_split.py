@@ -82,5 +82,11 @@ def test_duplicates_join_groups_but_likeness_does_not_join_patients() -> None:
     assert merge_duplicates(["p", "p", "q", "q"], digests, [a] * 4) == ["p"] * 4
 
 
+def test_blank_slices_do_not_tie_volumes_together() -> None:
+    assert merge_duplicates(["p", "p", "q", "q"], [b"1", b"2", b"1", b"3"], [bytes(32), b"a" * 32] * 2) == [
+        *"ppqq"
+    ]
+
+
 def test_uniform_pictures_prove_nothing() -> None:
     assert near_duplicates([bytes(32), bytes(32), b"\xff" * 32]) == []

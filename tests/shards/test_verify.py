@@ -85,9 +85,11 @@ def test_a_rewritten_corpus_json_is_found(corpus: Path) -> None:
 
 def test_a_group_or_an_image_on_both_sides_is_a_leak() -> None:
     rows = [
-        {"key": "a", "split": "train", "group": "p", "image_sha256": "1"},
-        {"key": "b", "split": "val", "group": "p", "image_sha256": "2"},
-        {"key": "c", "split": "val", "group": "q", "image_sha256": "1"},
+        {"key": "a", "split": "train", "group": "p", "image_sha256": "1", "fingerprint": b"x"},
+        {"key": "b", "split": "val", "group": "p", "image_sha256": "2", "fingerprint": b"y"},
+        {"key": "c", "split": "val", "group": "q", "image_sha256": "1", "fingerprint": b"x"},
+        {"key": "d", "split": "val", "group": "r", "image_sha256": "3", "fingerprint": bytes(32)},
+        {"key": "e", "split": "train", "group": "s", "image_sha256": "3", "fingerprint": bytes(32)},
     ]
     assert {(p.sample, "group" in p.what) for p in leaks("index", rows)} == {("b", True), ("c", False)}
 
