@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tokenize
 from typing import Any
 
@@ -32,4 +33,11 @@ def open_array(file: File, ndim: int) -> NDArray[Any]:
         raise Reject("unsupported_dtype", f"holds {array.dtype}; numbers or text are expected", file.name)
     if array.ndim != ndim:
         raise Reject("bad_shape", f"has shape {array.shape}; {ndim} dimensions are expected", file.name)
+    if array.dtype.kind == "U" and array.size and _codes(array).max(initial=0) > sys.maxunicode:
+        raise Reject("unreadable", "holds text with characters that do not exist", file.name)
     return array
+
+
+def _codes(array: NDArray[Any]) -> NDArray[np.uint32]:
+    """Code points of an array of text."""
+    return np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))

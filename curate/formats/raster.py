@@ -108,14 +108,15 @@ def _pillow(data: bytes, file: File) -> PIL.Image.Image:
             png.read_header(data)  # Pillow reads some damaged files without a word
         picture = PIL.Image.open(io.BytesIO(data))
         picture.load()
+        frames = getattr(picture, "n_frames", 1)
     except PIL.UnidentifiedImageError as error:
         raise Reject(
             "unreadable", f"is no picture that can be read (first bytes {data[:8]!r})", file.name
         ) from error
     except Exception as error:
         raise Reject("unreadable", f"cannot be decoded: {error}", file.name) from error
-    if getattr(picture, "n_frames", 1) != 1:
-        raise Reject("unsupported_image", f"holds {picture.n_frames} frames, expected one", file.name)  # type: ignore[attr-defined]
+    if frames != 1:
+        raise Reject("unsupported_image", f"holds {frames} frames, expected one", file.name)
     return picture
 
 

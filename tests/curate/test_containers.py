@@ -251,3 +251,12 @@ def test_real_metaimages(samples: Path) -> None:
         assert np.array_equal(read.array, sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
     if not found:
         pytest.skip("no MetaImage among the samples")
+
+
+def test_npy_text_with_impossible_characters_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "types.npy", np.array(["Breast", "Colon"]))
+    damaged = bytearray((tmp_path / "types.npy").read_bytes())
+    damaged[-4:] = b"\xff\xff\xff\x7f"
+    (tmp_path / "types.npy").write_bytes(damaged)
+    with pytest.raises(Reject, match="characters that do not exist"):
+        npy.open_array(File("types.npy", tmp_path / "types.npy"), 1)

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,7 @@ from curate.sample import Reject, Sample
 from curate.source import get_source
 from curate.tree import File
 from curate.unpack import extract
+from curate.volumes import Grid
 
 CEILING = 3 << 30  # bytes of address space that a reader may take before it fails
 NO_MEMORY = re.compile(
@@ -110,10 +112,13 @@ def _dicom(path: Path) -> None:
 
 def _rtstruct(path: Path) -> None:
     rtstruct.roi_names(path)
-    beside = sorted(GRID.rglob("*.dcm"))
-    if beside:
-        grid = dicomvolume.stack(dicom.scan(beside).only()).grid
-        _all(rtstruct.read_rois(path, grid))
+    if GRID.is_dir():
+        _all(rtstruct.read_rois(path, _grid()))
+
+
+@cache
+def _grid() -> Grid:
+    return dicomvolume.stack(dicom.scan(sorted(GRID.rglob("*.dcm"))).only()).grid
 
 
 def _archive(path: Path) -> None:
