@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -78,7 +79,7 @@ def write_download(root: Path, images: int) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _save(path: Path, picture: PIL.Image.Image, **options: int) -> None:
+def _save(path: Path, picture: PIL.Image.Image, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, **options)
 
