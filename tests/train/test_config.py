@@ -8,7 +8,7 @@ from train.config import Config, ConfigError, dump_config, load_config, presets
 from train.objective import PRESETS
 
 
-@pytest.mark.parametrize("preset", ["paper", "single-gpu", "cluster", "small", "tiny"])
+@pytest.mark.parametrize("preset", ["paper", "single-gpu", "cluster", "small", "tiny", "overfit"])
 def test_presets_load_and_come_back_from_yaml(preset: str, tmp_path: Path) -> None:
     assert preset in presets()
     config = load_config(preset)
@@ -98,5 +98,5 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="presets are cluster, paper, single-gpu, small, tiny"):
+    with pytest.raises(ConfigError, match="presets are cluster, overfit, paper, single-gpu, small, tiny"):
         load_config("huge")
