@@ -114,8 +114,6 @@ def build(
                 results.append(result)
                 _report(result)
                 write_corpus(out, profile, Vocabulary.load().digest)
-            if results:
-                write_corpus(out, profile, Vocabulary.load().digest)
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except WorkerDied as error:

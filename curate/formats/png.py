@@ -94,7 +94,7 @@ def encode_mask(mask: NDArray) -> bytes:
     rows = np.zeros((height, 1 + width * mask.dtype.itemsize), np.uint8)
     samples = mask if depth == 8 else mask.astype(">u2")
     rows[:, 1:] = np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1)
-    return _file(width, height, depth, GREY, bytes(deflate.zlib_compress(rows.tobytes(), 6)))
+    return _file(width, height, depth, GREY, bytes(deflate.zlib_compress(rows, 6)))
 
 
 def decode_mask(data: bytes) -> NDArray:
@@ -154,7 +154,7 @@ def encode_image(pixels: NDArray) -> bytes:
         chosen = best == position
         rows[chosen, 0] = number
         rows[chosen, 1:] = residual[chosen]
-    stream = bytes(deflate.zlib_compress(rows.tobytes(), 6))
+    stream = bytes(deflate.zlib_compress(rows, 6))
     return _file(width, height, depth, GREY if channels == 1 else RGB, stream)
 
 
