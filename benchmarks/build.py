@@ -29,10 +29,10 @@ import PIL.Image
 from rich.console import Console
 from rich.table import Table
 
-from curate import phantoms
-from curate.catalog import load_catalog
-from curate.formats import jpeg, png
-from shards.build import build_dataset
+from medshards.curate import phantoms
+from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.formats.pictures import jpeg, png
+from medshards.shards.build.dataset import build_dataset
 
 SLUGS = ("kvasir_seg", "busi")
 

@@ -17,10 +17,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.boxes import cxcywh_to_xyxy, iou_and_giou
-from train.matching import match
-from train.objective import ObjectiveConfig, objective
-from train.structures import Outputs, Targets
+from medshards.train.model.outputs import Outputs, Targets
+from medshards.train.objective.boxes import cxcywh_to_xyxy, iou_and_giou
+from medshards.train.objective.matching import match
+from medshards.train.objective.objective import ObjectiveConfig, objective
 
 Triples = list[tuple[int, int, int]]
 

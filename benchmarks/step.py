@@ -4,7 +4,7 @@
     python -m benchmarks.step --presets sam3 --steps 50 --set model.compile=true
 
 Random weights, a corpus of made-up images (benchmarks/build.py), one prompt an image, each row in a process of its
-own after `--warmup` steps that do not count. Both rows take their batches from train.loader.
+own after `--warmup` steps that do not count. Both rows take their batches from train/data/loader.py.
 
 medshards            train.learner.Learner.update: the whole training graph (all decoder layers, one-to-many queries,
                      the geometry token), matching and objective of SAM3 with masks, clipping, AdamW with layer decay.
@@ -54,16 +54,16 @@ from transformers import Sam3Model
 from transformers.utils import logging
 
 from benchmarks.stream import build_corpus
-from train.batch import Batch
-from train.config import Config, load_config
-from train.data import open_data
-from train.learner import Learner, build_graph
-from train.loader import batches
-from train.model import Sam3Graph
-from train.parallel import World, world
-from train.plan import Slices
-from train.structures import Targets
-from train.weights import preset_config
+from medshards.train.data.batch import Batch
+from medshards.train.data.loader import batches
+from medshards.train.data.open import open_data
+from medshards.train.data.plan import Slices
+from medshards.train.model.graph import Sam3Graph
+from medshards.train.model.outputs import Targets
+from medshards.train.model.weights import preset_config
+from medshards.train.run.config import Config, load_config
+from medshards.train.run.parallel import World, world
+from medshards.train.run.step import Learner, build_graph
 
 # Dense bf16 FLOP/s by NVIDIA's data sheets; the first name that occurs in the device's name counts.
 PEAKS = {"H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}

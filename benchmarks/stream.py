@@ -50,14 +50,14 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from benchmarks.build import SLUGS, write_download
-from curate.catalog import load_catalog
-from shards.build import build_dataset
-from shards.manifest import write_corpus
-from train.config import load_config
-from train.data import open_data
-from train.loader import batches
-from train.plan import Slices
-from vocab.vocabulary import Vocabulary
+from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build.dataset import build_dataset
+from medshards.shards.build.manifest import write_corpus
+from medshards.train.data.loader import batches
+from medshards.train.data.open import open_data
+from medshards.train.data.plan import Slices
+from medshards.train.run.config import load_config
+from medshards.vocab.vocabulary import Vocabulary
 
 SHUFFLE = 100  # encoded samples in webdataset's buffer
 SHARDS = 8  # of each dataset, so that every worker of webdataset has some of both

@@ -36,7 +36,7 @@ def write_pair(root: Path, slices: int, pet_side: int, ct_side: int) -> None:
     """A study in DICOM with its label map in NIfTI."""
     import nibabel as nib
 
-    from curate.phantoms.bodies import dicom
+    from medshards.curate.phantoms.bodies import dicom
 
     rng = np.random.default_rng(0)
     folder = root / "patient" / "study"
@@ -82,8 +82,8 @@ def read_plainly(root: Path) -> int:
 
 def read_volumes(root: Path) -> int:
     """PET as SUVbw and CT as HU."""
-    from curate.formats.dicom import scan
-    from curate.formats.dicomvolume import read_suv, read_volume
+    from medshards.curate.formats.dicom.series import scan
+    from medshards.curate.formats.dicom.stack import read_suv, read_volume
 
     found = scan(sorted(root.rglob("*.dcm")))
     volumes = [read_suv(found.only("PT")), read_volume(found.only("CT"))]
@@ -92,13 +92,13 @@ def read_volumes(root: Path) -> int:
 
 def convert(root: Path) -> int:
     """Every step of a build but writing the shards; returns the number of samples."""
-    from curate.catalog import load_catalog
-    from curate.listing import list_download
-    from curate.sample import Sample
-    from curate.source import get_source
-    from shards.policy import Policy
-    from shards.record import encode
-    from vocab.vocabulary import Vocabulary
+    from medshards.curate.catalog.entry import load_catalog
+    from medshards.curate.listing import list_download
+    from medshards.curate.sample import Sample
+    from medshards.curate.source import get_source
+    from medshards.shards.encode.policy import Policy
+    from medshards.shards.encode.record import encode
+    from medshards.vocab.vocabulary import Vocabulary
 
     source = get_source("umd_petct")
     policy = Policy.of(load_catalog()["umd_petct"], "default", source.labels, Vocabulary.load())

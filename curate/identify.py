@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from curate.source import get_source, slugs
-from curate.tree import Tree, recognise, recognise_above, views
+from medshards.curate.source import get_source, slugs
+from medshards.curate.tree import Tree, recognise, recognise_above, views
 
 
 def identify(root: Path) -> dict[str, list[Tree]]:

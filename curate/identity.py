@@ -13,7 +13,7 @@ import os
 import secrets
 from pathlib import Path
 
-from curate.sample import Reject
+from medshards.curate.sample import Reject
 
 VARIABLE = "MEDSHARDS_KEY_FILE"
 LENGTH = 16  # hex digits of a name: 64 bits

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from curate.identify import looks_like
-from curate.sample import Reject, printable
-from curate.source import Case, Skip, Source
-from curate.tree import Tree
+from medshards.curate.identify import looks_like
+from medshards.curate.sample import Reject, printable
+from medshards.curate.source import Case, Skip, Source
+from medshards.curate.tree import Tree
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from curate.sample import Instance, Region
+from medshards.curate.sample import Instance, Region
 
 
 def components(mask: NDArray, connectivity: int = 8) -> list[Region]:

@@ -1,7 +1,7 @@
 """Images paired with their masks by name, and the sample of an image with one mask.
 
 What most converters of pictures have in common. Where a missing mask means more than a lost file, or the key is more
-than one word, a converter walks its files itself (`curate/sources/drive.py`, `curate/sources/polypgen.py`).
+than one word, a converter walks its files itself (those of `drive` and `polypgen`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from curate.formats import raster
-from curate.sample import Instance, Region, Reject, Sample
-from curate.source import Case, Source
-from curate.tree import File
+from medshards.curate.formats.pictures import raster
+from medshards.curate.sample import Instance, Region, Reject, Sample
+from medshards.curate.source import Case, Source
+from medshards.curate.tree import File
 
 
 class Pair(NamedTuple):

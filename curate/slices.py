@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.formats.container import Stack, as_labels, require_same_shape
-from curate.masks import by_id
-from curate.sample import Image, Instance, Intensity, Sample, SlicePosition
-from curate.source import Case, Skip, Source
-from curate.volume_slices import MAX_VOXELS, percentile_window, to_uint16
+from medshards.curate.formats.volumes.container import Stack, as_labels, require_same_shape
+from medshards.curate.masks import by_id
+from medshards.curate.sample import Image, Instance, Intensity, Sample, SlicePosition
+from medshards.curate.source import Case, Skip, Source
+from medshards.curate.volume_slices import MAX_VOXELS, percentile_window, to_uint16
 
 NOTHING = "volume without annotation"
 RULES = "all, annotated, largest, middle, or every K (a number from 1)"

@@ -1,7 +1,7 @@
 """What a converter is, and the registry of converters.
 
 A converter knows one dataset's downloaded tree. `discover` lists the work from names and small tables;
-`load` decodes one case and may run in any process. Adding a dataset is adding `curate/sources/<slug>.py`
+`load` decodes one case and may run in any process. Adding a dataset is adding `curate/datasets/<slug>/converter.py`
 with a class `Converter(Source)`.
 """
 
@@ -22,9 +22,9 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from curate.sample import Instance, Region, Reject, Sample
-from curate.tree import File, Layout, Tree, open_download
-from vocab.vocabulary import LabelMap, load_labels
+from medshards.curate.sample import Instance, Region, Reject, Sample
+from medshards.curate.tree import File, Layout, Tree, open_download
+from medshards.vocab.vocabulary import DATASETS, LabelMap, load_labels
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,9 @@ class Source(ABC):
         return [Instance(self.concept(label, file), Region.of(mask), label) for label, mask in kept.items()]
 
 
-BUILT_IN = Path(__file__).parent / "sources"
-
-
 def slugs() -> list[str]:
     """Slugs of all converters: built in, and of installed packages with an entry point `medshards.sources`."""
-    built_in = {p.stem for p in BUILT_IN.glob("*.py") if p.stem != "__init__"}
+    built_in = {p.parent.name for p in DATASETS.glob("*/converter.py")}
     return sorted(built_in | {e.name for e in entry_points(group="medshards.sources")})
 
 
@@ -135,8 +132,8 @@ def get_source(slug: str, own: Own | None = None) -> Source:
     """The converter of a dataset. Raises LookupError when there is none, and for an own one that cannot be used."""
     if own is not None:
         return _own(slug, own)
-    if (BUILT_IN / f"{slug}.py").is_file():
-        return _converter(importlib.import_module(f"curate.sources.{slug}"))
+    if (DATASETS / slug / "converter.py").is_file():
+        return _converter(importlib.import_module(f"medshards.curate.datasets.{slug}.converter"))
     for entry in entry_points(group="medshards.sources"):
         if entry.name == slug:
             return _converter(entry.load())
@@ -178,8 +175,8 @@ def code_digest(slug: str, own: Own | None = None) -> str:
             here / "pairs.py",
             here / "slices.py",
             *here.glob("volume*.py"),
-            *here.glob("studies/*.py"),
-            *here.glob("formats/*.py"),
+            *here.glob("paired/*.py"),
+            *here.glob("formats/**/*.py"),
         ]
     )
     files.append(Path(inspect.getfile(type(get_source(slug, own)))))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.sample import Intensity
-from curate.volumes import Volume
+from medshards.curate.sample import Intensity
+from medshards.curate.volumes import Volume
 
 # Unit of a Volume → its name in records
 UNITS = {"hu": "HU", "suvbw": "SUVbw g/ml", "bqml": "Bq/ml"}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from curate.sample import Reject
+from medshards.curate.sample import Reject
 
 MAX_VOXELS = 2**30  # 2 GiB as int16; a larger header is taken for a damaged one
 GRID_TOLERANCE = 0.1  # voxels; below it two grids are one

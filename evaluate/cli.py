@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from evaluate.measure import Dataset
-    from evaluate.protocol import Rule
+    from medshards.evaluate.measure import Dataset
+    from medshards.evaluate.protocol import Rule
 
 SHOWN = 20  # unreadable samples printed; all are in the report
 
@@ -108,12 +108,12 @@ def evaluate(
     medshards evaluate --data corpus --checkpoint run
     medshards evaluate --data corpus --checkpoint run --aggregate top1 --aggregate union --out tables.md
     """
-    from evaluate import measure
-    from evaluate.volumes import VolumeError, VolumeWriter
-    from shards.window import parse_windows
-    from train.checkpoint import CheckpointError
-    from train.stream import BadSample, CorpusError
-    from vocab.vocabulary import UnknownConcept
+    from medshards.common.window import parse_windows
+    from medshards.evaluate import measure
+    from medshards.evaluate.volumes import VolumeError, VolumeWriter
+    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.train.run.checkpoint import CheckpointError
+    from medshards.vocab.vocabulary import UnknownConcept
 
     rules = rules_of(aggregate, min_score, union_score)
     try:
@@ -159,7 +159,7 @@ def evaluate(
 
 def rules_of(aggregate: Sequence[str], min_score: Sequence[float], union_score: float) -> list[Rule]:
     """The rules that the options ask for, each once."""
-    from evaluate.protocol import Rule
+    from medshards.evaluate.protocol import Rule
 
     rules = []
     for name in aggregate:
@@ -212,11 +212,11 @@ def overview(
     medshards overview corpus --out overview.png
     medshards overview corpus --out predictions.png --checkpoint run --per-dataset 2
     """
-    from evaluate import measure
-    from evaluate.overview import overview as draw
-    from evaluate.protocol import Rule
-    from train.checkpoint import CheckpointError
-    from train.stream import BadSample, CorpusError
+    from medshards.evaluate import measure
+    from medshards.evaluate.overview import overview as draw
+    from medshards.evaluate.protocol import Rule
+    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.train.run.checkpoint import CheckpointError
 
     slugs = _split(datasets)
     try:

@@ -12,22 +12,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluate.metrics import overlap
-from evaluate.protocol import Answer, Rule, answer, resolve
-from evaluate.report import Report, Score
-from evaluate.volumes import VolumeWriter
-from shards.manifest import MANIFEST, sha256_file, tool_version
-from shards.record import Stored
-from shards.split import TEST, VAL
-from shards.window import Windows
-from train.batch import decode_image, decode_planes, resize_image
-from train.checkpoint import find, load_model, read_state
-from train.model import Sam3Graph
-from train.postprocess import normalise
-from train.stream import BadSample, Corpus, CorpusError, Raw
-from train.structures import Outputs
-from train.tokenizer import tokenize
-from vocab.vocabulary import Vocabulary
+from medshards.common.files import sha256_file
+from medshards.common.window import Windows
+from medshards.evaluate.metrics import overlap
+from medshards.evaluate.protocol import Answer, Rule, answer, resolve
+from medshards.evaluate.report import Report, Score
+from medshards.evaluate.volumes import VolumeWriter
+from medshards.shards.build.manifest import MANIFEST, tool_version
+from medshards.shards.build.split import TEST, VAL
+from medshards.shards.encode.record import Stored
+from medshards.train.data.batch import decode_image, decode_planes, resize_image
+from medshards.train.data.corpus import BadSample, Corpus, CorpusError, Raw
+from medshards.train.data.tokenizer import tokenize
+from medshards.train.model.graph import Sam3Graph
+from medshards.train.model.outputs import Outputs
+from medshards.train.model.postprocess import normalise
+from medshards.train.run.checkpoint import find, load_model, read_state
+from medshards.vocab.vocabulary import Vocabulary
 
 
 class Dataset:

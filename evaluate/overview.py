@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.catalog import load_catalog
-from evaluate.measure import decode
-from shards.drawing import Cell, Colour, Row, Shape, colour, page
-from shards.record import Stored
-from shards.split import SPLITS, TRAIN
-from train.stream import Corpus
+from medshards.curate.catalog.entry import load_catalog
+from medshards.evaluate.measure import decode
+from medshards.shards.build.split import SPLITS, TRAIN
+from medshards.shards.encode.record import Stored
+from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
+from medshards.train.data.corpus import Corpus
 
 Predict = Callable[[str, Stored], Mapping[str, NDArray[np.bool_]]]
 

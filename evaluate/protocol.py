@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.postprocess import THRESHOLD, scores, upsample
-from train.structures import Outputs
+from medshards.train.model.outputs import Outputs
+from medshards.train.model.postprocess import THRESHOLD, scores, upsample
 
 Aggregate = Literal["top1", "union", "semantic"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evaluate.metrics import Overlap
-from evaluate.protocol import Rule
+from medshards.evaluate.metrics import Overlap
+from medshards.evaluate.protocol import Rule
 
 NOTE = (
     "Dice and IoU in [0, 1]. pairs: (image, class) pairs whose class occurs in the ground truth; Dice, IoU: mean over "

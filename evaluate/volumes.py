@@ -22,8 +22,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.sample import Region
-from curate.volumes import Grid, Volume, resample, same_grid
+from medshards.curate.sample import Region
+from medshards.curate.volumes import Grid, Volume, resample, same_grid
 
 
 class VolumeError(Exception):

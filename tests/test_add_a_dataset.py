@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from medshards import cli
+from medshards.cli import cli
 
 MAIN = Path(__file__).parents[1]
 PAGE = (MAIN / "docs/add-a-dataset.md").read_text(encoding="utf-8")
@@ -20,12 +20,17 @@ SLUG = "demo_eyes"
 def run(tree: Path, folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *map(str, words)]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=300, env={"PYTHONPATH": str(tree)}
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={"PYTHONPATH": str(tree / "src")},
     )
 
 
 def medshards(tree: Path, folder: Path, *words: str | Path) -> tuple[int, str]:
-    done = run(tree, folder, tree / "medshards.py", *words)
+    done = run(tree, folder, "-m", "medshards", *words)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -34,9 +39,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of medshards with the files of the page."""
     tree = tmp_path_factory.mktemp("tree")
     leave = shutil.ignore_patterns("__pycache__", "train", "evaluate", "test_*.py")
-    for name in ("curate", "vocab", "shards", "tests"):
-        shutil.copytree(MAIN / name, tree / name, ignore=leave)
-    for name in ("medshards.py", "catalog.yaml", "pyproject.toml", "tests/curate/test_converters.py"):
+    for name in ("src", "common", "curate", "vocab", "shards", "tests"):
+        shutil.copytree(MAIN / name, tree / name, ignore=leave, symlinks=True)
+    for name in ("catalog.yaml", "pyproject.toml", "tests/curate/test_converters.py"):
         shutil.copy(MAIN / name, tree / name)
     shutil.copy(MAIN / "tests/curate/test_identify.py", tree / "tests/curate")
     return tree
@@ -47,6 +52,7 @@ def download(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the page calls ~/downloads: here the phantom, drawn with another seed."""
     assert len(FILES) == 5
     for name, text in FILES.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
         with (tree / name).open("a", encoding="utf-8") as file:
             file.write(text)
     raw = tmp_path_factory.mktemp("downloads")
@@ -61,7 +67,7 @@ def test_inside_the_tree(tree: Path, download: Path, tmp_path: Path) -> None:
     assert all(line.startswith("ok ") for line in told.splitlines())
     assert (tmp_path / f"check-{SLUG}.png").is_file()
     tests = [
-        f"tests/curate/{name}.py" for name in (f"sources/test_{SLUG}", "test_converters", "test_identify")
+        f"tests/curate/{name}.py" for name in (f"datasets/test_{SLUG}", "test_converters", "test_identify")
     ]
     tested = run(tree, tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", SLUG)
     assert tested.returncode == 0, tested.stdout
@@ -72,8 +78,8 @@ def test_inside_the_tree(tree: Path, download: Path, tmp_path: Path) -> None:
 
 
 def test_outside_the_tree(download: Path, tmp_path: Path) -> None:
-    names = {"catalog.yaml": "my_catalog.yaml", f"vocab/labels/{SLUG}.yaml": "my_labels.yaml"}
-    names |= {f"curate/sources/{SLUG}.py": f"{SLUG}.py"}
+    names = {"catalog.yaml": "my_catalog.yaml", f"curate/datasets/{SLUG}/labels.yaml": "my_labels.yaml"}
+    names |= {f"curate/datasets/{SLUG}/converter.py": f"{SLUG}.py"}
     for name, own in names.items():
         (tmp_path / own).write_text(FILES[name], encoding="utf-8")
     own = ["--source", f"{SLUG}.py", "--catalog", "my_catalog.yaml", "--labels", "my_labels.yaml"]
@@ -99,9 +105,9 @@ def test_every_missing_piece_is_one_line_that_says_what_to_do() -> None:
     assert status == 1
     for piece in (
         "catalog.yaml",
-        "vocab/labels",
-        f"curate/sources/{SLUG}.py",
-        f"curate/phantoms/{SLUG}.py",
+        f"curate/datasets/{SLUG}/labels.yaml",
+        f"curate/datasets/{SLUG}/converter.py",
+        f"curate/datasets/{SLUG}/phantom.py",
         f"test_{SLUG}.py",
     ):
         (line,) = [line for line in told.splitlines() if piece in line]
@@ -139,8 +145,8 @@ def test_every_missing_piece_is_one_line_that_says_what_to_do() -> None:
 def test_what_is_wrong_is_told(
     download: Path, tmp_path: Path, file: str, old: str, new: str, expected: str
 ) -> None:
-    names = {"my_catalog.yaml": "catalog.yaml", "my_labels.yaml": f"vocab/labels/{SLUG}.yaml"}
-    for own, name in (names | {f"{SLUG}.py": f"curate/sources/{SLUG}.py"}).items():
+    names = {"my_catalog.yaml": "catalog.yaml", "my_labels.yaml": f"curate/datasets/{SLUG}/labels.yaml"}
+    for own, name in (names | {f"{SLUG}.py": f"curate/datasets/{SLUG}/converter.py"}).items():
         text = FILES[name]
         assert own != file or old in text
         (tmp_path / own).write_text(text.replace(old, new) if own == file else text)

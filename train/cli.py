@@ -84,8 +84,8 @@ def train(
     unused = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value and not slurm]
     if unused:
         raise click.UsageError(f"{', '.join(unused)}: only with --slurm")
-    from train import checkpoint
-    from train.session import Failure, run_training
+    from medshards.train.run import checkpoint
+    from medshards.train.run.session import Failure, run_training
 
     if steps is not None:
         overrides = (*overrides, f"run.steps={steps}")
@@ -113,7 +113,7 @@ def _slurm(
     asked: dict[str, Any],
 ) -> str:
     """Write the batch script, submit it where asked; returns what to tell."""
-    from train import launch
+    from medshards.train.run import slurm as launch
 
     submit, extra = asked.pop("submit"), asked.pop("sbatch")
     chosen = {name: value for name, value in asked.items() if value is not None}

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vocab.vocabulary import (
+from medshards.vocab.vocabulary import (
     CONCEPTS_FILE,
+    DATASETS,
     KINDS,
-    LABELS_DIR,
     Concept,
     LabelMap,
     UnknownConcept,
@@ -123,7 +123,10 @@ def search(term: str, as_json: bool) -> None:
     "--concepts", type=click.Path(path_type=Path), default=CONCEPTS_FILE, help="Another concepts.yaml."
 )
 @click.option(
-    "--labels", type=click.Path(path_type=Path), default=LABELS_DIR, help="Another folder of label files."
+    "--labels",
+    type=click.Path(path_type=Path),
+    default=DATASETS,
+    help="Another folder with SLUG/labels.yaml in it.",
 )
 @as_json
 def check(concepts: Path, labels: Path, as_json: bool) -> None:
@@ -136,7 +139,7 @@ def check(concepts: Path, labels: Path, as_json: bool) -> None:
     except VocabularyError as error:
         problems += error.problems
     if not labels.is_dir():
-        problems.append(f"{labels}: is not a folder; give the folder that holds <slug>.yaml files")
+        problems.append(f"{labels}: is not a folder; give the folder that holds <slug>/labels.yaml files")
     if not problems:  # without concepts every label would seem wrong
         for slug in slugs(labels):
             try:

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from vocab.concept import KINDS, Code, Concept, Label, VocabularyError, near, normalise
-from vocab.located import LocatedDict, read_yaml
+from medshards.common.yamlfile import LocatedDict, read_yaml
+from medshards.vocab.concept import KINDS, Code, Concept, Label, VocabularyError, near, normalise
 
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _CODE = re.compile(r"[1-9][0-9]{5,17}")

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from vocab.concept import (
+from medshards.vocab.concept import (
     KINDS,
     Code,
     Concept,
@@ -28,12 +28,12 @@ from vocab.concept import (
     near,
     normalise,
 )
-from vocab.reading import read_concepts, read_labels
+from medshards.vocab.reading import read_concepts, read_labels
 
 __all__ = [
     "CONCEPTS_FILE",
+    "DATASETS",
     "KINDS",
-    "LABELS_DIR",
     "Code",
     "Concept",
     "Label",
@@ -48,7 +48,8 @@ __all__ = [
 ]
 
 CONCEPTS_FILE = Path(__file__).with_name("concepts.yaml")
-LABELS_DIR = Path(__file__).with_name("labels")
+DATASETS = Path(__file__).parents[1] / "curate" / "datasets"  # each dataset's folder holds its labels
+LABELS = "labels.yaml"
 
 
 class Vocabulary:
@@ -184,18 +185,18 @@ class LabelMap:
 def load_labels(slug: str, path: str | Path | None = None, vocabulary: Vocabulary | None = None) -> LabelMap:
     """Read and validate the label map of a dataset.
 
-    `path`: another folder with <slug>.yaml in it, or the file itself; `vocabulary`: another one than the
+    `path`: another folder with <slug>/labels.yaml in it, or the file itself; `vocabulary`: another one than the
     default. Raises VocabularyError with every problem of the file.
     """
     if path is None and vocabulary is None:
         return _default_labels(slug)
-    path = LABELS_DIR if path is None else Path(path)
-    return _label_map(slug, path / f"{slug}.yaml" if path.is_dir() else path, vocabulary or Vocabulary.load())
+    path = DATASETS if path is None else Path(path)
+    return _label_map(slug, path / slug / LABELS if path.is_dir() else path, vocabulary or Vocabulary.load())
 
 
 def slugs(path: str | Path | None = None) -> tuple[str, ...]:
     """The datasets that have a label map, in order; `path`: another folder."""
-    return tuple(sorted(file.stem for file in Path(path or LABELS_DIR).glob("*.yaml")))
+    return tuple(sorted(file.parent.name for file in Path(path or DATASETS).glob(f"*/{LABELS}")))
 
 
 @cache
@@ -205,12 +206,12 @@ def _default_vocabulary() -> Vocabulary:
 
 @cache
 def _default_labels(slug: str) -> LabelMap:
-    return _label_map(slug, LABELS_DIR / f"{slug}.yaml", _default_vocabulary())
+    return _label_map(slug, DATASETS / slug / LABELS, _default_vocabulary())
 
 
 def _label_map(slug: str, file: Path, vocabulary: Vocabulary) -> LabelMap:
     if not file.exists():
-        advice = f"write it after the pattern of a file in {LABELS_DIR}{near(slug, slugs())}"
+        advice = f"write it after the pattern of its neighbours in {DATASETS}{near(slug, slugs())}"
         raise VocabularyError(f"{file}: the dataset {slug!r} has no label map; {advice}")
     exhaustive, labels = read_labels(file, slug, [concept.id for concept in vocabulary])
     return LabelMap(slug, exhaustive, {label.native: label for label in labels})

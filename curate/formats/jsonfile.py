@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from curate.formats.text import read_text
-from curate.sample import Reject
-from curate.tree import File
+from medshards.curate.formats.text import read_text
+from medshards.curate.sample import Reject
+from medshards.curate.tree import File
 
 
 def read_object(file: File) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from curate.formats import raster
-from curate.sample import Reject
-from curate.tree import File
+from medshards.curate.formats.pictures import raster
+from medshards.curate.sample import Reject
+from medshards.curate.tree import File
 
 
 def read_text(file: File) -> str:

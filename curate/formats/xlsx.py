@@ -15,8 +15,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
-from curate.sample import Reject
-from curate.tree import File
+from medshards.curate.sample import Reject
+from medshards.curate.tree import File
 
 MAX_BYTES = 1 << 28  # of one unpacked part
 MAX_COLUMNS = 16384

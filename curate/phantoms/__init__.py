@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from medshards.vocab.vocabulary import DATASETS
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -37,8 +39,7 @@ class Expected:
 
 def slugs() -> list[str]:
     """Datasets that have a phantom."""
-    here = Path(__file__).parent
-    return sorted(p.stem for p in here.glob("*.py") if p.stem not in ("__init__", "draw"))
+    return sorted(p.parent.name for p in DATASETS.glob("*/phantom.py"))
 
 
 def write_phantom(slug: str, root: Path, seed: int = 0) -> Expected:
@@ -48,7 +49,7 @@ def write_phantom(slug: str, root: Path, seed: int = 0) -> Expected:
     """
     if slug not in slugs():
         raise LookupError(f"no phantom of {slug!r}; there are: {', '.join(slugs())}")
-    module = importlib.import_module(f"curate.phantoms.{slug}")
+    module = importlib.import_module(f"medshards.curate.datasets.{slug}.phantom")
     root.mkdir(parents=True, exist_ok=True)
     module.write(root, np.random.default_rng([seed, zlib.crc32(slug.encode())]))
     expected: Expected = module.EXPECTED

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from curate import phantoms
-from curate.catalog import load_catalog
-from curate.listing import list_download
-from curate.sample import MAX_KEY, Reject, Sample
-from curate.source import Skip, get_source, slugs
-from shards.policy import Policy
-from vocab.vocabulary import Vocabulary, load_labels
+from medshards.curate import phantoms
+from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.listing import list_download
+from medshards.curate.sample import MAX_KEY, Reject, Sample
+from medshards.curate.source import Skip, get_source, slugs
+from medshards.shards.encode.policy import Policy
+from medshards.vocab.vocabulary import Vocabulary, load_labels
 
 
 def test_every_converter_has_entry_labels_and_phantom() -> None:

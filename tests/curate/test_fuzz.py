@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from curate import phantoms
+from medshards.curate import phantoms
 from tests.conftest import SHARED
 from tests.curate.fuzz.mutate import mutate
 from tests.curate.fuzz.worker import READERS

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from curate import phantoms
-from curate.identify import identify, looks_like
-from curate.listing import list_download
-from curate.sample import Reject
-from curate.source import get_source, slugs
-from medshards import cli
+from medshards.cli import cli
+from medshards.curate import phantoms
+from medshards.curate.identify import identify, looks_like
+from medshards.curate.listing import list_download
+from medshards.curate.sample import Reject
+from medshards.curate.source import get_source, slugs
 
 
 @pytest.mark.parametrize("slug", slugs())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.identity import key_file, load_key, pseudonym
-from curate.sample import Reject
+from medshards.curate.identity import key_file, load_key, pseudonym
+from medshards.curate.sample import Reject
 
 
 @pytest.fixture(autouse=True)

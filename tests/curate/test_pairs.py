@@ -6,11 +6,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from curate.formats import raster
-from curate.pairs import Pair, pairs, sample_of_mask
-from curate.sample import Reject
-from curate.source import Case, get_source
-from curate.tree import File
+from medshards.curate.formats.pictures import raster
+from medshards.curate.pairs import Pair, pairs, sample_of_mask
+from medshards.curate.sample import Reject
+from medshards.curate.source import Case, get_source
+from medshards.curate.tree import File
 
 
 def file(name: str, folder: Path = Path("/nowhere")) -> File:

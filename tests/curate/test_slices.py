@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.slices import check_rule, choose
+from medshards.curate.slices import check_rule, choose
 
 ANNOTATED = [0, 3, 0, 9, 9, 1, 0]
 

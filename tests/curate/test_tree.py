@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.sample import Reject
-from curate.tree import Layout, open_download
+from medshards.curate.sample import Reject
+from medshards.curate.tree import Layout, open_download
 
 PAIRS = (Layout("pairs", ("images/*.png", "masks/*.png")),)
 LEVELS = (Layout("levels", ("*Noise*/**/a_[0-9].h5",)),)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from curate.volume_slices import percentile_window, to_slices, to_uint16
-from curate.volumes import Volume
+from medshards.curate.volume_slices import percentile_window, to_slices, to_uint16
+from medshards.curate.volumes import Volume
 
 
 @given(arrays(np.int16, (4, 5)))

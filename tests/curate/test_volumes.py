@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.sample import Reject
-from curate.volumes import Grid, Volume, as_axial, collect, resample, resample_slices, same_grid
+from medshards.curate.sample import Reject
+from medshards.curate.volumes import Grid, Volume, as_axial, collect, resample, resample_slices, same_grid
 
 RNG = np.random.default_rng(7)
 

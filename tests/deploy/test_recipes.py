@@ -16,11 +16,11 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
+from medshards.train.cli import train
+from medshards.train.run.checkpoint import steps
+from medshards.train.run.config import load_config
+from medshards.train.run.session import FINISHED
 from tests.train.conftest import build_corpus
-from train.checkpoint import steps
-from train.cli import train
-from train.config import load_config
-from train.session import FINISHED
 
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "deploy"
@@ -124,9 +124,9 @@ def test_the_image_has_all_that_is_installed() -> None:
     copied = {word for what, rest in instructions() if what == "COPY" for word in rest.split()[:-1]}
     for path in copied:
         assert (PROJECT / path).exists(), path
-    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    rooms = [path.resolve() for path in (PROJECT / "src/medshards").iterdir() if path.is_symlink()]
     needed = {
-        *wheel["packages"], *wheel["force-include"], project["project"]["readme"],
+        "src", *(room.relative_to(PROJECT).as_posix() for room in rooms), project["project"]["readme"],
         *project["project"]["license-files"], "pyproject.toml", "constraints.txt", "deploy/node.sh",
     }  # fmt: skip
     assert copied == needed

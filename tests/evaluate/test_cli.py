@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from evaluate.cli import evaluate, overview
-from shards.index import read_rows
-from shards.manifest import read_corpus
+from medshards.evaluate.cli import evaluate, overview
+from medshards.shards.build.index import read_rows
+from medshards.shards.build.manifest import read_corpus
 
 
 def call(*arguments: object) -> Result:

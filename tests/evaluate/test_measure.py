@@ -13,10 +13,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from evaluate.measure import Predictor, decode, evaluate, open_datasets
-from evaluate.protocol import Rule
-from train.structures import Outputs
-from train.weights import build_model
+from medshards.evaluate.measure import Predictor, decode, evaluate, open_datasets
+from medshards.evaluate.protocol import Rule
+from medshards.train.model.outputs import Outputs
+from medshards.train.model.weights import build_model
 
 
 class Fixed(Predictor):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluate.metrics import overlap
+from medshards.evaluate.metrics import overlap
 
 
 def test_golden_pairs(golden: Path) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from evaluate.measure import decode
-from evaluate.overview import overview, prediction_cell
-from shards import drawing
-from shards.drawing import (
+from medshards.evaluate.measure import decode
+from medshards.evaluate.overview import overview, prediction_cell
+from medshards.shards.view import drawing
+from medshards.shards.view.drawing import (
     BOX,
     FILL,
     LABEL,
@@ -23,7 +23,7 @@ from shards.drawing import (
     overlay,
     page,
 )
-from train.stream import Corpus, CorpusError
+from medshards.train.data.corpus import Corpus, CorpusError
 
 
 def square(size: tuple[int, int], top: int, left: int, side: int) -> np.ndarray:

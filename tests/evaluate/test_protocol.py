@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from evaluate.protocol import Answer, Rule, answer, resolve
+from medshards.evaluate.protocol import Answer, Rule, answer, resolve
+from medshards.train.model.outputs import Outputs
 from tests.train.cases import load
-from train.structures import Outputs
 
 SIZE = (23, 17)
 

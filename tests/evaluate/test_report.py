@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from evaluate.metrics import Overlap
-from evaluate.protocol import Rule
-from evaluate.report import Report, Score
+from medshards.evaluate.metrics import Overlap
+from medshards.evaluate.protocol import Rule
+from medshards.evaluate.report import Report, Score
 
 TOP1, SEMANTIC = Rule("top1", 0.1), Rule("semantic")
 

@@ -8,11 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from curate.listing import list_download
-from curate.phantoms import write_phantom
-from curate.sample import Sample
-from curate.source import get_source
-from evaluate.volumes import VolumeError, VolumeWriter
+from medshards.curate.listing import list_download
+from medshards.curate.phantoms import write_phantom
+from medshards.curate.sample import Sample
+from medshards.curate.source import get_source
+from medshards.evaluate.volumes import VolumeError, VolumeWriter
 
 
 @pytest.fixture(scope="module")

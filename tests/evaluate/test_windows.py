@@ -10,16 +10,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from curate.catalog import load_catalog
-from curate.phantoms import write_phantom
-from evaluate.measure import decode
-from medshards import cli
-from shards.build import build_dataset
-from shards.manifest import write_corpus
-from train.batch import Builder
-from train.config import DataConfig
-from train.loader import concept_names
-from train.stream import Corpus
+from medshards.cli import cli
+from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.phantoms import write_phantom
+from medshards.evaluate.measure import decode
+from medshards.shards.build.dataset import build_dataset
+from medshards.shards.build.manifest import write_corpus
+from medshards.train.data.batch import Builder
+from medshards.train.data.corpus import Corpus
+from medshards.train.data.loader import concept_names
+from medshards.train.run.config import DataConfig
 
 
 @pytest.fixture(scope="module")

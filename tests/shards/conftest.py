@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from curate import phantoms
-from curate.catalog import load_catalog
-from shards.build import Result, build_dataset
-from shards.manifest import write_corpus
-from vocab.vocabulary import Vocabulary
+from medshards.curate import phantoms
+from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build.dataset import Result, build_dataset
+from medshards.shards.build.manifest import write_corpus
+from medshards.vocab.vocabulary import Vocabulary
 
 Build = Callable[..., Result]
 

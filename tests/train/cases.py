@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from train.structures import Outputs, Targets
+from medshards.train.model.outputs import Outputs, Targets
 
 OUTPUT_NAMES = ("logits", "boxes", "presence", "logits_o2m", "boxes_o2m", "masks", "masks_o2m", "semantic")
 

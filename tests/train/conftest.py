@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from curate.catalog import load_catalog
-from curate.phantoms import write_phantom
-from shards.build import build_dataset
-from shards.manifest import write_corpus
-from vocab.vocabulary import Vocabulary
+from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.phantoms import write_phantom
+from medshards.shards.build.dataset import build_dataset
+from medshards.shards.build.manifest import write_corpus
+from medshards.vocab.vocabulary import Vocabulary
 
 SLUGS = ("busi", "drive", "ravir")
 

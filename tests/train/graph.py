@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from transformers import Sam3Config
 
+from medshards.train.data.tokenizer import tokenize
+from medshards.train.model.graph import Sam3Graph
+from medshards.train.model.weights import Regularisation, build_model, load_tensors
 from tests.train.cases import load
-from train.model import Sam3Graph
-from train.tokenizer import tokenize
-from train.weights import Regularisation, build_model, load_tensors
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from medshards import cli
+from medshards.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,9 +86,9 @@ def test_wrong_usage_has_status_2() -> None:
 
 def files(folder: Path, concepts: str, **labels: str) -> list[str]:
     (folder / "concepts.yaml").write_text(concepts)
-    (folder / "labels").mkdir()
     for slug, text in labels.items():
-        (folder / "labels" / f"{slug}.yaml").write_text(
+        (folder / "labels" / slug).mkdir(parents=True)
+        (folder / "labels" / slug / "labels.yaml").write_text(
             f"dataset: {slug}\nexhaustive: true\nlabels:\n{text}\n"
         )
     return ["check", "--concepts", str(folder / "concepts.yaml"), "--labels", str(folder / "labels")]
@@ -118,7 +118,7 @@ def test_check_tells_the_problems_of_every_file(tmp_path: Path) -> None:
     result = run(*files(tmp_path, CONCEPTS, one="  a: livr", two="  9: liver"), "--json")
     assert result.exit_code == 1
     problems = json.loads(result.output)["problems"]
-    assert [Path(problem.split(":")[0]).name for problem in problems] == ["one.yaml", "two.yaml"]
+    assert [Path(problem.split(":")[0]).parent.name for problem in problems] == ["one", "two"]
 
 
 def test_check_tells_wrong_concepts(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_check_tells_wrong_concepts(tmp_path: Path) -> None:
 
 def test_it_needs_nothing_heavy() -> None:
     code = (
-        "import sys; from vocab.cli import vocab; vocab(['list'], standalone_mode=False); "
+        "import sys; from medshards.vocab.cli import vocab; vocab(['list'], standalone_mode=False); "
         "print(sorted({'numpy', 'torch', 'pandas', 'cv2', 'PIL'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.sr._concepts_dict import concepts as dicom_concepts
 
-from vocab.vocabulary import KINDS, Concept, UnknownConcept, Vocabulary, VocabularyError
+from medshards.vocab.vocabulary import KINDS, Concept, UnknownConcept, Vocabulary, VocabularyError
 
 VOCABULARY = Vocabulary.load()
 NAMES = [(name, concept.id) for concept in VOCABULARY for name in (concept.id, *concept.names)]

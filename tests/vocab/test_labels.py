@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vocab.vocabulary import UnknownLabel, Vocabulary, VocabularyError, load_labels, slugs
+from medshards.vocab.vocabulary import UnknownLabel, Vocabulary, VocabularyError, load_labels, slugs
 
 # The prompts that the documentation of each dataset leads to.
 PROMPTS = {
@@ -278,7 +278,8 @@ WRONG = {
 
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
 def test_a_wrong_file_is_told_by_file_and_line(tmp_path: Path, text: str, message: str) -> None:
-    file = tmp_path / "mine.yaml"
+    file = tmp_path / "mine/labels.yaml"
+    file.parent.mkdir()
     file.write_text(text)
     with pytest.raises(VocabularyError) as caught:
         load_labels("mine", tmp_path)
@@ -296,7 +297,7 @@ def test_a_file_outside_of_the_project(tmp_path: Path) -> None:
 
 def test_a_dataset_without_a_map_is_told_where_to_write_it() -> None:
     with pytest.raises(
-        VocabularyError, match=r"ravirr\.yaml: the dataset 'ravirr' has no label map; .*'ravir'"
+        VocabularyError, match=r"ravirr/labels\.yaml: the dataset 'ravirr' has no label map; .*'ravir'"
     ):
         load_labels("ravirr")
 
@@ -304,6 +305,7 @@ def test_a_dataset_without_a_map_is_told_where_to_write_it() -> None:
 def test_the_digest_changes_with_a_label(tmp_path: Path) -> None:
     digests = []
     for concept in ("liver", "lung", "liver"):
-        (tmp_path / "mine.yaml").write_text(HEAD + f"  a: {concept}\n")
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine/labels.yaml").write_text(HEAD + f"  a: {concept}\n")
         digests.append(load_labels("mine", tmp_path).digest)
     assert digests[0] == digests[2] != digests[1]

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from curate.phantoms.bodies.anatomy import SHAPE, SPACING, Body, axial_affine
+from medshards.curate.phantoms.bodies.anatomy import SHAPE, SPACING, Body, axial_affine
 
 ROOT = "1.2.826.0.1.3680043.8.498."
 CLASSES = {

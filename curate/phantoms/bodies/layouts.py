@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.phantoms import Expected, draw
-from curate.phantoms.bodies import dicom
-from curate.phantoms.bodies.anatomy import (
+from medshards.curate.phantoms import Expected, draw
+from medshards.curate.phantoms.bodies import dicom
+from medshards.curate.phantoms.bodies.anatomy import (
     CONCEPTS,
     ORGANS,
     SHAPE,
@@ -20,7 +20,7 @@ from curate.phantoms.bodies.anatomy import (
     save_nifti,
     slices_of,
 )
-from curate.phantoms.bodies.anatomy import draw as draw_body
+from medshards.curate.phantoms.bodies.anatomy import draw as draw_body
 
 STUDIES = 9  # two in BIDS, one in each of the other layouts
 EXPECTED = Expected(

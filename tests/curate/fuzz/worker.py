@@ -20,29 +20,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curate.formats import (
-    aperio,
-    coco,
-    dicom,
-    dicomrefs,
-    dicomseg,
-    dicomvolume,
-    hdf5,
-    labelme,
-    metaimage,
-    nifti,
-    npy,
-    raster,
-    rtstruct,
-    tiffstack,
-    xlsx,
-)
-from curate.listing import list_download
-from curate.sample import Reject, Sample
-from curate.source import get_source
-from curate.tree import File
-from curate.unpack import extract
-from curate.volumes import Grid
+from medshards.curate.formats import xlsx
+from medshards.curate.formats.dicom import references as dicomrefs
+from medshards.curate.formats.dicom import rtstruct
+from medshards.curate.formats.dicom import segmentation as dicomseg
+from medshards.curate.formats.dicom import series as dicom
+from medshards.curate.formats.dicom import stack as dicomvolume
+from medshards.curate.formats.pictures import aperio, coco, labelme, raster
+from medshards.curate.formats.volumes import hdf5, metaimage, nifti, npy, tiffstack
+from medshards.curate.listing import list_download
+from medshards.curate.sample import Reject, Sample
+from medshards.curate.source import get_source
+from medshards.curate.tree import File
+from medshards.curate.unpack import extract
+from medshards.curate.volumes import Grid
 
 CEILING = 3 << 30  # bytes of address space that a reader may take before it fails
 NO_MEMORY = re.compile(

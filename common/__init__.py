@@ -1,0 +1,1 @@
+"""What every room stands on: files, YAML with places, the console, display windows."""

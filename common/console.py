@@ -1,0 +1,34 @@
+"""What the commands of this room say, and how: progress on a terminal, one line a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from medshards.curate.sample import printable
+
+Report = Callable[[str, int, int], None]  # (stage, done, total)
+
+
+@contextmanager
+def progress_bar(title: str, console: Console | None = None) -> Iterator[Report]:
+    """A progress bar for each stage that reports itself; nothing when the output is no terminal."""
+    console = console or Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(f"{title}: {stage}")
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+def say(line: str) -> None:
+    click.echo(printable(line), err=True)

@@ -1,0 +1,266 @@
+"""The command `medshards catalog`: which datasets there are, how to get them, what may be done with them."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from medshards.curate.catalog.entry import (
+    AccessKind,
+    Archive,
+    CatalogError,
+    Entry,
+    Known,
+    Official,
+    Paper,
+    Role,
+    load_catalog,
+)
+
+COLUMNS = (
+    "modality",
+    "slug",
+    "title",
+    "images",
+    "annotations",
+    "median px",
+    "licence",
+    "commercial",
+    "access",
+)
+FIGURES = ("images", "annotations", "median px")
+WIDE = 140  # columns of a terminal from which titles and licences are shown
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--modality", metavar="WORD", help="Only modalities with this word in them.")
+@click.option("--role", type=click.Choice(get_args(Role)), help="Only datasets of this role.")
+@click.option("--licence", metavar="WORD", help="Only licences with this word in name or SPDX id.")
+@click.option(
+    "--commercial", type=click.Choice(get_args(Known)), help="Only datasets whose commercial use is this."
+)
+@click.option(
+    "--access", type=click.Choice(get_args(AccessKind)), help="Only datasets with this kind of access."
+)
+@click.option(
+    "--catalog",
+    "extra",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A catalog file of your own, added to the built-in one.",
+)
+@as_json
+@click.pass_context
+def catalog(ctx: click.Context, extra: tuple[Path, ...], as_json: bool, **filters: str | None) -> None:
+    """List the datasets, as in Table 1 of the paper; `catalog show SLUG` tells all of one.
+
+    Figures are those printed in the paper where it has any, else the dataset's own.
+    """
+    try:
+        entries = load_catalog(extra=extra)
+    except CatalogError as error:
+        raise click.ClickException(str(error)) from error
+    if ctx.invoked_subcommand is not None:
+        if as_json or any(filters.values()):
+            raise click.UsageError(
+                f"put --json behind '{ctx.invoked_subcommand}'; filters are for the list alone"
+            )
+        ctx.obj = entries
+        return
+    chosen = [entry for entry in entries.values() if _fits(entry, **filters)]
+    if as_json:
+        click.echo(
+            json.dumps([entry.model_dump(mode="json") for entry in chosen], indent=2, ensure_ascii=False)
+        )
+    else:
+        _print_list(chosen)
+
+
+@catalog.command()
+@click.argument("slug")
+@as_json
+@click.pass_obj
+def show(entries: dict[str, Entry], slug: str, as_json: bool) -> None:
+    """Show all that is known of the dataset SLUG, and what is not."""
+    entry = entries.get(slug)
+    if entry is None:
+        raise click.BadParameter(f"no dataset {slug!r}{_near(slug, entries)}", param_hint="SLUG")
+    if as_json:
+        click.echo(json.dumps(entry.model_dump(mode="json"), indent=2, ensure_ascii=False))
+        return
+    sheet = Table.grid(padding=(0, 2))
+    for name, lines in _sheet(entry):
+        for k, line in enumerate(lines):
+            sheet.add_row(Text(name if k == 0 else "", style="bold"), Text(line, overflow="fold"))
+    _print(sheet)
+
+
+def _fits(
+    entry: Entry,
+    modality: str | None,
+    role: str | None,
+    licence: str | None,
+    commercial: str | None,
+    access: str | None,
+) -> bool:
+    licence_words = f"{entry.licence.name} {entry.licence.spdx or ''}".casefold()
+    return (
+        (modality is None or modality.casefold() in entry.modality.casefold())
+        and (role is None or role == entry.role)
+        and (licence is None or licence.casefold() in licence_words)
+        and (commercial is None or commercial == entry.licence.commercial)
+        and (access is None or access == entry.access.kind)
+    )
+
+
+def _near(slug: str, slugs: Iterable[str]) -> str:
+    """A hint to the slugs that may be meant."""
+    word, slugs = slug.lower().replace("-", "_"), list(slugs)
+    near = [s for s in slugs if word and (word in s or s in word)]
+    near += [s for s in difflib.get_close_matches(word, slugs, n=3, cutoff=0.6) if s not in near]
+    return f"; do you mean {' or '.join(near)}?" if near else "; 'medshards catalog' lists them"
+
+
+# ---- the list ----
+
+
+def _print_list(entries: list[Entry]) -> None:
+    """The datasets by modality, in the order of the catalog, as in Table 1 of the paper.
+
+    In a pipe the modality is a column; a narrow terminal goes without titles and licences.
+    """
+    console = Console()
+    columns = list(COLUMNS)
+    if console.is_terminal:
+        columns.remove("modality")
+    if console.is_terminal and console.width < WIDE:
+        columns = [name for name in columns if name not in ("title", "licence")]
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if "title" in columns else 1, 0, 0))
+    for name in columns:
+        whole = name not in ("title", "licence")
+        table.add_column(name, justify="right" if name in FIGURES else "left", overflow="fold", no_wrap=whole)
+    order = list(dict.fromkeys(entry.modality for entry in entries))
+    by_modality = sorted(entries, key=lambda entry: order.index(entry.modality))
+    for modality, group in groupby(by_modality, key=lambda entry: entry.modality):
+        if console.is_terminal:
+            table.add_row(Text(modality, style="bold"))
+        for entry in group:
+            cells = _cells(entry)
+            table.add_row(*(Text(cells[name]) for name in columns))
+    _print(table)
+    if console.is_terminal:
+        click.echo(_totals(entries))
+
+
+def _cells(entry: Entry) -> dict[str, str]:
+    figures = entry.paper or entry.official
+    return {
+        "modality": entry.modality,
+        "slug": entry.slug,
+        "title": entry.title,
+        "images": _number(figures.images),
+        "annotations": _number(figures.annotations),
+        "median px": _number(figures.median_area),
+        "licence": entry.licence.name,
+        "commercial": entry.licence.commercial,
+        "access": entry.access.kind,
+    }
+
+
+def _totals(entries: list[Entry]) -> str:
+    rows = [entry.paper for entry in entries if entry.paper]
+    images, annotations = sum(row.images for row in rows), sum(row.annotations for row in rows)
+    return (
+        f"{len(entries)} datasets; {len(rows)} of them in Table 1 of the paper, "
+        f"printed with {images:,} images and {annotations:,} annotations"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}".removesuffix(".0")
+
+
+def _print(table: Table) -> None:
+    """Fit a table into the terminal; in a pipe every row is one line, whole and without colour."""
+    console = Console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    page = io.StringIO()
+    Console(file=page, width=10_000, color_system=None).print(table)
+    for line in page.getvalue().splitlines():
+        click.echo(line.rstrip())
+
+
+# ---- one dataset ----
+
+
+def _sheet(entry: Entry) -> list[tuple[str, list[str]]]:
+    """Named lines with everything a user needs before the download."""
+    licence, citation = entry.licence, entry.citation
+    spdx = f", SPDX {licence.spdx}" if licence.spdx else ""
+    permissions = f"redistribution: {licence.redistribution}; commercial use: {licence.commercial}"
+    floor = f", at least {entry.min_area} px" if entry.min_area else ""
+    sheet = [
+        (entry.slug, [entry.title, f"{entry.modality}; role: {entry.role}"]),
+        ("homepage", [entry.homepage]),
+        ("access", [f"{entry.access.kind}: {entry.access.how}"]),
+        ("files", [line for archive in entry.archives for line in _archive(archive)]),
+        ("licence", _lines(f"{licence.name} [{licence.certainty}{spdx}]", permissions, licence.note)),
+        ("citation", _lines(citation.text, citation.doi and f"doi {citation.doi}")),
+        ("instances", [entry.instances + floor]),
+        ("group", [entry.group]),
+        ("official", _lines(_figures(entry.official), entry.official.note)),
+    ]
+    if entry.paper:
+        paper, sure = entry.paper, entry.paper.certainty
+        rule = paper.rule.model_dump(exclude_defaults=True)
+        words = [f"{k}: {', '.join(v) if isinstance(v, list) else v}" for k, v in rule.items()]
+        sheet += [
+            ("Table 1", [f"{paper.row}: {_figures(paper)}"]),
+            (
+                "  certainty",
+                [f"images {sure.images}, annotations {sure.annotations}, median {sure.median_area}"],
+            ),
+            ("  rule", ["; ".join(words)]),
+            ("  note", [paper.note]),
+        ]
+    sheet.append(("verified", [f"{entry.verified} (layout and encodings, on real files)"]))
+    sheet.append(("open questions", [f"- {question}" for question in entry.open_questions] or ["none"]))
+    return sheet
+
+
+def _lines(*texts: str | None) -> list[str]:
+    return [text for text in texts if text]
+
+
+def _figures(facts: Official | Paper) -> str:
+    figures = [
+        (facts.images, "{} images"),
+        (facts.annotations, "{} annotations"),
+        (facts.median_area, "median area {} px"),
+    ]
+    return ", ".join(form.format(_number(value)) for value, form in figures if value is not None)
+
+
+def _archive(archive: Archive) -> list[str]:
+    size = f" ({archive.bytes:,} bytes)" if archive.bytes else ""
+    details = (
+        archive.url,
+        archive.sha256 and f"sha256 {archive.sha256}",
+        archive.md5 and f"md5 {archive.md5}",
+    )
+    optional = ", optional" if archive.optional else ""
+    return [archive.file + size + optional, *(f"  {detail}" for detail in details if detail)]

@@ -1,0 +1,60 @@
+"""BKAI-IGH NeoPolyp (NeoPolyp-Small): neoplastic and non-neoplastic polyps in colonoscopy stills.
+
+Lan et al., NeoUNet, 2021; Kaggle competition bkai-igh-neopolyp. Masks are JPEGs: red is neoplastic, green is not, and
+the colours scatter, so the stronger of the two channels decides wherever it is above 127.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medshards.curate.formats.pictures import raster
+from medshards.curate.pairs import pairs
+from medshards.curate.sample import Reject, Sample
+from medshards.curate.source import Case, Skip, Source
+from medshards.curate.tree import File, Layout, Tree
+
+NAME = "[0-9a-f]" * 32 + ".jpeg"
+FOREIGN = 191  # in the native masks blue stays below 129, and red and green are never both bright
+
+
+class Converter(Source):
+    """One case an image; group = image (no patient key is published; the build joins the four identical pairs)."""
+
+    slug = "bkai_neopolyp"
+    layouts = (
+        Layout("Kaggle, doubled folders", (f"train/train/{NAME}", f"train_gt/train_gt/{NAME}")),
+        Layout("single folders", (f"train/{NAME}", f"train_gt/{NAME}")),
+    )
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        image_pattern, mask_pattern = tree.layout.needs
+        images = {f.stem: f for f in tree.glob(image_pattern)}
+        masks = {f.stem: f for f in tree.glob(mask_pattern)}
+        for pair in pairs(images, masks, "*.jpeg in train", "*.jpeg in train_gt"):
+            yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key, "train")
+        for image in tree.glob(image_pattern.replace("train", "test")):
+            yield Skip(image.name, "official test image without public mask")
+
+    def load(self, case: Case) -> Iterator[Sample]:
+        file = case.files["mask"]
+        image = raster.read_image(case.files["image"])
+        colors = raster.read_color(file)
+        raster.require_size(colors, image, file)
+        yield Sample(case.key, image, self.instances(_split(colors, file), file), case.group, case.split)
+
+
+def _split(colors: NDArray[np.uint8], file: File) -> dict[str, NDArray[np.bool_]]:
+    """The mask of each native label in a colour mask (H×W×3) that was stored with loss."""
+    red, green, blue = (colors[:, :, channel] for channel in range(3))
+    foreign = (blue > FOREIGN) | (np.minimum(red, green) > FOREIGN)
+    if foreign.any():
+        color = "#" + bytes(colors[foreign][0]).hex()
+        message = (
+            f"{np.count_nonzero(foreign)} px of colour {color} or alike; red, green and black are expected"
+        )
+        raise Reject("unknown_label", message, file.name)
+    return {"neoplastic": (red > 127) & (red > green), "non-neoplastic": (green > 127) & (green > red)}

@@ -1,0 +1,66 @@
+"""Chest Xray Masks and Labels: both lungs in the Montgomery and Shenzhen chest X-rays.
+
+Jaeger et al., Quant Imaging Med Surg 4(6), 2014; the Shenzhen masks are a later work by Stirenko et al. Kaggle's zip
+holds the tree twice; the first is read. Shenzhen masks are named like the image with `_mask` behind, Montgomery masks
+like the image; `test/` repeats the 96 Shenzhen images without mask. NLM's own Montgomery set has a mask for each lung.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from medshards.curate.formats.pictures import raster
+from medshards.curate.sample import Instance, Region, Reject, Sample
+from medshards.curate.source import Case, Skip, Source
+from medshards.curate.tree import File, Layout, Tree
+
+NAME = "[CM][HC][NU]CXR_[0-9][0-9][0-9][0-9]_[01]"
+KAGGLE = Layout("Kaggle", (f"**/CXR_png/{NAME}.png", f"**/masks/{NAME}*.png"))
+LUNGS = ("leftMask", "rightMask")
+MONTGOMERY = Layout(
+    "NLM-MontgomeryCXRSet.zip", (f"CXR_png/{NAME}.png", *(f"ManualMask/{lung}/{NAME}.png" for lung in LUNGS))
+)
+
+
+class Converter(Source):
+    """One case an image; group = image (one image a patient as far as known)."""
+
+    slug = "chest_xray_masks"
+    layouts = (KAGGLE, MONTGOMERY)
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        images: dict[str, File] = {}
+        for image in tree.glob(tree.layout.needs[0]):
+            if image.stem in images:
+                yield Skip(image.name, "second copy of the tree")
+            else:
+                images[image.stem] = image
+        masks: dict[str, dict[str, File]] = {}
+        for pattern in tree.layout.needs[1:]:
+            for mask in tree.glob(pattern):
+                role = pattern.split("/")[-2]
+                masks.setdefault(mask.stem.removesuffix("_mask"), {}).setdefault(role, mask)
+        for key in sorted(images.keys() | masks.keys()):
+            found = masks.get(key, {})
+            if key not in images:
+                yield Reject("missing_image", f"no CXR_png/{key}.png", next(iter(found.values())).name)
+            elif len(found) == len(tree.layout.needs) - 1:
+                yield Case(key, {"image": images[key], **found}, key)
+            elif key.startswith("CHN"):
+                yield Skip(images[key].name, "Shenzhen image without mask, as 96 are published")
+            else:
+                for file in (images[key], *found.values()):
+                    yield Reject("missing_mask", "no mask of this name, or of one lung only", file.name)
+
+    def load(self, case: Case) -> Iterator[Sample]:
+        image = raster.read_image(case.files["image"])
+        lungs = np.zeros(image.size, bool)
+        for file in [f for role, f in case.files.items() if role != "image"]:
+            mask = raster.read_threshold(file)
+            raster.require_size(mask, image, file)
+            lungs |= mask
+        yield Sample(
+            case.key, image, [Instance(self.concept("lung", file), Region.of(lungs), "lung")], case.group
+        )

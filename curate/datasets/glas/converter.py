@@ -1,0 +1,62 @@
+"""GlaS (MICCAI 2015, Warwick-QU): glands in H&E-stained colon tissue.
+
+Sirinukunwattana et al., Medical Image Analysis 35, 2017. `NAME_anno.bmp` holds an id for each gland; in four images
+of testB all glands share one id, which then is an instance of several components. Patients and grades of the tissue
+stand in Grade.csv, which has bare CR line ends and blanks after its commas.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+from medshards.curate import masks as regions
+from medshards.curate.formats.pictures import raster
+from medshards.curate.formats.text import read_text
+from medshards.curate.sample import Instance, Reject, Sample
+from medshards.curate.source import Case, Skip, Source
+from medshards.curate.tree import File, Layout, Tree
+
+NAME = re.compile(r"(?P<split>train|testA|testB)_\d+")
+PIXEL = 0.00062005  # mm; 0.465 µm rescaled to a magnification of 20
+
+
+class Converter(Source):
+    """One case an image; group = patient by Grade.csv (the official splits separate visual fields, not patients)."""
+
+    slug = "glas"
+    layouts = (Layout("flat folder (official zip, Kaggle)", ("Grade.csv", "*_anno.bmp")),)
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        table = _read_table(tree.files["Grade.csv"])
+        files = {f.stem: f for f in tree.glob("*.bmp")}
+        for key in sorted({stem.removesuffix("_anno") for stem in files}):
+            image, mask, match = files.get(key), files.get(f"{key}_anno"), NAME.fullmatch(key)
+            if mask is None:
+                yield Reject("missing_mask", f"no {key}_anno.bmp beside it", files[key].name)
+            elif image is None:
+                yield Reject("missing_image", f"no {key}.bmp beside it", mask.name)
+            elif match is None or key not in table:
+                message = "has no row in Grade.csv, so its patient is unknown"
+                yield Reject("missing_label", message, image.name, (mask.name,))
+            else:
+                patient, grade, detailed = table[key]
+                facts = {"grade": grade, "detailed_grade": detailed}
+                yield Case(key, {"image": image, "mask": mask}, patient, match["split"], facts)
+
+    def load(self, case: Case) -> Iterator[Sample]:
+        image = raster.read_image(case.files["image"])
+        ids = raster.read_indices(case.files["mask"])
+        raster.require_size(ids, image, case.files["mask"])
+        gland = self.concept("gland", case.files["mask"])
+        glands = [Instance(gland, region, "gland", number) for number, region in regions.by_id(ids).items()]
+        yield Sample(case.key, image, glands, case.group, case.split, (PIXEL, PIXEL), extra=case.facts)
+
+
+def _read_table(file: File) -> dict[str, tuple[str, str, str]]:
+    """Patient, grade (GlaS) and grade (Sirinukunwattana et al. 2015) by image name."""
+    text = read_text(file)
+    rows = csv.reader(io.StringIO(text, newline=None), skipinitialspace=True)
+    return {row[0]: (row[1].strip(), row[2].strip(), row[3].strip()) for row in rows if len(row) == 4}

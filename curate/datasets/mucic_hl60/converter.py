@@ -1,0 +1,62 @@
+"""MUCIC HL60 Cell Line: simulated 3D fluorescence microscopy of cell nuclei, at four levels of clustering.
+
+Svoboda, Kozubek, Stejskal, Cytometry A 75A, 2009; BBBC024 at the Broad Institute. Each volume holds ids of 20 nuclei.
+The same file names recur in all zips: the folder (or zip) tells clustering and noise. BBBC024's low SNR is high noise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from medshards.curate.formats.volumes import hdf5, tiffstack
+from medshards.curate.formats.volumes.container import Stack
+from medshards.curate.sample import Reject, Sample
+from medshards.curate.slices import samples_by_id
+from medshards.curate.source import Case, Skip, Source
+from medshards.curate.tree import File, Layout, Tree
+
+NAME = re.compile(
+    r".*(?:HL60_(?P<noise>Low|High)Noise_C|BBBC024_v1_c)(?P<level>\d\d)(?:_(?P<snr>low|high)SNR)?[^/]*/"
+    r"(?:.*/)?image-(?:final|labels)_(?P<number>\d{4})\.\w+"
+)
+HDF5, TIFF = "*HL60_*Noise_C[0-9][0-9]*/**/", "*BBBC024_v1_c[0-9][0-9]_*SNR*/**/"
+
+
+class Converter(Source):
+    """One case a volume, one sample a slice; group = clustering and number (both noise levels show one phantom)."""
+
+    slug = "mucic_hl60"
+    layouts = (
+        Layout("HDF5 zips, one folder each", (HDF5 + "image-final_[0-9][0-9][0-9][0-9].h*5",)),
+        Layout("BBBC024 TIFF zips, one folder each", (TIFF + "image-final_[0-9][0-9][0-9][0-9].tif",)),
+    )
+
+    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        patterns = [f"{folder}image-{kind}_*.*" for folder in (HDF5, TIFF) for kind in ("final", "labels")]
+        files = {f.name: f for pattern in patterns for f in tree.glob(pattern)}
+        for name, file in sorted(files.items()):
+            match = NAME.fullmatch(name)
+            if match is None:
+                yield Reject("not_native", "its path does not tell noise, clustering and number", name)
+            elif "image-labels_" in name:
+                if name.replace("image-labels_", "image-final_") not in files:
+                    yield Reject("missing_image", "no image-final of that number beside it", name)
+            else:
+                labels = files.get(name.replace("image-final_", "image-labels_"))
+                if labels is None:
+                    yield Reject("missing_mask", "no image-labels of that number beside it", name)
+                else:
+                    noise = {"low": "high", "high": "low"}.get(match["snr"]) or match["noise"].lower()
+                    group = f"c{match['level']}-{match['number']}"
+                    yield Case(f"{noise}-{group}", {"image": file, "mask": labels}, group)
+
+    def load(self, case: Case) -> Iterator[Sample | Skip]:
+        with open_stack(case.files["image"]) as image, open_stack(case.files["mask"]) as labels:
+            yield from samples_by_id(self, case, image, labels, "nucleus")
+
+
+def open_stack(file: File) -> AbstractContextManager[Stack]:
+    """The volume of an HDF5 or a TIFF file."""
+    return tiffstack.open_stack(file) if file.suffix == ".tif" else hdf5.open_stack(file, "Image")

@@ -1,0 +1,106 @@
+"""MetaImage volumes in one file (.mha): a text header, then the pixels, plain or deflated.
+
+Plain pixels are memory-mapped, so that a few frames of a long clip cost a few frames. The format is that of
+ITK's MetaIO: https://itk.org/Wiki/MetaIO/Documentation
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medshards.curate.formats.volumes.container import blame, require_file
+from medshards.curate.sample import Reject
+from medshards.curate.tree import File
+from medshards.curate.volumes import MAX_VOXELS
+
+MAX_HEADER = 1 << 16
+TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MetaImage:
+    """The pixels of a file and what its header says of them.
+
+    array: D×H×W or H×W, read-only.
+    spacing: distance of pixels along the axes of `array`, as the header states it (usually mm); None when it is
+        silent. Some writers put 1 where they do not know.
+    """
+
+    array: NDArray[Any]
+    spacing: tuple[float, ...] | None
+
+
+def read(file: File) -> MetaImage:
+    """Read a MetaImage of one value a pixel.
+
+    Raises Reject (`unreadable`, `lfs_pointer`, `unsupported_image`, `too_large`); a header that promises more
+    than the file holds is `unreadable`.
+    """
+    require_file(file)
+    fields, offset = _header(file)
+    with blame(file, KeyError, ValueError):
+        shape = tuple(int(n) for n in reversed(fields["DimSize"].split()))
+        spacing = fields.get("ElementSpacing") or fields.get("ElementSize")
+        steps = tuple(float(v) for v in reversed(spacing.split())) if spacing else None
+        big = fields.get("BinaryDataByteOrderMSB") or fields.get("ElementByteOrderMSB") or "False"
+        channels = int(fields.get("ElementNumberOfChannels", "1"))
+        kind = fields["ElementType"]
+    if kind not in TYPES or channels != 1 or len(shape) not in (2, 3):
+        message = (
+            f"{kind}, {channels} values a pixel, size {shape}; one number a pixel in two or three dimensions"
+        )
+        raise Reject("unsupported_image", f"{message} is expected", file.name)
+    if min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
+        raise Reject("too_large", f"the header claims {shape} pixels", file.name)
+    dtype = np.dtype(TYPES[kind]).newbyteorder(">" if big.lower() == "true" else "<")
+    size = math.prod(shape) * dtype.itemsize
+    with blame(file, OSError, ValueError, zlib.error):
+        if fields.get("CompressedData", "False").lower() == "true":
+            array: NDArray[Any] = np.frombuffer(_inflate(file, offset, size), dtype).reshape(shape)
+        else:
+            array = np.memmap(file.path, dtype, "r", offset, shape)
+    return MetaImage(array, steps if steps and len(steps) == len(shape) else None)
+
+
+def _header(file: File) -> tuple[dict[str, str], int]:
+    """The header's fields and the offset of the first byte of pixels."""
+    with blame(file, OSError), file.path.open("rb") as stream:
+        start = stream.read(MAX_HEADER)
+    fields: dict[str, str] = {}
+    at = 0
+    while (end := start.find(b"\n", at)) >= 0:
+        name, equals, value = start[at:end].decode("latin-1").partition("=")
+        if not equals:
+            break
+        fields[name.strip()] = value.strip()
+        at = end + 1
+        if name.strip() == "ElementDataFile":  # by definition the last field
+            if value.strip() != "LOCAL":
+                message = f"keeps its pixels in another file ({value.strip()}); one .mha file is expected"
+                raise Reject("unsupported_image", message, file.name)
+            return fields, at
+    raise Reject("unreadable", "has no MetaImage header that ends in ElementDataFile", file.name)
+
+
+def _inflate(file: File, offset: int, size: int) -> bytes:
+    with file.path.open("rb") as stream:
+        stream.seek(offset)
+        data = zlib.decompressobj().decompress(stream.read(), size)
+    if len(data) != size:
+        raise ValueError(f"the pixels end after {len(data)} of {size} bytes")
+    return data

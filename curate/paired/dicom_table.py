@@ -1,0 +1,241 @@
+"""What a folder of DICOM files holds: `medshards inspect --dicom DIR`.
+
+A row for each series: whose (a keyed hash, the group that a build gives the patient), what, how large, in which unit,
+whether a build of paired studies would take it, and if not, why. Names, ids, dates and free text are never shown.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from medshards.curate.formats.dicom.kinds import REASONS
+from medshards.curate.formats.dicom.rtstruct import distance_from_slices, read_rois, roi_names
+from medshards.curate.formats.dicom.segmentation import read_segments
+from medshards.curate.formats.dicom.series import Scan, Series, scan
+from medshards.curate.formats.dicom.stack import read_suv, read_volume, stack
+from medshards.curate.formats.dicom.suv import check_suv_range
+from medshards.curate.formats.dicom.tags import digest
+from medshards.curate.identity import load_key, pseudonym
+from medshards.curate.paired.converter import LIVER_SUV
+from medshards.curate.paired.dicom_studies import Header, is_dicom, read_header
+from medshards.curate.paired.images import choose_mr, choose_pet, choose_structural
+from medshards.curate.paired.tables import OrganNames, plain_id
+from medshards.curate.sample import Reject
+from medshards.curate.tree import views
+from medshards.curate.volume_slices import UNITS
+from medshards.curate.volumes import GRID_TOLERANCE, Volume, resample
+from medshards.vocab.vocabulary import load_labels
+
+NOT_SERIES = ("not_dicom", "dicomdir", "not_an_image")  # files that are no images at all
+KNOWN_MODALITIES = ("CT", "PT", "MR", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OT", "SC", "SEG", "SR")
+Row = dict[str, Any]
+
+
+def describe(folder: Path) -> list[Row]:
+    """A row for each image series below `folder`, also in archives.
+
+    patient, study, series: hashes. modality. files: their number. shape: (slices, rows, columns).
+    For a series that can be read: spacing (mm, in that order), unit, min, median, max, flags, used; of MR the
+    contrast, of PET liver_median (None without a liver mask). Otherwise refused: a reason code; and message.
+    Two kinds have both: a PET without weight (no SUV, but its activity), and a series with missing slices (measured
+    on those that are there). Raises Reject `empty`, `no_series`, and those of archives.
+    """
+    for files in views(folder):
+        paths = [file.path for file in files.values() if is_dicom(file.path)]
+        if paths:
+            break
+    if not paths:
+        raise Reject("no_series", f"no DICOM files were found below {folder}")
+    headers = {path: header for path in paths if (header := read_header(path)) is not None}
+    found = scan(paths)
+    rows = [_row(series, found, headers) for series in found.series]
+    _mark_used(rows, found)
+    return rows + list(_left_out(found, headers))
+
+
+def _whose(path: Path, headers: Mapping[Path, Header]) -> Row:
+    header = headers.get(path)
+    if header is None:
+        return {"patient": "", "study": "", "series": ""}
+    return {
+        "patient": pseudonym(load_key(), "patient", plain_id(header.patient)) if header.patient else "",
+        "study": digest(header.study)[:8],
+        "series": digest(header.series)[:8],
+    }
+
+
+def _row(series: Series, found: Scan, headers: Mapping[Path, Header]) -> Row:
+    row: Row = {
+        **_whose(series.paths[0], headers),
+        "modality": series.modality,
+        "files": len(series.paths),
+        **({"contrast": series.contrast} if series.modality == "MR" else {}),
+    }
+    row["shape"] = [len(series.frames), series.rows, series.columns]
+    try:
+        gap: Row = {}
+        try:
+            grid = stack(series).grid
+            row["shape"] = list(grid.shape)
+        except Reject as reject:
+            if reject.code != "slice_gap":
+                raise
+            gap = _refusal(reject)  # the slices that are there can be measured all the same
+            grid = stack(series, fill_gaps=True).grid
+        row["spacing"] = [round(v, 4) for v in grid.spacing_mm]
+        if series.modality != "PT":
+            return {**row, **_summary(read_volume(series, fill_gaps=True)), **gap}
+        try:
+            volume = read_suv(series, fill_gaps=True)
+        except Reject as reject:
+            if reject.code != "weight_missing" or series.units != "BQML":
+                raise
+            activity = read_suv(series, fill_gaps=True, without_weight="bqml")
+            return {**row, **_summary(activity), **_refusal(reject)}
+        summary = _summary(volume)
+        return {**row, **summary, **_plausible(volume, found, summary["flags"]), **gap}
+    except Reject as reject:
+        return {**row, **_refusal(reject)}
+    except Exception as error:  # its text may quote the header
+        return {**row, "refused": "failed", "message": f"an unforeseen {type(error).__name__}"}
+
+
+def _refusal(reject: Reject) -> Row:
+    return {"refused": reject.code, "message": reject.message}
+
+
+def _summary(volume: Volume) -> Row:
+    """Unit, extremes and median of the slices that files hold."""
+    array = np.delete(volume.array, volume.filled, axis=0) if volume.filled else volume.array
+    return {
+        "unit": UNITS.get(volume.unit, volume.unit),
+        "min": float(array.min()),
+        "median": float(np.median(array)),
+        "max": float(array.max()),
+        "flags": [flag for flag in volume.flags if flag != "gaps_filled"],
+    }
+
+
+def _plausible(volume: Volume, found: Scan, flags: list[str]) -> Row:
+    """The median SUV in the liver, where a mask of it is there, and flags for numbers that SUV rarely has."""
+    try:
+        check_suv_range(volume.array)
+    except Reject as reject:
+        flags = [*flags, reject.code]
+    liver = _liver(volume, found)
+    median = round(float(np.median(volume.array[liver])), 4) if liver is not None and liver.any() else None
+    if median is not None and not LIVER_SUV[0] <= median <= LIVER_SUV[1]:
+        flags = [*flags, "liver_suv_unusual"]
+    return {"flags": flags, "liver_median": median}
+
+
+def _liver(pet: Volume, found: Scan) -> np.ndarray | None:
+    """The liver (bool D×H×W on the PET's grid) by the first RTSTRUCT or SEG that has one in this frame of reference."""
+    names = OrganNames(load_labels("umd_petct"))
+    for path in (*found.rtstructs, *found.segmentations):
+        try:
+            for volume in _livers(path, path in found.rtstructs, found, pet, names):
+                return resample(volume, pet.grid).array
+        except Reject:  # of another patient, or damaged: a build says so
+            continue
+    return None
+
+
+def _livers(path: Path, contours: bool, found: Scan, pet: Volume, names: OrganNames) -> Iterator[Volume]:
+    if not contours:
+        yield from (s.mask for s in read_segments(path) if names.find(s.label) == "liver")
+        return
+    wanted = {number for number, name in roi_names(path).items() if names.find(name) == "liver"}
+    near = [s for s in found.series if wanted and s.frame_of_reference == pet.frame]
+    for series in sorted(near, key=lambda s: s.modality != "PT"):
+        grid = stack(series).grid
+        if distance_from_slices(path, grid) <= GRID_TOLERANCE:
+            yield from (roi.mask for roi in read_rois(path, grid) if roi.number in wanted)
+            return
+
+
+def _mark_used(rows: Sequence[Row], found: Scan) -> None:
+    """Add `used`, and `why_not` where a build of paired studies would not take a series that can be read."""
+    studies: dict[tuple[str, str], list[tuple[Series, Row]]] = defaultdict(list)
+    for series, row in zip(found.series, rows, strict=True):
+        studies[row["patient"], row["study"]].append((series, row))
+    for members in studies.values():
+        part = Scan(tuple(series for series, _ in members), (), (), (), ())
+        for series, row in members:
+            row["used"] = "refused" not in row
+            try:
+                chosen = _chosen(part, series.modality)
+            except Reject as reject:
+                row["used"], row["why_not"] = False, reject.code
+            else:
+                if chosen is not series:
+                    row["used"], row["why_not"] = False, "another_is_preferred"
+
+
+def _chosen(part: Scan, modality: str) -> Series:
+    if modality == "PT" or not any(s.modality == "PT" for s in part.series):
+        return choose_pet(part) if modality == "PT" else part.only(modality)
+    pet = choose_pet(part)
+    return choose_mr(part, pet) if modality == "MR" else choose_structural(part, modality, pet)
+
+
+def _left_out(found: Scan, headers: Mapping[Path, Header]) -> Iterator[Row]:
+    groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    for entry in found.left_out:
+        if entry.code not in NOT_SERIES:
+            for path in entry.paths:
+                header = headers.get(path)
+                groups[
+                    entry.code, *((header.patient, header.series, header.modality) if header else ())
+                ].append(path)
+    for (code, *_), paths in sorted(groups.items()):
+        modality = headers[paths[0]].modality if paths[0] in headers else ""
+        yield {
+            **_whose(paths[0], headers),
+            "modality": modality if modality in KNOWN_MODALITIES else "",
+            "files": len(paths),
+            "refused": code,
+            "message": REASONS.get(code, code),
+        }
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print the rows for people; in a pipe nothing is cut off."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=240, highlight=False)
+    table = Table(box=box.SIMPLE)
+    for name in ("patient", "study", "series", "modality", "slices × rows × columns", "spacing mm", "unit"):
+        table.add_column(name)
+    for name in ("min", "median", "max", "liver"):
+        table.add_column(name, justify="right")
+    for name in ("use", "flags"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(
+            *(row["patient"], row["study"], row["series"]),
+            " ".join(filter(None, (row["modality"], row.get("contrast", "")))),
+            " × ".join(map(str, row.get("shape", ()))) or f"{row['files']} files",
+            " × ".join(f"{v:.2f}" for v in row.get("spacing", ())),
+            row.get("unit", ""),
+            *(
+                f"{row[name]:.2f}" if row.get(name) is not None else ""
+                for name in ("min", "median", "max", "liver_median")
+            ),
+            "yes" if row.get("used") else f"no: {row.get('refused') or row.get('why_not')}",
+            ", ".join(row.get("flags", ())) or ("" if row.get("used") else row.get("message", "")),
+        )
+    console.print(table)
+    count = len({row["patient"] for row in rows})
+    used = sum(bool(row.get("used")) for row in rows)
+    console.print(
+        f"{len(rows)} series of {count} patients, {used} would be used by a build of paired studies"
+    )

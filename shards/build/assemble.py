@@ -1,0 +1,186 @@
+"""Assemble a dataset's shards, tables and manifest from encoded samples, by copying bytes.
+
+Only here is order decided: by split, then by key. The shards, tables and manifest are written to a folder of
+their own, which takes its final name when all is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from medshards.common.files import sha256_file
+from medshards.shards.build import index
+from medshards.shards.build.manifest import MANIFEST, REJECTS, dump
+from medshards.shards.build.split import SPLITS
+from medshards.shards.encode import tar
+from medshards.shards.encode.record import Member, json_bytes
+from medshards.shards.encode.stage import BlobReader, Entry
+
+SHARD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sample with its place: split, and the group it was split by."""
+
+    entry: Entry
+    split: str
+    group: str
+
+
+class ShardWriter:
+    """Writes the tars of one split, starting a new one when the next sample would pass `limit` bytes."""
+
+    def __init__(self, folder: Path, slug: str, split: str, limit: int) -> None:
+        self._folder, self._slug, self._split, self._limit = folder, slug, split, limit
+        self._stream: BinaryIO | None = None
+        self._hasher = ThreadPoolExecutor(
+            1
+        )  # hashing leaves the interpreter free to read and write meanwhile
+        self._hashed: Future[None] | None = None
+        self._name, self._at, self._samples, self._digest = "", 0, 0, hashlib.sha256()
+        self.shards: list[dict[str, Any]] = []
+
+    def add(self, blob: bytes, record: bytes) -> tuple[str, int]:
+        """Append a sample (entries before the record, entry of the record); returns (shard, offset)."""
+        size = len(blob) + len(record)
+        if self._stream is None or (self._at and self._at + size + len(tar.END) > self._limit):
+            self.close()
+            self._name = f"{self._split}/{self._slug}-{self._split}-{len(self.shards):06d}.tar"
+            path = self._folder / self._name
+            path.parent.mkdir(exist_ok=True)
+            self._stream = path.open("wb")
+            self._digest, self._at, self._samples = hashlib.sha256(), 0, 0
+        offset = self._at
+        for data in (blob, record):
+            self._write(data)
+        self._samples += 1
+        return self._name, offset
+
+    def make_room(self, size: int) -> None:
+        """Start a new shard when `size` bytes that belong together fit into an empty one and not into this one."""
+        if self._at and self._at + size + len(tar.END) > self._limit >= size:
+            self.close()
+
+    def _write(self, data: bytes) -> None:
+        assert self._stream is not None
+        self._stream.write(data)
+        if self._hashed is not None:
+            self._hashed.result()  # one piece at a time: memory stays small
+        self._hashed = self._hasher.submit(self._digest.update, data)
+        self._at += len(data)
+
+    def close(self) -> None:
+        """End the open shard, if any."""
+        if self._stream is None:
+            return
+        self._write(tar.END)
+        self._stream.close()
+        self._stream = None
+        if self._hashed is not None:
+            self._hashed.result()
+        self.shards.append(
+            {
+                "file": self._name,
+                "split": self._split,
+                "samples": self._samples,
+                "bytes": self._at,
+                "sha256": self._digest.hexdigest(),
+            }
+        )
+
+    def stop(self) -> None:
+        """End the thread that hashes."""
+        self._hasher.shutdown()
+
+
+def assemble(
+    folder: Path,
+    slug: str,
+    planned: Sequence[Planned],
+    rejects: Sequence[dict[str, str]],
+    head: dict[str, Any],
+    shard_bytes: int = SHARD_BYTES,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Write shards, tables, rejects and manifest into the empty `folder`; returns the manifest.
+
+    head: what the manifest says of inputs, code and policy. tick is called after each sample.
+    """
+    order = {split: number for number, split in enumerate(SPLITS)}
+    writers = {split: ShardWriter(folder, slug, split, shard_bytes) for split in SPLITS}
+    tables = index.IndexWriter(folder)
+    source = BlobReader()
+    counts: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    sizes, last = _volume_sizes(planned), None
+    for plan in sorted(planned, key=lambda p: (order[p.split], p.entry.key)):
+        entry = plan.entry
+        if entry.volume is not None and entry.volume != last:
+            writers[plan.split].make_room(sizes[entry.volume])
+        last = entry.volume
+        blob = source.read(entry.source, entry.offset, entry.size)
+        meta = json.loads(source.read(entry.meta_source, entry.meta_offset, entry.meta_size))
+        record = {**meta["record"], "group": plan.group, "split": plan.split}
+        data = json_bytes(record)
+        tail = tar.member(f"{entry.key}.json", data)
+        shard, offset = writers[plan.split].add(blob, tail)
+        own = Member("json", len(blob) + tar.BLOCK, len(data), hashlib.sha256(data).hexdigest())
+        members = tuple(replace(m, offset=m.offset + offset) for m in (*_members(meta), own))
+        facts = {
+            "own_group": entry.group,
+            "fingerprint": entry.fingerprint,
+            "name": entry.name,
+            "case": entry.case,
+            "input_key": entry.input_key,
+        }
+        place = index.Placement(shard, offset, len(blob) + len(tail), members)
+        tables.add(*index.rows_of(record, place, meta["table1"], facts))
+        counts.update({"samples": 1, plan.split: 1, "instances": len(record["instances"])})
+        lost.update(record["lost"])
+        tick()
+    source.close()
+    tables.close()
+    for writer in writers.values():
+        writer.close()
+        writer.stop()
+    (folder / REJECTS).write_bytes(b"".join(json_bytes(r) for r in rejects))
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+        for name in (index.INDEX, index.ANNOTATIONS, REJECTS)
+    }
+    manifest = {
+        **head,
+        "counts": {
+            **{name: counts[name] for name in ("samples", *SPLITS, "instances")},
+            "rejects": dict(Counter(r["code"] for r in rejects)),
+            "lost": dict(lost),
+            **head["counts"],
+        },
+        "shards": [s for split in SPLITS for s in writers[split].shards],
+        "files": files,
+    }
+    (folder / MANIFEST).write_bytes(dump(manifest))
+    return manifest
+
+
+def _volume_sizes(planned: Sequence[Planned]) -> dict[str, int]:
+    """Bytes that the slices of each volume take in a shard, at most."""
+    sizes: Counter[str] = Counter()
+    for plan in planned:
+        entry = plan.entry
+        if entry.volume is not None:
+            # the record is smaller than the facts kept of it; its header and padding are not
+            sizes[entry.volume] += entry.size + entry.meta_size + 2 * tar.BLOCK
+    return dict(sizes)
+
+
+def _members(meta: dict[str, Any]) -> tuple[Member, ...]:
+    return tuple(Member(**m) for m in meta["members"])

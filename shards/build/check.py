@@ -1,0 +1,262 @@
+"""Check a dataset that is being added: is everything there, does it fit together, what do its samples look like?"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from medshards.curate import phantoms
+from medshards.curate.catalog.entry import Entry
+from medshards.curate.identify import identify
+from medshards.curate.listing import list_download
+from medshards.curate.sample import Instance, Reject, Sample
+from medshards.curate.source import Case, Own, Skip, Source, get_source
+from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.record import Encoded, encode
+from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
+from medshards.vocab.vocabulary import DATASETS, LabelMap, Vocabulary, VocabularyError, load_labels
+
+CASES = 24  # read of a download
+DRAWN = 6  # samples in the picture
+SHOWN = 5  # problems of one kind that are told
+PHANTOM_BYTES, PHANTOM_SECONDS = 200_000, 2.0
+TESTS = DATASETS.resolve().parents[1] / "tests" / "curate" / "datasets"  # in a checkout
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked. text: what is there or, when it is not `done`, what to do."""
+
+    part: str
+    done: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ok   ' if self.done else 'to do'}  {self.part}: {self.text}"
+
+
+def check(
+    slug: str, entries: Mapping[str, Entry], own: Own | None, root: Path | None, picture: Path
+) -> Iterator[Finding]:
+    """Check everything a dataset needs, in the order in which it is best written; draw its first samples.
+
+    root: its download; without it the phantom is drawn. picture: the PNG that is written.
+    """
+    yield _entry(slug, entries)
+    labels, source = None, None
+    try:
+        labels = load_labels(slug, own.labels if own else None)
+        named = ", ".join(labels.concepts)
+        yield Finding("labels", True, f"{len(labels.labels)} labels, which mean {named or 'no concept'}")
+    except VocabularyError as error:
+        yield from (Finding("labels", False, line) for line in str(error).splitlines())
+    try:
+        source = get_source(slug, own)
+        titles = "; ".join(layout.title for layout in source.layouts)
+        yield Finding("converter", bool(titles), titles or "describe in `layouts` how the download looks")
+    except (LookupError, VocabularyError) as error:
+        yield Finding("converter", False, _in_words(error, slug, own))
+    except Exception as error:
+        yield Finding("converter", False, f"mend it: {type(error).__name__}: {error}")
+    entry = entries.get(slug)
+    if own is None:
+        yield from _phantom(slug, source, entry)
+        yield _tests(slug)
+    if source is None or entry is None or labels is None:
+        yield Finding("samples", False, "not looked at before the above is there")
+        return
+    if root is not None:
+        yield from _download(source, entry, labels, root, picture)
+    elif own is None and slug in phantoms.slugs():
+        with tempfile.TemporaryDirectory() as folder:
+            phantoms.write_phantom(slug, Path(folder))
+            yield from _download(source, entry, labels, Path(folder), picture)
+    else:
+        yield Finding("samples", False, "give the download with --raw DIR")
+
+
+def _entry(slug: str, entries: Mapping[str, Entry]) -> Finding:
+    entry = entries.get(slug)
+    if entry is None:
+        todo = f"write an entry {slug!r} into catalog.yaml, or into a file of your own for --catalog; docs/catalog.md"
+        return Finding("catalog", False, f"{todo} explains each field")
+    floor = f" of at least {entry.min_area} px" if entry.min_area else ""
+    return Finding(
+        "catalog", True, f"{entry.title}; instances: {entry.instances}{floor}; group: {entry.group}"
+    )
+
+
+def _in_words(error: Exception, slug: str, own: Own | None) -> str:
+    if own is None and not (DATASETS / slug / "converter.py").exists():
+        return f"write curate/datasets/{slug}/converter.py with a class Converter, after its neighbour kvasir_seg"
+    return str(error).splitlines()[0]
+
+
+def _phantom(slug: str, source: Source | None, entry: Entry | None) -> Iterator[Finding]:
+    """Does the phantom give what it promises, is it small, and is it taken for no other dataset?"""
+    if slug not in phantoms.slugs():
+        file = f"curate/datasets/{slug}/phantom.py"
+        todo = f"write {file} with write(root, rng) and EXPECTED, after its neighbour kvasir_seg"
+        yield Finding("phantom", False, todo)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        start = time.perf_counter()
+        try:
+            expected = phantoms.write_phantom(slug, root)
+        except Exception as error:
+            yield Finding("phantom", False, f"mend write: {type(error).__name__}: {error}")
+            return
+        seconds, size = (
+            time.perf_counter() - start,
+            sum(f.stat().st_size for f in root.rglob("*") if f.is_file()),
+        )
+        if seconds > PHANTOM_SECONDS or size > PHANTOM_BYTES:
+            yield Finding("phantom", False, f"make it smaller: it took {seconds:.1f} s and {size:,} bytes")
+        if source is None or entry is None:
+            yield Finding(
+                "phantom", True, f"{size:,} bytes; not converted before entry and converter are there"
+            )
+            return
+        others = [other for other in identify(root) if other != slug]
+        if others:
+            todo = f"its tree is taken for {', '.join(others)} too: put names that only this dataset has into `layouts`"
+            yield Finding("phantom", False, todo)
+        try:
+            found = _convert(source, Policy.of(entry, "default", source.labels, Vocabulary.load()), root)
+        except Exception as error:
+            yield Finding("phantom", False, f"is not converted: {error}")
+            return
+    if found == expected:
+        rejects = sum(expected.rejects.values())
+        yield Finding(
+            "phantom", True, f"{expected.samples} samples, {expected.instances} instances, {rejects} refused"
+        )
+    else:
+        yield Finding("phantom", False, f"EXPECTED is {expected}, the converter makes {found}")
+
+
+def _convert(source: Source, policy: Policy, root: Path) -> phantoms.Expected:
+    """What the default build makes of a small download."""
+    listing = list_download(source, root)
+    rejects, concepts = Counter(r["code"] for r in listing.rejects), Counter[str]()
+    samples, skipped = 0, len(listing.skips)
+    for case in listing.cases:
+        for item in _load(source, policy, case):
+            if isinstance(item, Reject):
+                rejects[item.code] += 1
+            elif isinstance(item, Skip):
+                skipped += 1
+            else:
+                samples += 1
+                concepts.update(i.concept for i in item.instances)
+    return phantoms.Expected(samples, dict(concepts), dict(rejects), skipped)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    sample: Sample
+    instances: list[Instance]
+    blob: bytes
+
+
+def _load(source: Source, policy: Policy, case: Case) -> list[_Read | Skip | Reject]:
+    """What becomes of a case, as in a build; an unforeseen error is a Reject that says where it belongs."""
+    origin = [{"role": role, "file": file.name, "sha256": ""} for role, file in case.files.items()]
+    try:
+        return [_encode(item, policy, origin) for item in source.load(case)]
+    except Reject as reject:
+        return [reject]
+    except Exception as error:
+        what = (
+            f"{type(error).__name__}: {error}; load must raise a Reject that says what is wrong with the file"
+        )
+        return [Reject("failed", what, origin[0]["file"] if origin else case.key)]
+
+
+def _encode(
+    item: Sample | Skip | Reject, policy: Policy, origin: list[dict[str, str]]
+) -> _Read | Skip | Reject:
+    if not isinstance(item, Sample):
+        return item
+    encoded = encode(item, policy, origin)
+    return _Read(item, policy.instances(item)[0], encoded.blob) if isinstance(encoded, Encoded) else encoded
+
+
+def _tests(slug: str) -> Finding:
+    name = f"tests/curate/datasets/test_{slug}.py"
+    if not TESTS.is_dir():
+        return Finding("tests", True, "this is no checkout, tests are not looked for")
+    there = (TESTS / f"test_{slug}.py").is_file()
+    todo = f"write {name}: each pitfall of the files that code can get wrong, with the right outcome"
+    return Finding("tests", there, name if there else todo)
+
+
+def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, picture: Path) -> Iterator[Finding]:
+    try:
+        listing = list_download(source, root)
+    except Reject as reject:
+        yield Finding("download", False, str(reject))
+        return
+    places = "; ".join(f"{tree.layout.title} in {root / tree.base}" for tree in listing.trees)
+    yield Finding("download", True, places)
+    yield from _some("discover", [f"{r['file']}: {r['code']}: {r['message']}" for r in listing.rejects])
+    groups = len({case.group for case in listing.cases})
+    yield Finding(
+        "cases",
+        bool(groups),
+        f"{len(listing.cases)} in {groups} groups, {len(listing.skips)} files passed over",
+    )
+    policy = Policy.of(entry, "default", labels, Vocabulary.load())
+    chosen = _spread(listing.cases, CASES)
+    items = [item for case in chosen for item in _load(source, policy, case)]
+    yield from _some("load", [str(item) for item in items if isinstance(item, Reject)])
+    read = [item for item in items if isinstance(item, _Read)]
+    again = [
+        item.blob for item in (_load(source, policy, chosen[0]) if chosen else []) if isinstance(item, _Read)
+    ]
+    if again != [item.blob for item in read[: len(again)]]:
+        yield Finding(
+            "load", False, f"{chosen[0].key}: two readings differ; load must depend on its files alone"
+        )
+    if not read:
+        yield Finding("samples", False, f"none of {len(chosen)} cases gives a sample")
+        return
+    counts = Counter(i.concept for r in read for i in r.instances)
+    told = ", ".join(f"{n} {concept}" for concept, n in sorted(counts.items()))
+    yield Finding("samples", True, f"{len(read)} of {len(chosen)} cases read; instances: {told or 'none'}")
+    seen = {i.label for r in read for i in r.sample.instances}
+    unseen = sorted(native for native, label in labels.labels.items() if label.concept and native not in seen)
+    if unseen:
+        yield Finding("labels", True, f"not seen in these samples: {', '.join(unseen)}")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    cells = [_cell(r, policy) for r in _spread([r for r in read if r.instances] or read, DRAWN)]
+    page([Row(entry.title, [entry.modality], cells)]).save(picture, "PNG")
+    yield Finding("picture", True, f"look at {picture}: do the contours lie on what the prompts name?")
+
+
+def _some(part: str, problems: Sequence[str]) -> Iterator[Finding]:
+    yield from (Finding(part, False, problem) for problem in problems[:SHOWN])
+    if len(problems) > SHOWN:
+        yield Finding(part, False, f"and {len(problems) - SHOWN} more; `medshards inspect` lists them all")
+
+
+def _spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, the first one and others at even distances."""
+    return [items[k * len(items) // count] for k in range(count)] if len(items) > count else list(items)
+
+
+def _cell(read: _Read, policy: Policy) -> Cell:
+    prompts: dict[str, list[Colour]] = {}
+    shapes = []
+    for number, instance in enumerate(read.instances):
+        shapes.append(Shape(instance.region.mask(read.sample.image.size), colour(number)))
+        prompts.setdefault(policy.texts[instance.concept], []).append(colour(number))
+    return Cell(read.sample.image.pixels, shapes, prompts or {"(no instance)": []})

@@ -1,0 +1,54 @@
+"""Dry run: what a download is, and what a build would make of it. Writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from medshards.curate.catalog.entry import Entry
+from medshards.curate.listing import list_download
+from medshards.curate.source import Own, code_digest, get_source
+from medshards.shards.build.engine import run
+from medshards.shards.encode.policy import SLICES, Policy, Profile
+from medshards.shards.encode.work import start_worker, try_case
+from medshards.vocab.vocabulary import Vocabulary
+
+
+def inspect_download(
+    entry: Entry,
+    root: Path,
+    profile: Profile = "default",
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    slices: str = SLICES,
+    max_side: int | None = None,
+    own: Own | None = None,
+) -> dict[str, Any]:
+    """Read and encode every case of the download at `root` and keep only the figures.
+
+    Returns slug, root, layouts [{title, base}], cases, samples, instances, bytes (of the shards), skipped
+    {reason: n}, rejects [rows]. Raises Reject when the download is not that dataset.
+    """
+    source = get_source(entry.slug, own)
+    listing = list_download(source, root)
+    policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
+    trials = []
+    setup = (policy, code_digest(entry.slug, own), None, own)
+    for trial in run(try_case, listing.cases, workers, start_worker, setup):
+        trials.append(trial)
+        progress("read", len(trials), len(listing.cases))
+    rejects = [*listing.rejects, *(r for t in trials for r in t.rejects)]
+    skips = Counter(reason for _, reason in [*listing.skips, *(s for t in trials for s in t.skips)])
+    return {
+        "slug": entry.slug,
+        "root": str(root),
+        "layouts": [{"title": t.layout.title, "base": t.base} for t in listing.trees],
+        "cases": len(listing.cases),
+        "samples": sum(t.samples for t in trials),
+        "instances": sum(t.instances for t in trials),
+        "bytes": sum(t.size for t in trials),
+        "skipped": dict(sorted(skips.items())),
+        "rejects": sorted(rejects, key=lambda r: (r["case"], r["file"], r["code"], r["message"])),
+    }

@@ -1,0 +1,202 @@
+"""index.parquet and annotations.parquet: the schema, a streaming writer, a reader.
+
+One row a sample and one row an instance, in the order of the shards. Offsets are those of a member's data in
+its tar file, so any member is one ranged read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medshards.shards.encode import tar
+from medshards.shards.encode.record import Member
+
+INDEX, ANNOTATIONS = "index.parquet", "annotations.parquet"
+BATCH = 1024  # samples a row group: fixed, so the bytes of the file depend on its content alone
+_OPTIONS: Any = {"compression": "zstd", "write_page_checksum": True}
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),  # no group is in two splits
+        ("own_group", pa.string()),  # as the converter named it, before near-duplicates were joined
+        ("official_split", pa.string()),
+        ("shard", pa.string()),  # path relative to the dataset's folder
+        ("offset", pa.int64()),  # first byte of the sample in its shard (a tar header)
+        ("size", pa.int64()),  # bytes of all its tar entries
+        ("image_extension", pa.string()),
+        ("image_offset", pa.int64()),
+        ("image_size", pa.int64()),
+        ("image_sha256", pa.string()),
+        ("mask_offsets", pa.list_(pa.int64())),  # one a plane
+        ("mask_sizes", pa.list_(pa.int64())),
+        ("mask_sha256", pa.list_(pa.string())),
+        ("text_offset", pa.int64()),
+        ("text_size", pa.int64()),
+        ("text_sha256", pa.string()),
+        ("json_offset", pa.int64()),
+        ("json_size", pa.int64()),
+        ("json_sha256", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("concepts", pa.list_(pa.string())),  # present, in order of id
+        ("absent", pa.list_(pa.string())),  # known not to be there: valid negative prompts
+        ("instances", pa.int32()),
+        ("volume", pa.string()),
+        ("slice", pa.int32()),
+        ("slices", pa.int32()),  # number of slices of the volume, stored or not
+        ("table1_areas", pa.list_(pa.int64())),  # px; null when the paper's rule leaves the image out
+        ("fingerprint", pa.binary()),
+        ("name", pa.string()),  # file name of the source image
+        ("case", pa.string()),
+        ("input_key", pa.string()),  # digest of all that decided this sample
+    ]
+)
+ANNOTATION_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("split", pa.string()),
+        ("instance", pa.int32()),  # its value in the mask
+        ("plane", pa.int32()),
+        ("concept", pa.string()),
+        ("label", pa.string()),
+        ("area", pa.int64()),  # px
+        ("x", pa.int32()),
+        ("y", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+
+
+def members(row: dict[str, Any]) -> list[Member]:
+    """All members of a sample in the order of the tar, offsets from the start of the shard."""
+    masks = zip(row["mask_offsets"], row["mask_sizes"], row["mask_sha256"], strict=True)
+    return [
+        Member(row["image_extension"], row["image_offset"], row["image_size"], row["image_sha256"]),
+        *(Member(f"mask{p or ''}.png", o, s, d) for p, (o, s, d) in enumerate(masks)),
+        Member("txt", row["text_offset"], row["text_size"], row["text_sha256"]),
+        Member("json", row["json_offset"], row["json_size"], row["json_sha256"]),
+    ]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a sample was put: shard, byte of its first tar header, bytes, its members (offsets in the shard)."""
+
+    shard: str
+    offset: int
+    size: int
+    members: tuple[Member, ...]
+
+
+def rows_of(
+    record: dict[str, Any], place: Placement, table1: list[int] | None, facts: dict[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The index row and the annotation rows of a sample.
+
+    facts: own_group, fingerprint, name, case and input_key.
+    """
+    image, *masks, text, json_member = place.members
+    index = {
+        "key": record["key"],
+        "split": record["split"],
+        "group": record["group"],
+        "official_split": record["official_split"],
+        "shard": place.shard,
+        "offset": place.offset,
+        "size": place.size,
+        "image_extension": image.suffix,
+        "image_offset": image.offset,
+        "image_size": image.size,
+        "image_sha256": image.sha256,
+        "mask_offsets": [m.offset for m in masks],
+        "mask_sizes": [m.size for m in masks],
+        "mask_sha256": [m.sha256 for m in masks],
+        "text_offset": text.offset,
+        "text_size": text.size,
+        "text_sha256": text.sha256,
+        "json_offset": json_member.offset,
+        "json_size": json_member.size,
+        "json_sha256": json_member.sha256,
+        "height": record["size"][0],
+        "width": record["size"][1],
+        "concepts": record["concepts"],
+        "absent": record["absent"],
+        "instances": len(record["instances"]),
+        "volume": record["volume"],
+        "slice": record["slice"][0] if record["slice"] else None,
+        "slices": record["slice"][1] if record["slice"] else None,
+        "table1_areas": table1,
+        **facts,
+    }
+    return index, annotation_rows(record)
+
+
+def annotation_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of annotations.parquet that a record (KEY.json) implies."""
+    return [
+        {
+            "key": record["key"],
+            "split": record["split"],
+            "instance": i["id"],
+            "plane": i["plane"],
+            "concept": i["concept"],
+            "label": i["label"],
+            "area": i["area"],
+            "x": i["bbox"][0],
+            "y": i["bbox"][1],
+            "width": i["bbox"][2],
+            "height": i["bbox"][3],
+        }
+        for i in record["instances"]
+    ]
+
+
+class IndexWriter:
+    """Writes both tables row group by row group; memory does not grow with the number of samples."""
+
+    def __init__(self, folder: Path) -> None:
+        self._index = pq.ParquetWriter(folder / INDEX, INDEX_SCHEMA, **_OPTIONS)
+        self._annotations = pq.ParquetWriter(folder / ANNOTATIONS, ANNOTATION_SCHEMA, **_OPTIONS)
+        self._rows: list[dict[str, Any]] = []
+        self._instances: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any], annotations: list[dict[str, Any]]) -> None:
+        """Append one sample."""
+        self._rows.append(row)
+        self._instances.extend(annotations)
+        if len(self._rows) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._index.write_table(pa.Table.from_pylist(self._rows, INDEX_SCHEMA))
+        if self._instances:
+            self._annotations.write_table(pa.Table.from_pylist(self._instances, ANNOTATION_SCHEMA))
+        self._rows, self._instances = [], []
+
+    def close(self) -> None:
+        """Write what is left and close both files."""
+        self._flush()
+        self._index.close()
+        self._annotations.close()
+
+
+def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of one of the two files, a row group at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH, columns=columns):
+            yield from batch.to_pylist()
+
+
+def blob_size(row: dict[str, Any]) -> int:
+    """Bytes of a sample's tar entries before its record."""
+    return int(row["json_offset"] - tar.BLOCK - row["offset"])

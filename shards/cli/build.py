@@ -1,0 +1,204 @@
+"""Command `build`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from medshards.common.console import progress_bar, say
+from medshards.curate.catalog.entry import Entry
+from medshards.curate.identity import key_file
+from medshards.curate.sample import Reject
+from medshards.curate.source import slugs
+from medshards.curate.tree import find_download
+from medshards.shards.build.dataset import Result, build_dataset, locked
+from medshards.shards.build.engine import WorkerDied
+from medshards.shards.build.manifest import read_corpus, write_corpus
+from medshards.shards.cli import options
+from medshards.shards.encode.policy import SLICES, Profile
+from medshards.vocab.vocabulary import Vocabulary
+
+SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
+
+
+@click.command()
+@click.argument("slug", nargs=-1)
+@click.option(
+    "--all", "everything", is_flag=True, help="Build every dataset that lies in DIR; say which do not."
+)
+@click.option(
+    "--raw", type=click.Path(path_type=Path), required=True, help="DIR/SLUG is where a download lies."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
+@options.profile
+@options.slices
+@options.max_side
+@options.own_dataset
+@options.key_file
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that encode."
+)
+@click.option(
+    "--shard-size", type=click.IntRange(1), default=256, show_default=True, help="Largest shard, in MiB."
+)
+@click.option(
+    "--allow-rejects",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Exit with 0 when no more than this many samples were refused.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def build(
+    slug: tuple[str, ...],
+    everything: bool,
+    raw: Path,
+    out: Path,
+    profile: Profile,
+    slices: str | None,
+    max_side: int | None,
+    source: Path | None,
+    catalog: Path | None,
+    labels: Path | None,
+    workers: int,
+    shard_size: int,
+    allow_rejects: int,
+    as_json: bool,
+) -> None:
+    """Convert downloads into shards: OUT/<slug>/{train,val}/*.tar with index, annotations and manifest.
+
+    The same inputs give the same bytes, whatever --workers is. Run it again after an interruption or a change:
+    only what is new is encoded. Whatever is refused is named, listed in OUT/<slug>/rejects.jsonl, and makes the
+    exit status 1 unless --allow-rejects covers it.
+
+    \b
+    medshards build busi kvasir_seg --raw ~/downloads --out corpus --workers 8
+    medshards build --all --raw ~/downloads --out corpus --profile paper
+    """
+    entries, own = options.datasets(slug, source, catalog, labels)
+    chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *(slug if own else ())])
+    results: list[Result] = []
+    failed: list[str] = []
+    if key_file().resolve().is_relative_to(out.resolve()):
+        raise click.UsageError(f"the key file {key_file()} lies in the corpus; it must not travel with it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        existing = read_corpus(out)
+        if existing is not None and existing["profile"] != profile:
+            raise Reject(
+                "profile", f"{out} was built with --profile {existing['profile']}; choose another folder"
+            )
+        with locked(out):
+            for entry, root in chosen:
+                with progress_bar(entry.slug) as progress:
+                    try:
+                        result = build_dataset(
+                            entry,
+                            root,
+                            out,
+                            profile,
+                            workers,
+                            shard_size << 20,
+                            progress,
+                            slices or SLICES,
+                            max_side,
+                            own,
+                        )
+                    except Reject as reject:
+                        failed.append(entry.slug)
+                        say(f"{entry.slug}: not built: {reject}")
+                        continue
+                results.append(result)
+                _report(result)
+                write_corpus(out, profile, Vocabulary.load().digest)
+    except Reject as reject:
+        raise click.ClickException(str(reject)) from reject
+    except WorkerDied as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from error
+    refused = sum(len(r.rejects) for r in results)
+    if as_json:
+        click.echo(json.dumps(_outcome(results, failed, absent), indent=1))
+    else:
+        _summary(results, absent, out)
+    if failed or refused > allow_rejects or (not results and everything):
+        sys.exit(1)
+
+
+def _choose(
+    wanted: tuple[str, ...], everything: bool, raw: Path, catalog: dict[str, Entry], known: list[str]
+) -> tuple[list[tuple[Entry, Path]], list[str]]:
+    """The datasets to build with their download, and (with --all) the slugs that are not there."""
+    if bool(wanted) == everything:
+        raise click.UsageError("name one or more SLUGs, or --all")
+    if not raw.exists():
+        raise click.UsageError(f"--raw {raw}: no such folder")
+    names = [s for s in catalog if s in known] if everything else list(dict.fromkeys(wanted))
+    for name in names:
+        if name not in catalog:
+            raise click.UsageError(f"no dataset {name!r}; `medshards catalog` lists them")
+        if name not in known:
+            raise click.UsageError(f"{name} is in the catalog and has no converter yet")
+    chosen, absent = [], []
+    for name in names:
+        root = find_download(raw, name)
+        if root is not None:
+            chosen.append((catalog[name], root))
+        elif everything:
+            absent.append(name)
+        elif len(names) == 1:
+            chosen.append((catalog[name], raw))  # the user may have pointed at the download itself
+        else:
+            raise click.UsageError(f"{raw / name}: no such folder (nor {name}.zip or .tar)")
+    return chosen, absent
+
+
+def _report(result: Result) -> None:
+    for row in result.rejects[:SHOWN]:
+        say(f"{result.slug}: rejected {row['file'] or row['case']}: {row['code']}: {row['message']}")
+    if len(result.rejects) > SHOWN:
+        say(f"{result.slug}: {len(result.rejects) - SHOWN} more are listed in {result.slug}/rejects.jsonl")
+
+
+def _outcome(results: list[Result], failed: list[str], absent: list[str]) -> dict[str, object]:
+    return {
+        "datasets": [
+            {
+                "slug": r.slug,
+                "samples": r.samples,
+                "encoded": r.encoded,
+                "reused": r.reused,
+                "changed": r.changed,
+                "rejects": r.rejects,
+                "counts": r.manifest["counts"],
+            }
+            for r in results
+        ],
+        "failed": failed,
+        "not_there": absent,
+    }
+
+
+def _summary(results: list[Result], absent: list[str], out: Path) -> None:
+    for r in results:
+        counts = r.manifest["counts"]
+        splits = ", ".join(f"{counts[s]} {s}" for s in ("train", "val", "test") if counts[s])
+        parts = [
+            f"{r.samples} samples ({splits})" if splits else "0 samples",
+            f"{counts['instances']} instances",
+        ]
+        if r.rejects:
+            parts.append(f"{len(r.rejects)} rejected")
+        parts += [f"{n} skipped ({reason})" for reason, n in sorted(counts["skipped"].items())]
+        parts += [f"{n} lost ({what})" for what, n in sorted(counts["lost"].items())]
+        if not r.changed:
+            parts.append("up to date")
+        click.echo(f"{r.slug}: {', '.join(parts)}")
+    if absent:
+        click.echo(f"not there ({len(absent)}): {', '.join(absent)}")
+    total = sum(r.samples for r in results)
+    click.echo(f"{total} samples of {len(results)} datasets in {out}")

@@ -1,0 +1,56 @@
+"""Command `check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from medshards.curate.catalog.entry import CatalogError, load_catalog
+from medshards.curate.sample import printable
+from medshards.curate.source import Own
+from medshards.curate.tree import find_download
+from medshards.shards.build.check import check as findings
+from medshards.shards.cli import options
+
+
+@click.command()
+@click.argument("slug")
+@click.option(
+    "--raw",
+    type=click.Path(path_type=Path, exists=True),
+    help="Its download, or the folder with SLUG in it. Without it the phantom is drawn.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to draw the first samples. Default: check-SLUG.png.",
+)
+@options.own_dataset
+def check(
+    slug: str,
+    raw: Path | None,
+    picture: Path | None,
+    source: Path | None,
+    catalog: Path | None,
+    labels: Path | None,
+) -> None:
+    """Check a dataset that is being added, and draw its first samples; each line says what is there or what to do.
+
+    Looks at the catalog entry, the labels, the converter, the phantom, the tests and the download. Exit status 1
+    when something is left to do. See docs/add-a-dataset.md.
+    """
+    try:
+        entries = load_catalog(extra=[catalog] if catalog else [])
+    except CatalogError as error:
+        raise click.ClickException(str(error)) from error
+    own = Own(source.resolve(), labels and labels.resolve()) if source else None
+    root = raw and (find_download(raw, slug) or raw)
+    left = 0
+    for finding in findings(slug, entries, own, root, picture or Path(f"check-{slug}.png")):
+        click.echo(printable(str(finding)))
+        left += not finding.done
+    if left:
+        click.echo(f"{left} to do")
+        sys.exit(1)

@@ -1,0 +1,214 @@
+"""Commands `inspect`, `verify` and `stats`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from medshards.common.console import progress_bar, say
+from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.identify import identify
+from medshards.curate.sample import Reject, printable
+from medshards.curate.source import slugs
+from medshards.curate.tree import find_download, list_files, outline
+from medshards.shards.build.dry_run import inspect_download
+from medshards.shards.build.manifest import read_corpus
+from medshards.shards.cli import options
+from medshards.shards.encode.policy import SLICES, Profile
+from medshards.shards.prove.audit import audit
+from medshards.shards.prove.audit import markdown as as_markdown
+from medshards.shards.prove.stats import corpus_stats
+from medshards.shards.prove.table import print_audit, print_stats
+from medshards.shards.prove.verify import verify as prove
+
+
+@click.command()
+@click.argument("slug", required=False)
+@click.option(
+    "--raw",
+    type=click.Path(path_type=Path, exists=True),
+    help="Its download, or the folder with SLUG in it.",
+)
+@click.option(
+    "--dicom",
+    type=click.Path(path_type=Path, exists=True),
+    help="Instead: list the DICOM series below this folder, with SUV and what would be used.",
+)
+@options.key_file
+@options.profile
+@options.slices
+@options.max_side
+@options.own_dataset
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def inspect(
+    slug: str | None,
+    raw: Path | None,
+    dicom: Path | None,
+    profile: Profile,
+    slices: str | None,
+    max_side: int | None,
+    source: Path | None,
+    catalog: Path | None,
+    labels: Path | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Say what a download is and what `build` would make of it: layout, cases, what is refused, size.
+
+    Reads every file and writes nothing. Exit status 1 when something would be refused. Without SLUG it only says,
+    from names alone, which dataset the download looks like.
+
+    \b
+    medshards inspect busi --raw ~/downloads
+    medshards inspect --raw ~/downloads/archive
+    medshards inspect --dicom ~/studies
+    """
+    if (raw is None) == (dicom is None) or (slug is not None and dicom is not None):
+        raise click.UsageError("give --raw, with or without SLUG, or --dicom alone")
+    if dicom is not None:
+        _list_dicom(dicom, as_json)
+        return
+    assert raw is not None
+    if slug is None:
+        _name_dataset(raw, as_json)
+        return
+    entries, own = options.datasets([slug], source, catalog, labels)
+    if slug not in entries or (own is None and slug not in slugs()):
+        raise click.UsageError(f"no dataset {slug!r} with a converter; `medshards catalog` lists them")
+    root = find_download(raw, slug) or raw
+    with progress_bar(slug) as progress:
+        try:
+            found = inspect_download(
+                entries[slug], root, profile, workers, progress, slices or SLICES, max_side, own
+            )
+        except Reject as reject:
+            raise click.ClickException(f"{slug}: {reject}") from reject
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        for layout in found["layouts"]:
+            click.echo(printable(f"{slug}: {layout['title']}, in {root / layout['base']}"))
+        size = f"{found['bytes'] / 2**20:,.1f} MiB of shards"
+        click.echo(
+            f"{found['cases']} cases: {found['samples']} samples, {found['instances']} instances, {size}"
+        )
+        for reason, count in found["skipped"].items():
+            click.echo(f"skipped {count}: {reason}")
+    for row in found["rejects"]:
+        say(f"would be rejected: {row['file'] or row['case']}: {row['code']}: {row['message']}")
+    if found["rejects"]:
+        sys.exit(1)
+
+
+def _list_dicom(folder: Path, as_json: bool) -> None:
+    """Print a row for each series below a folder; exit status 1 when none can be measured."""
+    from medshards.curate.paired.dicom_table import describe, print_table
+
+    try:
+        rows = describe(folder)
+    except Reject as reject:
+        raise click.ClickException(str(reject)) from reject
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        print_table(rows)
+    if all("unit" not in row for row in rows):
+        sys.exit(1)
+
+
+def _name_dataset(raw: Path, as_json: bool) -> None:
+    """Print which dataset the download looks like; exit status 1 when it looks like none."""
+    try:
+        found = identify(raw)
+    except Reject as reject:
+        raise click.ClickException(str(reject)) from reject
+    places = [
+        {"slug": slug, "layout": t.layout.title, "base": t.base}
+        for slug, trees in found.items()
+        for t in trees
+    ]
+    if as_json:
+        click.echo(json.dumps(places, indent=1))
+    for place in [] if as_json else places:
+        click.echo(printable(f"{place['slug']}: {place['layout']}, in {raw / place['base']}"))
+    if not places:
+        from medshards.curate.paired.dicom_studies import is_dicom
+
+        files = list_files(raw)
+        if any(is_dicom(file.path) for file in files.values()):  # whose folders may be called after patients
+            raise click.ClickException(
+                f"{raw} holds DICOM files; `medshards inspect --dicom {raw}` lists them"
+            )
+        kinds = outline(files)
+        say(f"{raw} looks like no dataset that has a converter ({len(slugs())} have one). Found: {kinds}")
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that check shards."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+def verify(out: Path, workers: int, as_json: bool) -> None:
+    """Recompute every digest of the corpus OUT, re-read every sample, check tables and splits.
+
+    Names the file, and where it can be told the sample, of whatever is wrong; then the exit status is 1.
+    """
+    with progress_bar("verify") as progress:
+        try:
+            problems = prove(out, workers, progress)
+        except FileNotFoundError as error:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([asdict(p) for p in problems], indent=1))
+    for problem in [] if as_json else problems:
+        say(str(problem))
+    if problems:
+        say(f"{len(problems)} problems")
+        sys.exit(1)
+    corpus = read_corpus(out) or {}
+    samples = sum(d["samples"] for d in corpus["datasets"].values())
+    if not as_json:
+        click.echo(
+            f"clean: {samples} samples of {len(corpus['datasets'])} datasets, digest {corpus['digest'][:16]}"
+        )
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--paper", is_flag=True, help="Every row of Table 1, and why the figures differ where they do.")
+@click.option("--markdown", is_flag=True, help="The same as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is measured as JSON.")
+def stats(out: Path, paper: bool, markdown: bool, as_json: bool) -> None:
+    """Measure the corpus OUT: images, annotations, median area, splits, concepts.
+
+    Beside each dataset of the paper's Table 1 stands what the paper's rule measures on this corpus, with ✓ where
+    it equals the printed figure.
+    """
+    if markdown and as_json:
+        raise click.UsageError("--markdown and --json are two forms of one table; choose one")
+    catalog = load_catalog()
+    try:
+        measured = corpus_stats(out, catalog)
+    except (FileNotFoundError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    rows = audit(measured, catalog)
+    if as_json:
+        facts = (
+            {"table1": [asdict(row) | {"agreements": row.agreements} for row in rows]}
+            if paper
+            else {"datasets": measured}
+        )
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    elif markdown:
+        click.echo(as_markdown(rows))
+    elif paper:
+        print_audit(rows)
+    else:
+        print_stats(measured, catalog)

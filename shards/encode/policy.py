@@ -1,0 +1,155 @@
+"""What is made of a dataset's samples: the two profiles.
+
+default: what the catalog entry says of instances; every image is kept; split by group.
+paper: Table 1 of Medical SAM3 reproduced by the rule in the entry's `paper:` facts.
+Whatever the profile, the paper's rule is also measured, for `medshards stats`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from medshards.curate.masks import apply_policy
+from medshards.curate.sample import Instance, Sample
+
+if TYPE_CHECKING:
+    from medshards.curate.catalog.entry import Entry, PaperRule
+    from medshards.vocab.vocabulary import LabelMap, Vocabulary
+
+Profile = Literal["default", "paper"]
+SEED = 42
+VAL_FRACTION = 0.15
+SLICES = "annotated"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules under which one dataset is built. Picklable; its digest is part of every cache key."""
+
+    slug: str
+    profile: Profile
+    role: str
+    how: str  # native | components | merged
+    min_area: float
+    slices: str  # which slices of a volume are samples, a rule of curate.slices
+    max_side: int | None  # px; larger images are made smaller, None: all stay native
+    rule: PaperRule | None
+    exhaustive: tuple[str, ...]  # concepts whose absence is known when a sample does not say otherwise
+    texts: dict[str, str]  # prompt of each concept that can occur
+    ancestors: dict[str, tuple[str, ...]]  # and its broader concepts
+    labels: str  # digest of the dataset's label file
+
+    @classmethod
+    def of(
+        cls,
+        entry: Entry,
+        profile: Profile,
+        labels: LabelMap,
+        vocabulary: Vocabulary,
+        slices: str = SLICES,
+        max_side: int | None = None,
+    ) -> Policy:
+        """The policy of a catalog entry under a profile; in profile `paper` its rule decides on slices."""
+        rule = entry.paper.rule if entry.paper else None
+        if profile == "paper" and rule is not None:
+            slices = rule.slices
+        concepts = sorted({*labels.concepts, *([rule.concept] if rule and rule.concept else [])})
+        return cls(
+            slug=entry.slug,
+            profile=profile,
+            role=entry.role,
+            how=entry.instances,
+            min_area=entry.min_area,
+            slices=slices,
+            max_side=max_side,
+            rule=rule,
+            exhaustive=labels.concepts if labels.exhaustive else (),
+            texts={c: vocabulary[c].text for c in concepts},
+            ancestors={c: vocabulary.ancestors(c) for c in concepts},
+            labels=labels.digest,
+        )
+
+    @property
+    def paper(self) -> bool:
+        """True when the paper's rule decides what the samples are."""
+        return self.profile == "paper" and self.rule is not None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything above."""
+        return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """The policy as JSON values, for manifests."""
+        facts = asdict(replace(self, rule=None))
+        facts["rule"] = self.rule.model_dump(mode="json") if self.rule else None
+        facts["exhaustive"] = list(self.exhaustive)
+        facts["ancestors"] = {concept: list(broader) for concept, broader in self.ancestors.items()}
+        return facts
+
+    def instances(self, sample: Sample) -> tuple[list[Instance], int]:
+        """The instances to store and the number that fell below the floor."""
+        if self.paper:
+            return self._by_rule(sample)
+        return apply_policy(sample.instances, self.how, self.min_area)
+
+    def paper_annotations(self, sample: Sample) -> tuple[int, ...] | None:
+        """Areas (px) of the annotations that the paper's rule finds, None when it leaves the image out."""
+        if self.rule is None:
+            return None
+        if self.rule.official_split is not None and sample.official_split != self.rule.official_split:
+            return None
+        areas = tuple(i.area for i in self._by_rule(sample)[0])
+        return areas if areas or not self.rule.drop_empty else None
+
+    def leaves_out(self, sample: Sample, instances: Sequence[Instance]) -> str | None:
+        """Why the sample is no part of the corpus, or None."""
+        if not self.paper or self.rule is None:
+            return None
+        if self.rule.official_split is not None and sample.official_split != self.rule.official_split:
+            return f"not in the official {self.rule.official_split} split (paper)"
+        if self.rule.drop_empty and not instances:
+            return "image without annotation (paper)"
+        return None
+
+    def absent(self, sample: Sample, present: Sequence[str]) -> list[str]:
+        """Concepts that are known not to be in the image: valid negative prompts, in order of id.
+
+        A concept is not absent when a narrower one is present (breast lesion beside benign breast lesion).
+        """
+        known = sample.concepts if sample.concepts is not None else self.exhaustive
+        if self.paper and self.rule is not None and self.rule.concept is not None:
+            known = (self.rule.concept,)
+        there = set(present)
+        for concept in present:
+            there.update(self.ancestors.get(concept, ()))
+        return sorted(set(known) - there)
+
+    def floor_text(self) -> str:
+        """The floor in words, for counts of what was dropped."""
+        if self.paper and self.rule is not None and self.rule.min_area_fraction:
+            return f"{self.rule.min_area_fraction:g} of the image"
+        floor = self.rule.min_area if self.paper and self.rule is not None else self.min_area
+        return f"{floor:g} px"
+
+    def _by_rule(self, sample: Sample) -> tuple[list[Instance], int]:
+        rule = self.rule
+        assert rule is not None
+        instances = [i for i in sample.instances if i.label not in rule.ignore_labels]
+        if rule.concept is not None:
+            instances = [replace(i, concept=rule.concept) for i in instances]
+        height, width = sample.image.size
+        floor = max(float(rule.min_area), rule.min_area_fraction * height * width)
+        if rule.instances == "components":  # of all pixels of a concept together
+            instances = apply_policy(instances, "merged")[0]
+        found, dropped = apply_policy(instances, rule.instances, floor, rule.connectivity)
+        if rule.keep == "largest":
+            largest = {i.concept: i for i in sorted(found, key=lambda i: i.area)}
+            dropped += len(found) - len(largest)
+            found = [largest[concept] for concept in sorted(largest)]
+        return found, dropped

@@ -1,0 +1,198 @@
+"""A Sample as tar members, and tar members as a sample.
+
+The members of one sample, in this order: image, masks, prompts, record. The record (KEY.json) comes last
+because it alone holds the split, which is known only when the whole dataset is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from medshards.curate.formats.pictures import png
+from medshards.curate.sample import Image, Instance, Reject, Sample
+from medshards.curate.source import Skip
+from medshards.shards.encode import tar
+from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.resize import fit
+
+MAX_INSTANCES = 65535  # ids of a 16-bit mask
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a sample inside its tar: suffix after the key, place of its data relative to the sample's
+    first byte, size in bytes, SHA-256."""
+
+    suffix: str
+    offset: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sample ready for the tar: everything but its record's split.
+
+    blob: tar entries of image, masks and prompts.
+    members: these entries.
+    record: content of KEY.json without "split".
+    table1: areas (px) of the annotations that the paper's rule finds in it, None when the rule leaves the image out.
+    fingerprint: 32 bytes, equal for the same picture and close for near-duplicates.
+    """
+
+    key: str
+    blob: bytes
+    members: tuple[Member, ...]
+    record: dict[str, Any]
+    table1: tuple[int, ...] | None
+    fingerprint: bytes
+
+
+def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) -> Encoded | Skip:
+    """Encode a sample under a policy, which may leave it out (an image without annotation, profile `paper`).
+
+    origin: file, role and sha256 of every source file. Raises Reject when the sample cannot be stored.
+    """
+    table1 = policy.paper_annotations(sample)
+    instances, dropped = policy.instances(sample)
+    reason = policy.leaves_out(sample, instances)
+    if reason is not None:
+        return Skip(origin[0]["file"], reason)
+    if len(instances) > MAX_INSTANCES:
+        raise Reject("too_many_instances", f"{len(instances)} instances; a mask holds {MAX_INSTANCES}")
+    seen = sorted({i.concept for i in instances})
+    native, vanished = sample.image, 0
+    if policy.max_side is not None:
+        sample, instances, vanished = fit(sample, instances, policy.max_side)
+    planes, plane_of = layers(instances, sample.image.size)
+    present = sorted({i.concept for i in instances})
+    image_bytes, extension = _image_bytes(sample.image)
+    files = [(extension, image_bytes)]
+    files += [(f"mask{p or ''}.png", png.encode_mask(plane)) for p, plane in enumerate(planes)]
+    files.append(("txt", "".join(policy.texts[c] + "\n" for c in present).encode()))
+    blob, members = pack(sample.key, files)
+    lost = {
+        f"instances below {policy.floor_text()}": dropped,
+        f"instances without a pixel at {policy.max_side} px a side": vanished,
+    }
+    record = {
+        "key": sample.key,
+        "dataset": policy.slug,
+        "group": sample.group,
+        "official_split": sample.official_split,
+        "size": list(sample.image.size),
+        "native_size": list(native.size),
+        "spacing": list(sample.spacing) if sample.spacing else None,
+        "volume": sample.position.volume if sample.position else None,
+        "slice": [sample.position.index, sample.position.count] if sample.position else None,
+        "intensity": asdict(sample.intensity) if sample.intensity else None,
+        "pair": list(sample.pair),
+        "image": _provenance(native, sample.image),
+        "instances": [
+            {
+                "id": number,
+                "plane": plane_of[number - 1],
+                "concept": i.concept,
+                "text": policy.texts[i.concept],
+                "label": i.label,
+                "native_id": i.native_id,
+                "area": i.area,
+                "bbox": list(i.region.bbox),
+            }
+            for number, i in enumerate(instances, start=1)
+        ],
+        "concepts": present,
+        "absent": policy.absent(sample, seen),
+        "origin": [dict(o) for o in origin],
+        "lost": {**sample.lost, **{reason: count for reason, count in lost.items() if count}},
+        **sample.extra,
+    }
+    return Encoded(sample.key, blob, members, record, table1, fingerprint(native.pixels))
+
+
+def pack(key: str, files: Sequence[tuple[str, bytes]]) -> tuple[bytes, tuple[Member, ...]]:
+    """Tar entries of a sample's files (suffix, data), and where each one's data lies in them."""
+    parts, members, at = [], [], 0
+    for suffix, data in files:
+        entry = tar.member(f"{key}.{suffix}", data)
+        members.append(Member(suffix, at + tar.BLOCK, len(data), hashlib.sha256(data).hexdigest()))
+        parts.append(entry)
+        at += len(entry)
+    return b"".join(parts), tuple(members)
+
+
+def _provenance(native: Image, stored: Image) -> str:
+    """How the stored image came about, for the record."""
+    if stored is not native:
+        return "resized"
+    return "original" if stored.encoded is not None else "re-encoded"
+
+
+def _image_bytes(image: Image) -> tuple[bytes, str]:
+    if image.encoded is not None:
+        return image.encoded, image.extension
+    return png.encode_image(image.pixels), "png"
+
+
+def layers(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[list[NDArray], list[int]]:
+    """Id maps (uint8 or uint16 H×W) that hold every instance whole, and the map of each.
+
+    Instance k (from 1) is written as value k into the first map in which none of its pixels is taken, so
+    there is one map unless instances overlap.
+    """
+    dtype = np.uint8 if len(instances) < 256 else np.uint16
+    planes: list[NDArray] = [np.zeros(size, dtype)]
+    plane_of = []
+    for number, instance in enumerate(instances, start=1):
+        window, crop = instance.region.window(), instance.region.crop
+        for position, plane in enumerate(planes):  # noqa: B007 (read after the loop)
+            view = plane[window]
+            if not view.any() or not (view[crop]).any():
+                break
+        else:
+            position = len(planes)
+            planes.append(np.zeros(size, dtype))
+            view = planes[-1][window]
+        np.copyto(view, dtype(number), where=crop)
+        plane_of.append(position)
+    return planes, plane_of
+
+
+def json_bytes(value: Any) -> bytes:
+    """Canonical JSON: keys sorted, ASCII, no blanks, one line."""
+    return (
+        json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+        + b"\n"
+    )
+
+
+def fingerprint(pixels: NDArray) -> bytes:
+    """256-bit difference hash of a picture: is each cell of a 16×16 grid darker than its right neighbour?"""
+    grey = pixels if pixels.ndim == 2 else pixels[:, :, 1]
+    step = max(1, min(grey.shape) // 128)
+    small = cv2.resize(np.ascontiguousarray(grey[::step, ::step]), (17, 16), interpolation=cv2.INTER_AREA)
+    return np.packbits(small[:, :-1] < small[:, 1:]).tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A sample read back from a shard.
+
+    image: uint8 H×W or H×W×3 (RGB), or uint16 H×W. planes: id maps H×W. record: KEY.json.
+    """
+
+    image: NDArray
+    planes: tuple[NDArray, ...]
+    record: dict[str, Any]
+
+    def mask(self, instance: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """The bool H×W mask of an entry of record["instances"]."""
+        return self.planes[instance["plane"]] == instance["id"]

@@ -1,0 +1,198 @@
+"""Encoded cases on their way to shards: append-only packs with a journal.
+
+A worker process writes the samples of one case after the other into its own pack and, when a case is
+complete, one line into the pack's journal. What a journal names is finished work; a kill leaves at most an
+unnamed tail. A case is known by its key and its *input key*, a digest of all that decides its samples.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from medshards.shards.encode.record import Encoded, Member, json_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A finished sample: what planning needs of it, and where its bytes lie.
+
+    key, group, fingerprint: of the sample. digest: SHA-256 of its stored image.
+    name: file name of its source image, for the paper's split.
+    official: the official split of the sample, if it has one. volume: the volume that it is a slice of, if any.
+    case, input_key: of the case it comes from.
+    source, offset, size: where the tar entries without the record lie (a pack, or a shard of an earlier build).
+    meta_source, meta_offset, meta_size: where the record and the facts for the tables lie.
+    """
+
+    key: str
+    group: str
+    fingerprint: bytes
+    digest: bytes
+    name: str
+    official: str | None
+    volume: str | None
+    case: str
+    input_key: str
+    source: str
+    offset: int
+    size: int
+    meta_source: str
+    meta_offset: int
+    meta_size: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: its samples, what was refused, what was left out by the policy."""
+
+    case: str
+    input_key: str
+    entries: tuple[Entry, ...]
+    rejects: tuple[dict[str, str], ...]  # {"case", "file", "code", "message"}
+    skips: tuple[tuple[str, str], ...]  # (file, reason)
+
+
+class PackWriter:
+    """One worker's pack and journal in `folder`; a new pair of files for each process."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1_000_000):
+            path = folder / f"{number:06d}.pack"
+            try:
+                self._data: BinaryIO = path.open("xb")
+                break
+            except FileExistsError:
+                continue
+        self._path = path
+        self._journal = path.with_suffix(".journal").open("xb")
+        self._pending: list[Entry] = []
+
+    def add(self, case: str, input_key: str, name: str, encoded: Encoded) -> None:
+        """Append one sample of the case in work."""
+        start = self._data.tell()
+        self._data.write(encoded.blob)
+        meta = meta_bytes(encoded.record, encoded.members, encoded.table1)
+        self._data.write(meta)
+        self._pending.append(
+            Entry(
+                key=encoded.key,
+                group=encoded.record["group"],
+                fingerprint=encoded.fingerprint,
+                digest=bytes.fromhex(encoded.members[0].sha256),
+                name=name,
+                official=encoded.record["official_split"],
+                volume=encoded.record["volume"],
+                case=case,
+                input_key=input_key,
+                source=str(self._path),
+                offset=start,
+                size=len(encoded.blob),
+                meta_source=str(self._path),
+                meta_offset=start + len(encoded.blob),
+                meta_size=len(meta),
+            )
+        )
+
+    def drop(self) -> None:
+        """Forget the samples added since the last `finish`: their case failed."""
+        self._pending = []
+
+    def finish(
+        self, case: str, input_key: str, rejects: list[dict[str, str]], skips: list[tuple[str, str]]
+    ) -> Outcome:
+        """Declare a case complete: data first, then its line in the journal."""
+        outcome = Outcome(case, input_key, tuple(self._pending), tuple(rejects), tuple(skips))
+        self._pending = []
+        self._data.flush()
+        self._journal.write(json_bytes(_as_json(outcome)))
+        self._journal.flush()
+        return outcome
+
+    def close(self) -> None:
+        """Close both files."""
+        self._data.close()
+        self._journal.close()
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    implied = ("source", "meta_source", "case", "input_key")  # by the journal's name and line
+    kept = [f.name for f in fields(Entry) if f.name not in implied]
+    entries = []
+    for entry in outcome.entries:
+        values = {name: getattr(entry, name) for name in kept}
+        entries.append({n: v.hex() if isinstance(v, bytes) else v for n, v in values.items()})
+    return {
+        "case": outcome.case,
+        "input_key": outcome.input_key,
+        "entries": entries,
+        "rejects": outcome.rejects,
+        "skips": outcome.skips,
+    }
+
+
+def finished(folder: Path) -> Iterator[Outcome]:
+    """Outcomes named by the journals in `folder`; a line cut short by a kill is no outcome."""
+    for journal in sorted(folder.glob("*.journal")):
+        pack = journal.with_suffix(".pack")
+        available = pack.stat().st_size if pack.exists() else 0
+        with journal.open("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                raw = json.loads(line)
+                entries = tuple(
+                    Entry(
+                        **{**e, **{name: bytes.fromhex(e[name]) for name in ("fingerprint", "digest")}},
+                        case=raw["case"],
+                        input_key=raw["input_key"],
+                        source=str(pack),
+                        meta_source=str(pack),
+                    )
+                    for e in raw["entries"]
+                )
+                if all(e.meta_offset + e.meta_size <= available for e in entries):
+                    yield Outcome(
+                        raw["case"],
+                        raw["input_key"],
+                        entries,
+                        tuple(raw["rejects"]),
+                        tuple((f, r) for f, r in raw["skips"]),
+                    )
+
+
+def meta_bytes(record: dict[str, Any], members: Sequence[Member], table1: Sequence[int] | None) -> bytes:
+    """What assembling needs beside the tar entries: the record, their places, the areas by the paper's rule."""
+    areas = None if table1 is None else list(table1)
+    return json_bytes({"record": record, "members": [vars(m) for m in members], "table1": areas})
+
+
+class BlobReader:
+    """Reads bytes at offsets of a few files, keeping the last ones open."""
+
+    def __init__(self, most: int = 16) -> None:
+        self._open: dict[str, BinaryIO] = {}
+        self._most = most
+
+    def read(self, source: str, offset: int, size: int) -> bytes:
+        """`size` bytes of the file `source` from `offset`. Raises OSError when the file ends before."""
+        stream = self._open.get(source)
+        if stream is None:
+            if len(self._open) >= self._most:
+                self._open.pop(next(iter(self._open))).close()
+            stream = self._open[source] = Path(source).open("rb")  # noqa: SIM115 (closed by close)
+        data = os.pread(stream.fileno(), size, offset)
+        if len(data) != size:
+            raise OSError(f"{source} ends before byte {offset + size}")
+        return data
+
+    def close(self) -> None:
+        """Close all files."""
+        for stream in self._open.values():
+            stream.close()
+        self._open = {}

@@ -1,0 +1,83 @@
+"""The command `medshards`: medical segmentation data, as downloaded, to shards, training and evaluation.
+
+This module stands on top of every room and imports none of them until a sub-command runs, so that
+`medshards --help` answers at once and never loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+
+import click
+
+# name: (module that holds the click command, one line for `medshards --help`)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "catalog": (
+        "medshards.curate.cli.catalog",
+        "List the datasets of the catalog, as in Table 1 of the paper.",
+    ),
+    "vocab": ("medshards.vocab.cli", "Show, search and check the concept vocabulary."),
+    "download": ("medshards.curate.cli.download", "Fetch a dataset, or say exactly how to get it."),
+    "inspect": (
+        "medshards.shards.cli.prove",
+        "Say what a download is and what would be built; writes nothing.",
+    ),
+    "phantom": (
+        "medshards.curate.cli.phantom",
+        "Write a tiny fake download of a dataset in its native layout.",
+    ),
+    "check": (
+        "medshards.shards.cli.check",
+        "Check a dataset that is being added, and draw its first samples.",
+    ),
+    "build": (
+        "medshards.shards.cli.build",
+        "Convert downloads into shards with train and validation splits.",
+    ),
+    "verify": ("medshards.shards.cli.prove", "Recompute every digest of a corpus and name what is wrong."),
+    "stats": ("medshards.shards.cli.prove", "Measure a corpus beside the paper's Table 1."),
+    "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
+    "evaluate": ("medshards.evaluate.cli", "Measure text-prompt Dice and IoU of a checkpoint."),
+    "overview": ("medshards.evaluate.cli", "Draw samples of a corpus with their masks and prompts."),
+    "demo": ("medshards.demo", "Run the whole way on phantoms, in ./demo."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its commands' help lines and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="medshards")
+def cli() -> None:
+    """Medical segmentation data, as downloaded, to one trustworthy corpus; SAM3 trained on it.
+
+    \b
+    medshards catalog                       which datasets there are and how to get them
+    medshards build --all --raw DIR --out OUT   shards from the downloads in DIR/<slug>
+    medshards verify OUT ; medshards stats OUT  prove and measure them
+    medshards train --data OUT --out RUN        fine-tune SAM3 on them
+    """
+
+
+def main() -> None:
+    """Entry point. Exit status: 0 all well, 1 something was refused or failed, 2 wrong usage."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `medshards catalog | head` ends quietly
+    sys.exit(cli())

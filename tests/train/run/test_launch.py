@@ -1,0 +1,210 @@
+"""A batch script that Slurm can run: preempted by its signal, requeued, and finished as if nothing had happened."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from medshards.train.cli import train
+from medshards.train.run.checkpoint import steps
+from medshards.train.run.config import load_config
+from tests.train.run.test_trainer import losses, seen
+
+FAST = [
+    "run.log_every=1", "run.record_samples=true", "run.validate_every=1000", "run.checkpoint_every=1000",
+    "run.overlays=0", "batch.images=4", "batch.per_rank=2", "data.workers=1",
+]  # fmt: skip
+OPTIONS = [word for option in FAST for word in ("--set", option)]
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(train, list(words), prog_name="medshards train")
+
+
+def directives(script: Path) -> list[str]:
+    return [line[8:] for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a fake Slurm whose commands are on PATH."""
+    fake = Path(__file__).parents[1] / "slurm_fake.py"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "slurm").mkdir()
+    for name in ("sbatch", "srun", "scontrol"):
+        command = tmp_path / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {fake} {name} "$@"\n')
+        command.chmod(0o755)
+    monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "slurm"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path / "slurm"
+
+
+def submit(corpus: Path, run: Path, *more: str) -> Result:
+    words = ["--data", str(corpus), "--out", str(run), "--config", "tiny", *OPTIONS]
+    return invoke(*words, "--slurm", "--gpus-per-node", "2", *more)
+
+
+def wait(condition: object, seconds: float = 150) -> None:
+    until = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until, "nothing happened for too long"
+        time.sleep(0.05)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    return found
+
+
+def test_the_script_asks_for_what_was_asked(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    result = submit(
+        corpus, run, "--nodes", "3", "--cpus-per-node", "20", "--time", "1-00:00:00", "--partition", "gpu",
+        "--account", "lab", "--sbatch", "--qos=long", "--sbatch", "--mem=0", "--export", "hf",
+        "--set", "batch.images=12",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    script = run / "slurm" / "train.sbatch"
+    assert f"sbatch {script}" in result.output
+    assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
+    for line in (
+        "--nodes=3", "--ntasks-per-node=1", "--gpus-per-node=2", "--cpus-per-task=20", "--time=1-00:00:00",
+        "--partition=gpu", "--account=lab", "--qos=long", "--mem=0", "--requeue", "--open-mode=append",
+        "--signal=USR1@300", f'--output="{run}/slurm/%j.log"', '--job-name="a run"',
+    ):  # fmt: skip
+        assert line in directives(script), line
+    before_commands = script.read_text().split("set -uo pipefail")[0]
+    assert all(not line or line.startswith("#") for line in before_commands.splitlines())
+    config = load_config(run / "slurm" / "config.yaml")
+    assert config == load_config("tiny", [*FAST, "batch.images=12"])
+    assert not steps(run)
+
+
+def test_what_is_not_asked_is_left_to_the_cluster(corpus: Path, tmp_path: Path) -> None:
+    submit(corpus, tmp_path / "run", "--set", "data.workers=3")
+    lines = directives(tmp_path / "run/slurm/train.sbatch")
+    assert not any(line.startswith(("--time", "--partition", "--account", "--mem")) for line in lines)
+    assert "--cpus-per-task=8" in lines  # two ranks with three workers each
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--set", "run.stepz=3"], "stepz"),
+        (["--nodes", "3"], "multiple of 12"),
+        (["--set", "model.weights=none.pt"], "no weights at none.pt"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_queue(
+    more: list[str], said: str, corpus: Path, tmp_path: Path
+) -> None:
+    result = submit(corpus, tmp_path / "run", *more)
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not (tmp_path / "run" / "slurm").exists()
+
+
+def test_options_of_slurm_need_slurm(corpus: Path, tmp_path: Path) -> None:
+    result = invoke("--data", str(corpus), "--out", str(tmp_path / "run"), "--nodes", "2", "--submit")
+    assert result.exit_code == 2
+    assert "--nodes, --submit: only with --slurm" in result.output
+
+
+def test_without_sbatch_the_script_stays(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = submit(corpus, tmp_path / "run", "--submit")
+    assert result.exit_code == 1
+    assert "there is no sbatch here" in result.output
+    assert (tmp_path / "run/slurm/train.sbatch").is_file()
+
+
+def test_a_refusal_of_sbatch_is_passed_on(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'Invalid account' >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    result = submit(corpus, tmp_path / "run", "--submit")
+    assert result.exit_code == 1
+    assert "Invalid account" in result.output
+
+
+def test_preempted_by_the_signal_and_requeued_to_the_end(corpus: Path, tmp_path: Path, slurm: Path) -> None:
+    """Two ranks under torchrun; SIGUSR1 to every process of the step, torchrun and data workers among them."""
+    run, total = tmp_path / "run", 24
+    result = submit(corpus, run, "--submit", "--steps", str(total), "--export", "hf")
+    assert result.exit_code == 0, result.output
+    assert "Submitted batch job 4242" in result.output
+    log = run / "slurm" / "4242.log"
+    wait(lambda: (run / "log.jsonl").is_file() and '"step": 3,' in (run / "log.jsonl").read_text())
+    first = int((slurm / "task").read_text())
+    members = family(first)
+    assert len(members) >= 5  # torchrun, two ranks, a data worker of each
+    for member in members:
+        os.kill(member, signal.SIGUSR1)
+    wait(lambda: (slurm / "ended").exists())
+
+    text = log.read_text()
+    assert (slurm / "statuses").read_text().split() == ["0", "0"], text
+    assert "start 1 of job 4242" in text
+    assert "back into the queue" in text
+    assert "start 2 of job 4242" in text
+    stopped = int(text.split("step-0")[1].split(";")[0])
+    assert 3 <= stopped < total
+    assert f"updates {stopped} to {total} of 4 images: 2 ranks" in text
+    assert steps(run)[-1] == total
+    assert list(losses(run)) == list(range(1, total + 1))
+    assert json.loads((run / "finished.json").read_text())["step"] == total
+    assert (run / "export/hf/model.safetensors").is_file()
+
+    again = submit(corpus, run, "--submit")
+    assert again.exit_code == 1
+    assert "holds a run with checkpoints; add --resume" in again.output
+    # Every sample once an epoch, over the preemption too: 19 samples, 4 an update.
+    sequence = [name for step in range(total) for name in seen(run)[step]]
+    assert len(set(sequence[:19])) == len(set(sequence[19:38])) == 19
+
+
+def test_a_failure_is_not_requeued(corpus: Path, tmp_path: Path, slurm: Path) -> None:
+    """The corpus vanishes while the job waits in the queue."""
+    copy = shutil.copytree(corpus, tmp_path / "corpus")
+    assert submit(copy, tmp_path / "run").exit_code == 0
+    (copy / "corpus.json").unlink()
+    subprocess.run(["sbatch", str(tmp_path / "run/slurm/train.sbatch")], check=True)
+    wait(lambda: (slurm / "ended").exists())
+    log = (tmp_path / "run/slurm/4242.log").read_text()
+    assert (slurm / "statuses").read_text().split() == ["1"], log
+    assert "is no corpus: it has no corpus.json" in log
+    assert "the training ended with status 1" in log
+
+
+def test_a_job_without_progress_is_not_requeued(corpus: Path, tmp_path: Path, slurm: Path) -> None:
+    """torchrun ends well, but nothing was trained: the next start would do no better."""
+    assert submit(corpus, tmp_path / "run").exit_code == 0
+    script = tmp_path / "run/slurm/train.sbatch"
+    script.write_text(script.read_text().replace("-m torch.distributed.run", "-c pass"))
+    subprocess.run(["sbatch", str(script)], check=True)
+    wait(lambda: (slurm / "ended").exists())
+    assert (slurm / "statuses").read_text().split() == ["1"]
+    assert "give it more --time" in (tmp_path / "run/slurm/4242.log").read_text()

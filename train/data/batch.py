@@ -1,0 +1,322 @@
+"""From the bytes of samples to a batch: decoded, resized, prompts chosen, packed.
+
+Images are resized to the side of the network input bilinearly with antialiasing, whatever their aspect ratio;
+masks likewise, as 0 and 255, and a pixel belongs to the instance when at least half of it does (value above
+127). Everything stays uint8, masks eight pixels a byte, until it is on the device. Several prompts of one
+image share the image, equal texts of a batch are encoded once.
+
+What is drawn (negative prompts, synonyms, the side of an augmented image) is a hash of seed, epoch and sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medshards.common.window import Windows, random_window, shown
+from medshards.curate.formats.pictures import jpeg, png
+from medshards.train.data.corpus import BadSample, Raw
+from medshards.train.data.keyed_random import choose, number
+from medshards.train.data.tokenizer import tokenize
+from medshards.train.model.outputs import Targets
+from medshards.train.model.postprocess import normalise
+from medshards.train.run.config import DataConfig
+
+_NEGATIVES, _POSITIVES, _TEXT, _SIDE, _WINDOW = range(100, 105)  # what a hash is for
+
+
+class NoPrompt(Exception):
+    """Nothing is left to ask of this image; the message says why."""
+
+
+class Prompt(NamedTuple):
+    """A text to ask of an image, and how many instances answer it."""
+
+    concept: str
+    text: str
+    instances: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sample ready for a batch; S is the side of the network input, m the number of its instances.
+
+    ``dropped`` counts what had to be left out, by reason.
+    """
+
+    name: str
+    image: Tensor  # (3, S, S) uint8
+    prompts: tuple[Prompt, ...]
+    boxes: Tensor  # (m, 4) float32 (cx, cy, w, h) / S, in order of the prompts
+    masks: Tensor  # (m, S, ceil(S / 8)) uint8, bits
+    dropped: Mapping[str, int]
+    problem: str | None = None  # the bad sample in whose place this one stands
+
+
+@dataclass(frozen=True)
+class Batch:
+    """I images and B prompts; M instances of all prompts, T different texts."""
+
+    images: Tensor  # (I, 3, S, S) uint8
+    img_id: Tensor  # (B,) int64
+    input_ids: Tensor  # (T, 32) int64
+    attention_mask: Tensor  # (T, 32) bool
+    text_id: Tensor  # (B,) int64
+    boxes: Tensor  # (M, 4) float32
+    masks: Tensor  # (M, S, ceil(S / 8)) uint8, bits
+    prompts: tuple[Prompt, ...]  # B
+    names: tuple[str, ...]  # I, slug/key
+    dropped: Mapping[str, int]
+    problems: tuple[str, ...]
+
+    @property
+    def num_boxes(self) -> Tensor:
+        """Instances of each prompt, (B,) int64."""
+        return torch.tensor([prompt.instances for prompt in self.prompts], dtype=torch.int64)
+
+    def inputs(self, device: torch.device | str) -> dict[str, Tensor]:
+        """The arguments of the model's forward pass, images normalised on the device."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("images", "img_id", "input_ids", "attention_mask", "text_id")
+        }
+        return {"pixel_values": normalise(moved.pop("images")), **moved}
+
+    def targets(self, device: torch.device | str) -> Targets:
+        """What the objective compares with."""
+        masks = unpack(self.masks.to(device, non_blocking=True), self.images.shape[-1])
+        names = [
+            f"{self.names[image]}: {p.text}"
+            for image, p in zip(self.img_id.tolist(), self.prompts, strict=True)
+        ]
+        return Targets(self.boxes.to(device, non_blocking=True), self.num_boxes, masks, names=names)
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, which a GPU copies from without waiting."""
+        tensors: dict[str, Any] = {
+            name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Makes examples; ``names`` has the names of each concept, canonical first."""
+
+    config: DataConfig
+    side: int
+    seed: int
+    names: Mapping[str, Sequence[str]]
+
+    def for_validation(self) -> Builder:
+        """Makes examples that do not change from epoch to epoch, with canonical texts."""
+        fixed = {"prompt_text": "canonical", "random_square_resize": None, "random_window": 0.0}
+        return replace(self, config=self.config.model_copy(update=fixed))
+
+    def example(self, raw: Raw, epoch: int, sample: int) -> Example:
+        """Decode, resize and choose prompts; raises BadSample and NoPrompt."""
+        key = (self.seed, epoch, sample)
+        dropped: Counter[str] = Counter()
+        instances, absent = self._ask(raw, key, dropped)
+        side = self._shown_side(key)
+        masks, prompts = [], []
+        planes = decode_planes(raw)
+        for concept, targets in instances.items():
+            maps = resize_masks([_union(planes, target, raw.name) for target in targets], side)
+            kept = maps[maps.any(axis=(1, 2))]
+            dropped["instances without area after resizing"] += len(maps) - len(kept)
+            if len(kept):
+                masks.append(kept)
+                prompts.append(Prompt(concept, self._text(concept, key, raw), len(kept)))
+        prompts += [Prompt(concept, self._text(concept, key, raw), 0) for concept in absent]
+        if not prompts:
+            raise NoPrompt(
+                f"{raw.name}: {', '.join(+dropped) or 'no concept is present or known to be absent'}"
+            )
+        maps = np.concatenate(masks) if masks else np.zeros((0, side, side), bool)
+        return Example(
+            raw.name,
+            F.pad(resize_image(decode_image(raw, self._window(raw, key)), side), (0, self.side - side) * 2),
+            tuple(prompts),
+            boxes_of(maps, self.side),
+            torch.from_numpy(np.packbits(_pad(maps, self.side), axis=-1)),
+            +dropped,
+        )
+
+    def _ask(
+        self, raw: Raw, key: tuple[int, ...], dropped: Counter[str]
+    ) -> tuple[dict[str, list[list[tuple[int, int]]]], list[str]]:
+        """The instances to ask for by concept, each a list of (plane, id); the absent concepts to ask for."""
+        config, record = self.config, raw.record
+        found: dict[str, list[list[tuple[int, int]]]] = defaultdict(list)
+        for instance in record["instances"]:
+            found[instance["concept"]].append([(instance["plane"], instance["id"])])
+        if config.instances.get(record["dataset"]) == "merged":
+            found = defaultdict(list, {c: [[place for (place,) in each]] for c, each in found.items()})
+        crowded = [c for c, each in found.items() if len(each) > config.max_instances_per_prompt]
+        for concept in crowded:
+            dropped[f"prompts with more than {config.max_instances_per_prompt} instances"] += 1
+            del found[concept]
+        present = choose(sorted(found), config.max_prompts_per_image, *key, _POSITIVES)
+        dropped["prompts above max_prompts_per_image"] += len(found) - len(present)
+        absent = sorted({*record["absent"], *config.absent.get(record["dataset"], ())})
+        room = min(config.max_negatives_per_image, config.max_prompts_per_image - len(present))
+        return {c: found[c] for c in present}, choose(absent, room, *key, _NEGATIVES)
+
+    def _text(self, concept: str, key: tuple[int, ...], raw: Raw) -> str:
+        if concept not in self.names:
+            raise BadSample(f"{raw.name}: its concept {concept!r} is not in the vocabulary")
+        names = self.names[concept]
+        if self.config.prompt_text == "canonical":
+            return names[0]
+        return names[number(len(names), *key, _TEXT, *concept.encode())]
+
+    def _window(self, raw: Raw, key: tuple[int, ...]) -> Windows:
+        """The window in which a slice of a volume is shown, {} for the record's own."""
+        if not self.config.random_window:
+            return {}
+        draws = [number(1 << 32, *key, _WINDOW, place) / 2**32 for place in range(2)]
+        return random_window(raw.record, self.config.random_window, *draws)
+
+    def _shown_side(self, key: tuple[int, ...]) -> int:
+        if self.config.random_square_resize is None:
+            return self.side
+        smallest, step = self.config.random_square_resize
+        sides = [*range(smallest, self.side, step), self.side]
+        return sides[number(len(sides), *key, _SIDE)]
+
+
+def decode_image(raw: Raw, windows: Windows | None = None) -> NDArray[np.uint8]:
+    """The image, uint8 H×W or H×W×3; numbers of a volume as `windows` show them. Raises BadSample."""
+    try:
+        pixels = jpeg.decode(raw.image, 3) if raw.extension == "jpg" else png.decode(raw.image)
+    except ValueError as error:
+        raise BadSample(f"{raw.name}: its image cannot be decoded: {error}") from error
+    if list(pixels.shape[:2]) != raw.record["size"]:
+        raise BadSample(f"{raw.name}: its image has {pixels.shape[:2]} px, its record {raw.record['size']}")
+    return shown(pixels, raw.record, windows)
+
+
+def decode_planes(raw: Raw) -> list[NDArray]:
+    """The maps of instance ids (H, W), one a plane. Raises BadSample."""
+    try:
+        planes = [png.decode_mask(data) for data in raw.planes]
+    except ValueError as error:
+        raise BadSample(f"{raw.name}: its mask cannot be decoded: {error}") from error
+    for plane in planes:
+        if list(plane.shape) != raw.record["size"]:
+            raise BadSample(f"{raw.name}: its mask has {plane.shape} px, its record {raw.record['size']}")
+    return planes
+
+
+def _union(planes: Sequence[NDArray], places: Sequence[tuple[int, int]], name: str) -> NDArray[np.bool_]:
+    """The mask (H, W) of one target, which lies at one or more (plane, id)."""
+    try:
+        mask = planes[places[0][0]] == places[0][1]
+        for plane, value in places[1:]:
+            mask |= planes[plane] == value
+    except IndexError as error:
+        raise BadSample(f"{name}: its record names a mask plane that it does not have") from error
+    if not mask.any():
+        raise BadSample(f"{name}: its record names an instance that is not in its mask")
+    return mask
+
+
+def resize_image(pixels: NDArray[np.uint8], side: int) -> Tensor:
+    """uint8 H×W or H×W×3 to (3, side, side)."""
+    grey = pixels.ndim == 2
+    image = torch.from_numpy(np.ascontiguousarray(pixels))
+    image = (image[None] if grey else image.permute(2, 0, 1))[None]
+    return _resize(image, side, side)[0].expand(3, -1, -1).contiguous()
+
+
+def resize_masks(masks: Sequence[NDArray[np.bool_]], side: int) -> NDArray[np.bool_]:
+    """n masks H×W to bool (n, side, side).
+
+    Only the part around the mask is resized: most instances are small, and there can be many.
+    """
+    out = np.zeros((len(masks), side, side), bool)
+    for place, mask in enumerate(masks):
+        rows, columns = (_around(np.any(mask, axis=axis), side) for axis in (1, 0))
+        if rows is None or columns is None:
+            continue
+        part = torch.from_numpy(mask[rows[0], columns[0]].view(np.uint8) * np.uint8(255))
+        target = out[place, rows[1], columns[1]]
+        target[:] = (_resize(part[None, None], *target.shape)[0, 0] > 127).numpy()
+    return out
+
+
+def _around(occupied: NDArray[np.bool_], side: int) -> tuple[slice, slice] | None:
+    """The part of an axis, before and after resizing to ``side``, outside of which nothing is; None if empty.
+
+    Resizing n pixels to m repeats itself every n / gcd pixels, so a part that begins and ends at such a place
+    is resized by itself as it is within the whole. Its margin is twice the reach of the filter.
+    """
+    places = np.flatnonzero(occupied)
+    if not len(places):
+        return None
+    size = len(occupied)
+    periods = math.gcd(size, side)
+    before, after = size // periods, side // periods
+    margin = 2 * max(1.0, size / side) + 1
+    first = max(0, math.floor((places[0] - margin) / before))
+    end = min(periods, math.ceil((places[-1] + 1 + margin) / before))
+    return slice(first * before, end * before), slice(first * after, end * after)
+
+
+def _resize(image: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def boxes_of(masks: NDArray[np.bool_], side: int) -> Tensor:
+    """The tight boxes (n, 4) of non-empty masks (n, h, w): (cx, cy, w, h) divided by ``side``, float32.
+
+    A box ends after its last pixel, so a mask of one pixel has a box of one pixel.
+    """
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for place, mask in enumerate(masks):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        boxes[place] = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+    return torch.from_numpy(boxes / side)
+
+
+def _pad(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    lacking = side - masks.shape[-1]
+    return np.pad(masks, ((0, 0), (0, lacking), (0, lacking))) if lacking else masks
+
+
+def unpack(bits: Tensor, side: int) -> Tensor:
+    """Masks (M, side, side) bool from their bits (M, side, ceil(side / 8)) uint8, first pixel highest."""
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
+    return ((bits[..., None] >> shifts) & 1).flatten(-2)[..., :side].bool()
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pack examples into a batch."""
+    prompts = [prompt for example in examples for prompt in example.prompts]
+    texts = {text: place for place, text in enumerate(dict.fromkeys(p.text for p in prompts))}
+    ids, mask = tokenize(list(texts))
+    per_image = torch.tensor([len(example.prompts) for example in examples])
+    return Batch(
+        images=torch.stack([example.image for example in examples]),
+        img_id=torch.repeat_interleave(torch.arange(len(examples)), per_image),
+        input_ids=ids,
+        attention_mask=mask,
+        text_id=torch.tensor([texts[prompt.text] for prompt in prompts]),
+        boxes=torch.cat([example.boxes for example in examples]),
+        masks=torch.cat([example.masks for example in examples]),
+        prompts=tuple(prompts),
+        names=tuple(example.name for example in examples),
+        dropped=sum((Counter(example.dropped) for example in examples), Counter()),
+        problems=tuple(example.problem for example in examples if example.problem),
+    )

@@ -1,0 +1,233 @@
+"""Read a corpus by its index: opened in milliseconds, any sample with one ranged read.
+
+``Corpus.open`` reads corpus.json and, of each dataset's index.parquet, the few columns that decide what is
+trained on; no shard. Where the samples of a dataset lie is read when the first of them is.
+``Corpus.read`` fetches the bytes of one sample (they lie together in one shard), compares them with the
+digests of the index and takes them apart. Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from medshards.shards.build import index
+from medshards.shards.build.manifest import CORPUS, corpus_digest
+from medshards.train.data.storage import Folder, Store, open_store
+
+PLANNED = ["split", "group", "concepts", "absent"]
+PLACED = [
+    "key", "shard", "offset", "size", "image_extension", "image_offset", "image_size", "image_sha256",
+    "mask_offsets", "mask_sizes", "mask_sha256", "json_offset", "json_size", "json_sha256",
+]  # fmt: skip
+READERS = 8  # indices that are read at a time: a bucket answers each after some 50 ms
+
+
+class CorpusError(ValueError):
+    """The corpus cannot be used; the message says what was expected, what was found and what to do."""
+
+
+class BadSample(Exception):
+    """One sample cannot be used; the message names it and the reason."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The encoded members of a sample.
+
+    image: a JPEG or PNG file, ``extension`` says which. planes: PNG files of instance ids. record: KEY.json.
+    """
+
+    name: str
+    image: bytes
+    extension: str
+    planes: tuple[bytes, ...]
+    record: dict[str, Any]
+
+
+class Corpus:
+    """One split of a corpus; its samples count through the datasets (in order of slug) and their index rows."""
+
+    def __init__(
+        self, store: Store, facts: dict[str, Any], tables: dict[str, pa.Table], check: bool = True
+    ) -> None:
+        self.store, self.facts, self.tables, self.check = store, facts, tables, check
+        self.slugs = list(tables)
+        self._ends = np.cumsum([len(table) for table in tables.values()])
+        self._placed: dict[str, pa.Table] = {}
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Path,
+        split: str = "train",
+        datasets: Collection[str] | None = None,
+        *,
+        check: bool = True,
+        cache: Path | None = None,
+        cache_bytes: int = 0,
+    ) -> Corpus:
+        """Open one split of the corpus at a folder or URL.
+
+        ``datasets``: only these. ``check``: compare what is read with the digests of the index. ``cache``: a
+        folder that keeps up to ``cache_bytes`` of a remote corpus's shards. Raises CorpusError.
+        """
+        store = open_store(location, cache, cache_bytes)
+        facts = _facts(store, location)
+        unknown = sorted(set(datasets or ()) - set(facts["datasets"]))
+        if unknown:
+            raise CorpusError(
+                f"{location} has no dataset {', '.join(unknown)}; it has {', '.join(facts['datasets'])}"
+            )
+        slugs = [slug for slug in sorted(facts["datasets"]) if datasets is None or slug in datasets]
+        with ThreadPoolExecutor(READERS) as pool:
+            tables = dict(zip(slugs, pool.map(lambda slug: _planned(store, slug, split), slugs)))
+        return cls(store, facts, {slug: table for slug, table in tables.items() if len(table)}, check)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the whole corpus."""
+        return str(self.facts["digest"])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def with_prompts(self, negatives: bool, always: Collection[str] = ()) -> Corpus:
+        """The samples with a concept to ask for: one that is present or, with ``negatives``, known absent.
+
+        With ``negatives`` every sample of the datasets ``always`` has one that is absent, whatever the index says.
+        """
+        tables = {}
+        for slug, table in self.tables.items():
+            usable = pc.greater(pc.list_value_length(table["concepts"]), 0)
+            if negatives:
+                asked = pc.greater(pc.list_value_length(table["absent"]), 0)
+                usable = pc.or_(usable, pc.or_(asked, slug in always))
+            tables[slug] = table.filter(usable)
+        kept = {slug: table for slug, table in tables.items() if len(table)}
+        return Corpus(self.store, self.facts, kept, self.check)
+
+    def groups(self) -> list[NDArray[np.int64]]:
+        """For each dataset the group of each sample, as numbers in order of first appearance."""
+        return [
+            np.asarray(pc.dictionary_encode(table["group"]).combine_chunks().indices, np.int64)
+            for table in self.tables.values()
+        ]
+
+    def concepts(self, datasets: Collection[str] | None = None) -> set[str]:
+        """Ids of all concepts that are present or known to be absent somewhere; only in these datasets."""
+        found: set[str] = set()
+        for table in (t for slug, t in self.tables.items() if datasets is None or slug in datasets):
+            for column in ("concepts", "absent"):
+                found |= set(pc.list_flatten(table[column]).unique().to_pylist())
+        return found
+
+    def place(self, sample: int) -> tuple[str, int]:
+        """Dataset and row of a sample."""
+        dataset = int(np.searchsorted(self._ends, sample, side="right"))
+        return self.slugs[dataset], sample - (int(self._ends[dataset - 1]) if dataset else 0)
+
+    def name(self, sample: int) -> str:
+        """``slug/key`` of a sample."""
+        slug, row = self.place(sample)
+        return f"{slug}/{self.rows(slug)['key'][row].as_py()}"
+
+    def prepare(self) -> None:
+        """Read now where all samples lie."""
+        for slug in self.slugs:
+            self.rows(slug)
+
+    def rows(self, slug: str) -> pa.Table:
+        """Where the samples of a dataset lie: the columns `PLACED` of its index."""
+        if slug not in self._placed:
+            self._placed[slug] = (
+                _read(self.store, slug, PLACED).take(self.tables[slug]["row"]).combine_chunks()
+            )
+        return self._placed[slug]
+
+    def next_of_dataset(self, sample: int) -> int:
+        """The sample after this one in its dataset; the first after the last."""
+        slug, row = self.place(sample)
+        return sample + 1 if row + 1 < len(self.tables[slug]) else sample - row
+
+    def read(self, sample: int) -> Raw:
+        """The bytes of a sample; raises BadSample when they are not there or not those of the index."""
+        slug, position = self.place(sample)
+        row = {name: column[0].as_py() for name, column in _columns(self.rows(slug).slice(position, 1))}
+        name = f"{slug}/{row['key']}"
+        path = f"{slug}/{row['shard']}"
+        start, size = row["offset"], row["size"]
+        try:
+            blob = self.store.read_range(path, start, size)
+        except OSError as error:
+            raise BadSample(f"{name}: {path} cannot be read ({error})") from error
+        if len(blob) != size:
+            raise BadSample(f"{name}: {path} ends after {len(blob)} of its {size} bytes at {start}")
+
+        def member(what: str, offset: int, length: int, sha256: str) -> bytes:
+            data = blob[offset - start : offset - start + length]
+            if self.check and hashlib.sha256(data).hexdigest() != sha256:
+                raise BadSample(
+                    f"{name}: its {what} in {path} is not what the index says; `medshards verify`"
+                )
+            return data
+
+        image = member("image", row["image_offset"], row["image_size"], row["image_sha256"])
+        masks = zip(row["mask_offsets"], row["mask_sizes"], row["mask_sha256"], strict=True)
+        planes = tuple(member("mask", *place) for place in masks)
+        record = member("record", row["json_offset"], row["json_size"], row["json_sha256"])
+        try:
+            parsed = json.loads(record)
+        except ValueError as error:
+            raise BadSample(f"{name}: its record in {path} is no JSON ({error})") from error
+        return Raw(name, image, row["image_extension"], planes, parsed)
+
+
+def _columns(table: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:
+    return list(zip(table.column_names, table.columns))
+
+
+def _facts(store: Store, location: str | Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(store.read(CORPUS))
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"{location} is no corpus: it has no {CORPUS}. Give the folder that `medshards build` wrote "
+            "(--out), or build it first"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{location}: {CORPUS} cannot be read: {error}") from error
+    if not isinstance(facts, dict) or facts.get("digest") != corpus_digest(facts):
+        raise CorpusError(f"{location}: {CORPUS} is damaged: its digest does not fit; run `medshards verify`")
+    return facts
+
+
+def _planned(store: Store, slug: str, split: str) -> pa.Table:
+    """Group, concepts and absent concepts of a split's samples, and the row of each in the index."""
+    table = _read(store, slug, PLANNED)
+    table = table.append_column("row", pa.array(np.arange(len(table))))
+    return table.filter(pc.equal(table["split"], split)).drop_columns(["split"]).combine_chunks()
+
+
+def _read(store: Store, slug: str, columns: list[str]) -> pa.Table:
+    path = f"{slug}/{index.INDEX}"
+    try:
+        source: Any = io.BytesIO(store.read(path)) if not isinstance(store, Folder) else store.root / path
+        with pq.ParquetFile(source) as file:
+            return file.read(columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise CorpusError(
+            f"{path} cannot be read ({error}); run `medshards verify`, or build it again"
+        ) from error

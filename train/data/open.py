@@ -1,0 +1,80 @@
+"""The data of a run: what is trained on, in which order, and what it is validated on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medshards.train.data.batch import Builder
+from medshards.train.data.corpus import Corpus, CorpusError
+from medshards.train.data.loader import Samples, concept_names
+from medshards.train.data.plan import Plan
+from medshards.train.run.config import Config
+from medshards.vocab.vocabulary import UnknownConcept, Vocabulary
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training samples with their order, and the validation split; ``unusable`` samples can give no prompt."""
+
+    plan: Plan
+    samples: Samples
+    held_out: Samples
+    unusable: int
+
+    @property
+    def digest(self) -> str:
+        """Digest of the corpus."""
+        return self.samples.corpus.digest
+
+
+def open_data(config: Config, location: str, side: int) -> Data:
+    """Open the corpus at a folder or URL for a model with inputs of ``side`` px; raises CorpusError."""
+    options: dict[str, Any] = {
+        "datasets": config.data.datasets,
+        "check": config.data.check_digests,
+        "cache": config.data.cache,
+        "cache_bytes": config.data.cache_gb << 30,
+    }
+    every = Corpus.open(location, "train", **options)
+    held_out = Corpus.open(location, config.run.validate_on, **options)
+    for option in ("weights", "instances", "absent"):
+        unknown = sorted(set(getattr(config.data, option)) - set(every.facts["datasets"]))
+        if unknown:
+            raise CorpusError(f"data.{option} names {', '.join(unknown)}, which {location} does not have")
+    names = concept_names(every) | concept_names(held_out) | _more_absent(config.data.absent, every)
+    builder = Builder(config.data, side, config.run.seed, names)
+    asked = (
+        config.data.max_negatives_per_image > 0,
+        [slug for slug, more in config.data.absent.items() if more],
+    )
+    corpus = every.with_prompts(*asked)
+    if not len(corpus):
+        raise CorpusError(f"{location} has no training sample with a prompt, among {len(every)}")
+    weights = [config.data.weights.get(slug, 1.0) for slug in corpus.slugs]
+    return Data(
+        Plan(config.run.seed, corpus.groups(), weights),
+        Samples(corpus, builder),
+        Samples(held_out.with_prompts(*asked), builder.for_validation()),
+        len(every) - len(corpus),
+    )
+
+
+def _more_absent(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, tuple[str, ...]]:
+    """Names of the concepts of ``data.absent``; raises CorpusError where the corpus contradicts it."""
+    vocabulary = Vocabulary.load()
+    names = {}
+    for slug, more in absent.items():
+        annotated = corpus.concepts([slug])
+        for concept in more:
+            try:
+                names[concept] = vocabulary[concept].names
+            except UnknownConcept as error:
+                raise CorpusError(f"data.absent, {slug}: {error}") from error
+            if related := sorted(c for c in annotated if vocabulary.related(concept, c)):
+                raise CorpusError(
+                    f"data.absent says that no image of {slug} shows {concept}, but its annotations name "
+                    f"{', '.join(related)}"
+                )
+    return names

@@ -1,0 +1,226 @@
+"""Build a model with random, Hugging Face or official weights; write it back in both formats.
+
+==================  ====================================================================================
+``weights``         what it is
+==================  ====================================================================================
+``None``            random numbers (seeded) in the architecture of ``preset``
+a folder            ``config.json`` and ``model.safetensors`` (or shards), as ``transformers`` writes them
+``owner/name[@r]``  the same (of revision r) on the Hugging Face hub, or in its cache (HF_HUB_OFFLINE=1)
+a ``.pt`` file      official checkpoint, such as the released ``sam3.pt``; architecture of ``preset``
+==================  ====================================================================================
+"""
+
+import json
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import Sam3Config
+from transformers.initialization import no_init_weights
+
+from medshards.train.model.graph import Sam3Graph, set_drop_path
+from medshards.train.model.initialisation import initialise
+from medshards.train.model.state_dict import from_official, to_official
+
+ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+# The checkpoint on the hub is that of the video model; the image model lies under the first of these.
+_VIDEO_DETECTOR = "detector_model."
+_VIDEO_REST = ("tracker_model.", "tracker_neck.")
+
+
+class WeightsError(ValueError):
+    """Weights are absent, unreadable or do not fit the model; the message says which tensors."""
+
+
+class Regularisation(BaseModel):
+    """Dropouts in training; they change no weight and nothing in evaluation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """After each attention and MLP of the geometry encoder, fusion encoder and decoder."""
+    hidden_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Between the two layers of their MLPs. SAM3 was trained with 0.1; ``transformers`` defaults to 0."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth of the image encoder, rate of the last block. SAM3 was trained with 0.1."""
+
+
+def presets() -> list[str]:
+    """Names of the architectures that come with the project."""
+    return list(yaml.safe_load(ARCHITECTURES.read_text()))
+
+
+def preset_config(preset: str) -> Sam3Config:
+    """Architecture of a preset; raises WeightsError on an unknown name."""
+    known = yaml.safe_load(ARCHITECTURES.read_text())
+    if preset not in known:
+        raise WeightsError(f"unknown preset {preset!r}; known are {', '.join(known)}")
+    return _config(known[preset])
+
+
+def build_model(
+    weights: str | Path | None = None,
+    preset: str = "sam3",
+    *,
+    image_size: int | None = None,
+    regularisation: Regularisation | None = None,
+    seed: int = 0,
+) -> Sam3Graph:
+    """The training graph on the CPU in float32, in training mode; see the module for what ``weights`` may be.
+
+    ``image_size`` replaces the side of the network input, in pixels: no weight depends on it. It must be a
+    multiple of the patch size. Raises WeightsError when a tensor is missing, unexpected or of another shape.
+    """
+    folder = None if weights is None or _is_official(weights) else _folder(weights)
+    config: Any = preset_config(preset) if folder is None else _config(_read_json(folder / "config.json"))
+    regularisation = regularisation or Regularisation()
+    for part in (config.geometry_encoder_config, config.detr_encoder_config, config.detr_decoder_config):
+        part.dropout, part.hidden_dropout = regularisation.dropout, regularisation.hidden_dropout
+    if image_size is not None:
+        if image_size % config.vision_config.backbone_config.patch_size:
+            raise WeightsError(f"image size {image_size} is not a multiple of the patch size")
+        config.vision_config.backbone_config.image_size = image_size
+
+    if weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = Sam3Graph(config)
+            initialise(model)
+    else:
+        with no_init_weights():  # all are about to be replaced, and drawing 840 M numbers takes a minute
+            model = Sam3Graph(config)
+        if folder is not None:
+            load_tensors(model, dict(_folder_tensors(folder)), str(weights))
+        else:
+            load_tensors(model, from_official(read_official(Path(weights)), model.state_dict()), str(weights))
+    set_drop_path(model, regularisation.drop_path)
+    return model.train()
+
+
+@torch.no_grad()
+def load_tensors(model: Sam3Graph, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy ``tensors``, which come from ``source``, into the model.
+
+    Raises WeightsError unless names and shapes agree exactly.
+    """
+    own = model.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, the model has {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if own[name].shape != tensors[name].shape
+    ]
+    found = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    if any(found.values()):
+        lines = [
+            f"  {len(names)} {what}: {'; '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+            for what, names in found.items()
+            if names
+        ]
+        raise WeightsError(
+            f"{source} does not fit this model ({len(own)} tensors expected, {len(tensors)} found):\n"
+            + "\n".join(lines)
+            + "\nIs it a SAM3 image model, and is this its preset?"
+        )
+    for name, tensor in tensors.items():
+        own[name].copy_(tensor)
+
+
+def read_official(path: Path) -> dict[str, Tensor]:
+    """Tensors of an official ``.pt`` file under its own names; nothing but tensors is unpickled."""
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint at {path}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"{path} is not a file of plain tensors as torch.save writes it: {error}"
+        ) from error
+    found = found.get("model", found)
+    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+
+
+def export_folder(model: Sam3Graph, folder: Path) -> None:
+    """Write ``config.json`` and ``model.safetensors``, which ``Sam3Model.from_pretrained(folder)`` loads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model.config.to_dict() | {"architectures": ["Sam3Model"], "dtype": "float32"}
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    partial = folder / "model.safetensors.partial"
+    save_file(_cpu_tensors(model), partial, metadata={"format": "pt"})
+    partial.replace(folder / "model.safetensors")
+
+
+def export_official(model: Sam3Graph, path: Path, base: Path | None = None) -> None:
+    """Write an official ``.pt`` file for tools built on Meta's code.
+
+    ``base`` is the official file from which training started: the parts that this model lacks (video tracker,
+    point prompts) are copied from it. Without it the file holds the text-prompted image model alone.
+    """
+    official = to_official(_cpu_tensors(model), read_official(base) if base else None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    torch.save(official, partial)
+    partial.replace(path)
+
+
+def _cpu_tensors(model: Sam3Graph) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _is_official(weights: str | Path) -> bool:
+    return Path(weights).suffix in (".pt", ".pth")
+
+
+def _folder(weights: str | Path) -> Path:
+    """The local folder of ``weights``; from the hub or its cache when it is no folder but a hub id."""
+    if Path(weights).is_dir():
+        return Path(weights)
+    if not HUB_ID.fullmatch(str(weights)):
+        raise WeightsError(f"{weights} is neither a folder, nor a .pt file, nor a hub id (owner/name)")
+    from huggingface_hub import snapshot_download
+
+    repo, _, revision = str(weights).partition("@")
+    try:
+        files = ["config.json", "*.safetensors", "*.safetensors.index.json"]
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
+    except Exception as error:  # network, licence gate, cache: the hub raises many kinds
+        raise WeightsError(
+            f"{weights} is no folder here, and the hub did not give it: {error}\nSAM3 is gated: accept its "
+            "licence on the hub and log in, or give the path of a folder or .pt file that you downloaded."
+        ) from error
+
+
+def _config(values: dict | None) -> Sam3Config:
+    values = values or {}
+    return Sam3Config.from_dict(values.get("detector_config") or values)
+
+
+def _read_json(path: Path) -> dict:
+    if not path.is_file():
+        raise WeightsError(
+            f"{path.parent} has no {path.name}; a model folder holds config.json and model.safetensors"
+        )
+    return json.loads(path.read_text())
+
+
+def _folder_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor of everything that belongs to the image model, one tensor at a time."""
+    index = folder / "model.safetensors.index.json"
+    names = set(_read_json(index)["weight_map"].values()) if index.is_file() else {"model.safetensors"}
+    for path in (folder / name for name in sorted(names)):
+        if not path.is_file():
+            raise WeightsError(f"{path} is absent; found {sorted(p.name for p in folder.iterdir())}")
+        with safe_open(path, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118, not a dict
+                if not name.startswith(_VIDEO_REST):
+                    yield name.removeprefix(_VIDEO_DETECTOR), stored.get_tensor(name)

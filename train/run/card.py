@@ -1,0 +1,154 @@
+"""The model card and the attributions that go with an exported model, filled from the corpus it was trained on.
+
+What is said of a dataset (licence, citation) is that of the catalog; counts are those of the corpus's manifests.
+The two files are templates beside this module: card.md.j2 and attribution.md.j2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from medshards.common.files import write_atomically
+from medshards.curate.catalog.entry import Entry, load_catalog
+from medshards.shards.build.manifest import CORPUS, MANIFEST
+from medshards.train.data.corpus import Corpus, CorpusError
+from medshards.train.data.storage import open_store
+from medshards.train.model.hub import is_hub_id
+from medshards.train.run.checkpoint import State, find, read_state
+from medshards.train.run.config import Config
+from medshards.train.run.monitor import LOG
+
+CARD, ATTRIBUTION = "README.md", "ATTRIBUTION.md"
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset that the model was trained or validated on.
+
+    entry: of the catalog, None for one it does not hold. counts: samples by split. manifest: digest of its manifest.
+    """
+
+    slug: str
+    entry: Entry | None
+    counts: dict[str, int]
+    instances: int
+    manifest: str
+
+    @property
+    def commercial(self) -> str:
+        """yes, no or unknown."""
+        return self.entry.licence.commercial if self.entry else "unknown"
+
+    @property
+    def redistribution(self) -> str:
+        """yes, no or unknown."""
+        return self.entry.licence.redistribution if self.entry else "unknown"
+
+
+def sources_of(data: str, config: Config) -> list[Source]:
+    """The datasets of a corpus that a run with this configuration trains or validates on, in order of slug.
+
+    Raises CorpusError.
+    """
+    store, facts = open_store(data), Corpus.open(data, datasets=[]).facts
+    catalog, found = load_catalog(), []
+    for slug in sorted(config.data.datasets or facts["datasets"]):
+        try:
+            counts = json.loads(store.read(f"{slug}/{MANIFEST}"))["counts"]
+        except (OSError, ValueError, KeyError) as error:
+            raise CorpusError(f"{slug}/{MANIFEST} of {data} cannot be read: {error}") from error
+        used = {split: counts.get(split, 0) for split in SPLITS}
+        if config.data.weights.get(slug) == 0:
+            used["train"] = 0
+        if any(used.values()):
+            digest = facts["datasets"][slug]["manifest_sha256"]
+            found.append(Source(slug, catalog.get(slug), used, counts["instances"], digest))
+    return found
+
+
+def licence_remarks(data: str, config: Config) -> list[str]:
+    """What to know before the model is used or sold: training data that forbid it or do not say; [] if none."""
+    trained = [source for source in sources_of(data, config) if source.counts["train"]]
+    remarks = []
+    for answer, text in (
+        ("no", "exclude commercial use"),
+        ("unknown", "are not known to permit commercial use"),
+    ):
+        slugs = [source.slug for source in trained if source.commercial == answer]
+        if slugs:
+            remarks.append(f"{len(slugs)} of {len(trained)} training datasets {text}: {', '.join(slugs)}")
+    return remarks
+
+
+def write_card(folder: Path, form: str, run: Path, data: str) -> None:
+    """Write README.md and ATTRIBUTION.md beside a model exported from the best checkpoint of ``run``.
+
+    form: ``hf`` or ``official``, as it was exported. Raises CorpusError when ``data`` is not the corpus that the
+    checkpoint was trained on, CheckpointError.
+    """
+    state = read_state(find(run))
+    config = Config.model_validate(state.config)
+    facts = Corpus.open(data, datasets=[]).facts
+    if facts["digest"] != state.corpus:
+        raise CorpusError(
+            f"the checkpoint was trained on the corpus {state.corpus[:12]}, {data} is {facts['digest'][:12]}: its "
+            "card would name other data"
+        )
+    sources = sources_of(data, config)
+    values = {
+        "form": form,
+        "state": state,
+        "corpus": facts,
+        "corpus_file": CORPUS,
+        "sources": sources,
+        "trained": [source for source in sources if source.counts["train"]],
+        "remarks": licence_remarks(data, config),
+        "start": start_of(config.model.weights),
+        "on_hub": config.model.weights is not None and is_hub_id(config.model.weights),
+        "side": state.architecture["vision_config"]["backbone_config"]["image_size"],
+        "validation": _validation(run, state),
+        "config": config,
+        "config_text": _shown(config),
+    }
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
+    for name, template in ((CARD, "card.md.j2"), (ATTRIBUTION, "attribution.md.j2")):
+        text = environment.get_template(template).render(values)
+        write_atomically(folder / name, text.encode())
+
+
+def start_of(weights: str | None) -> str | None:
+    """A name for the weights that training started from, without the folders of this machine; None: random."""
+    if weights is None or is_hub_id(weights):
+        return weights
+    return Path(weights).name
+
+
+def _shown(config: Config) -> str:
+    """The configuration as YAML, without paths of this machine."""
+    content = config.model_dump(mode="json")
+    content["model"]["weights"] = start_of(config.model.weights)
+    content["data"]["cache"] = None
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _validation(run: Path, state: State) -> dict[str, Any] | None:
+    """The row of the log for the validation of a checkpoint: means and datasets."""
+    if state.score is None or not (run / LOG).is_file():
+        return None
+    rows: Sequence[dict] = [json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()]
+    return next((row for row in rows if "validation" in row and row["step"] == state.step), None)

@@ -1,0 +1,295 @@
+"""The configuration of a run: one typed YAML file, every field of which the command line can override.
+
+A file names only what differs from the defaults below; a key that does not exist is an error with its line.
+``presets/`` holds files to start from, and a preset's name may stand wherever a file can.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+
+from medshards.common.yamlfile import LocatedDict, read_yaml
+from medshards.train.model.weights import Regularisation
+from medshards.train.objective.objective import PRESETS as OBJECTIVES
+from medshards.train.objective.objective import ObjectiveConfig
+from medshards.train.run.optim import OptimConfig, Rates, ScheduleConfig
+
+FOLDER = Path(__file__).with_name("presets")
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; a line for each problem."""
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Section):
+    """Architecture, weights to start from, and how the forward pass saves memory."""
+
+    preset: str = "sam3"
+    """Architecture where the weights do not bring their own: sam3, small or tiny."""
+    weights: str | None = None
+    """A folder or hub id in Hugging Face format, an official .pt file, or null for random weights."""
+    image_size: PositiveInt | None = None
+    """Side of the square network input, in px; null takes that of the architecture."""
+    regularisation: Regularisation = Regularisation()
+    checkpoint_activations: bool = False
+    """Keep less in memory and compute blocks again in the backward pass; the same gradients."""
+    compile: bool = False
+    """Compile the image encoder (torch.compile), which most of a step is spent in."""
+
+
+class DataConfig(Section):
+    """What is trained on, and how samples become prompts and targets."""
+
+    datasets: list[str] | None = None
+    """Slugs to train on; null takes all datasets of the corpus."""
+    weights: dict[str, float] = {}
+    """How often an epoch holds each sample of a dataset, by slug; 1 where not named. See train/data/plan.py."""
+    instances: dict[str, Literal["native", "merged"]] = {}
+    """merged: the instances of a concept in an image become one, by slug; native where not named."""
+    max_negatives_per_image: NonNegativeInt = 2
+    """Prompts for concepts that are known to be absent; drawn anew for each image and epoch."""
+    absent: dict[str, list[str]] = {}
+    """More such concepts, by slug: ids of which you know that no image of the dataset shows them, though nobody
+    looked for them. Without it a dataset of one concept teaches that this concept is always there."""
+    max_prompts_per_image: PositiveInt = 8
+    """Prompts of an image in all; negatives are dropped first."""
+    max_instances_per_prompt: PositiveInt = 200
+    """A prompt with more instances than the model has queries is left out, and counted."""
+    prompt_text: Literal["canonical", "synonyms"] = "canonical"
+    """The vocabulary's text of a concept, or any of its names, drawn anew for each image and epoch."""
+    random_square_resize: tuple[PositiveInt, PositiveInt] | None = None
+    """(smallest side, step) in px: show images at a random side up to the network's, the rest black."""
+    random_window: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Vary width and centre of the window in which slices of volumes (HU, SUV) are shown by up to this part."""
+    workers: NonNegativeInt = 4
+    """Processes that read and decode, for each rank; 0 does it in the training process."""
+    prefetch: PositiveInt = 4
+    """Batches that each of them prepares in advance."""
+    check_digests: bool = True
+    """Compare the bytes of each sample with the index."""
+    max_bad_samples: NonNegativeInt = 10
+    """The run stops when more samples than this had to be replaced."""
+    cache: Path | None = None
+    """Folder for shards of a remote corpus; null reads each sample by itself."""
+    cache_gb: PositiveInt = 100
+
+
+class BatchConfig(Section):
+    """Images of one update."""
+
+    images: PositiveInt | None = None
+    """Images of a whole update, over all ranks and accumulated passes; null: per_rank on each rank."""
+    per_rank: PositiveInt = 1
+    """Images of one forward pass on one rank."""
+
+
+class RunConfig(Section):
+    """How long, how precisely, on what, and what is kept."""
+
+    seed: NonNegativeInt = 42
+    epochs: PositiveInt = 10
+    steps: PositiveInt | None = None
+    """Updates of the run; null: as many as the epochs take."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the forward pass; weights, losses and the optimiser are always fp32."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """ddp: each rank holds the whole model. fsdp: weights, gradients and optimiser are shared among ranks."""
+    normalise: Literal["global", "rank"] = "global"
+    """What the loss terms are averaged over: the whole update, so that the number of ranks and accumulated
+    passes changes nothing; or each rank's forward pass, as the official code does it."""
+    deterministic: bool = False
+    """Only deterministic algorithms on a GPU: slower, bit-exact when a run is repeated or resumed."""
+    validate_every: PositiveInt | None = None
+    """Updates between two validations; null: once an epoch. The end of the run always validates."""
+    validate_on: Literal["val", "train"] = "val"
+    """The split; train shows whether a model can learn its images by heart, and is no validation."""
+    validate_images: PositiveInt = 200
+    """Images of each dataset's validation split that are used; the same ones every time."""
+    validate_mask: Literal["top1", "union", "semantic"] = "top1"
+    """The prediction whose Dice decides which checkpoint is best; see train/run/validation.py."""
+    checkpoint_every: PositiveInt | None = None
+    """Updates between two checkpoints; null: once an epoch."""
+    keep_last: PositiveInt = 2
+    """Newest checkpoints that are kept, beside the best."""
+    async_checkpoint: bool = True
+    """Write checkpoints beside the training, where the weights lie on a GPU."""
+    log_every: PositiveInt = 10
+    """Updates between two lines in log and TensorBoard."""
+    overlays: NonNegativeInt = 4
+    """Validation images with prediction and truth that go to TensorBoard."""
+    record_samples: bool = False
+    """Write the samples of every update to samples-rank*.jsonl."""
+
+
+class Config(Section):
+    """Everything that decides a run, but for the corpus, the machines and the folder it writes to."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    batch: BatchConfig = BatchConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """Its fields, or one word: official or paper_table2."""
+    optim: OptimConfig = OptimConfig()  # type: ignore[call-arg]
+    schedule: ScheduleConfig = ScheduleConfig()  # type: ignore[call-arg]
+    run: RunConfig = RunConfig()
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _objective_preset(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in OBJECTIVES:
+                raise ValueError(f"no preset {value!r}; there are: {', '.join(OBJECTIVES)}")
+            return OBJECTIVES[value]
+        return value
+
+
+def presets() -> list[str]:
+    """Names of the configurations that come with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a preset or file, with overrides such as ``optim.lr.vision=1e-4`` applied.
+
+    Raises ConfigError with a line for each problem.
+    """
+    path = None if source is None else _path(source)
+    content: Any = {}
+    if path is not None:
+        try:
+            content = read_yaml(path)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        content = LocatedDict() if content is None else content
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}:1: expected sections such as `model:` and `run:`, found {content!r}")
+    named = _Source(path, content, _override(content, overrides))
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(map(named.problem, error.errors()))) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML; `load_config` reads it back to an equal one."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """The configuration with overrides applied; raises ConfigError."""
+    content = config.model_dump(mode="json")
+    named = _Source(None, content, _override(content, overrides))
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(map(named.problem, error.errors()))) from None
+
+
+def _path(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    if (FOLDER / f"{source}.yaml").is_file():
+        return FOLDER / f"{source}.yaml"
+    raise ConfigError(f"{source}: no such file, and no preset; presets are {', '.join(presets())}")
+
+
+def _override(content: dict[str, Any], overrides: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """Set dotted keys in ``content``; returns each with the text that set it."""
+    found = {}
+    for text in overrides:
+        dotted, equals, value = text.partition("=")
+        keys = tuple(dotted.strip().split("."))
+        if not equals or not all(keys):
+            raise ConfigError(f"--set {text}: expected KEY=VALUE, such as optim.lr.vision=1e-4")
+        place = content
+        for key in keys[:-1]:
+            place[key] = place = _section(place.get(key), key, text)
+        try:
+            place[keys[-1]] = _scalar(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: the value is no YAML ({error})") from error
+        found[keys] = text
+    return found
+
+
+def _section(value: Any, key: str, text: str) -> dict[str, Any]:
+    """What stands at ``key`` as a section that an override can go into; short forms are written out."""
+    if value is None:
+        return {}
+    if key == "objective" and value in OBJECTIVES:
+        return OBJECTIVES[value].model_dump()
+    if key == "lr" and isinstance(value, int | float):
+        return dict.fromkeys(Rates.model_fields, value)
+    if not isinstance(value, dict):
+        raise ConfigError(f"--set {text}: {key} is {value!r} and has no fields")
+    return value
+
+
+def _scalar(text: str) -> Any:
+    """A value as YAML reads it; numbers such as 1e-4, which YAML 1.1 takes for text, as numbers."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+@dataclasses.dataclass
+class _Source:
+    """Where values came from, to say so in errors."""
+
+    path: Path | None
+    content: Any
+    overrides: dict[tuple[str, ...], str]
+
+    def problem(self, error: Any) -> str:
+        """One line about an error of pydantic."""
+        keys = tuple(str(key) for key in error["loc"])
+        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden":
+            message = f"there is no such key; known are {', '.join(_fields(keys[:-1]))}"
+        elif "input" in error and not isinstance(error["input"], dict):
+            message += f", found {error['input']!r}"
+        return f"{self._where(keys)}: {'.'.join(keys)}: {message}"
+
+    def _where(self, keys: tuple[str, ...]) -> str:
+        for set_keys, text in self.overrides.items():
+            if set_keys[: len(keys)] == keys[: len(set_keys)]:
+                return f"--set {text}"
+        line, place = 1, self.content
+        for key in keys:
+            if isinstance(place, LocatedDict):
+                line = place.lines.get(key, line)
+            place = place.get(key) if isinstance(place, dict) else None
+        return f"{self.path}:{line}" if self.path else "configuration"
+
+
+def _fields(keys: tuple[str, ...]) -> list[str]:
+    """Names of the fields of the section that ``keys`` lead to."""
+    section: Any = Config
+    for key in keys:
+        section = section.model_fields[key].annotation
+    return list(section.model_fields)

@@ -1,0 +1,137 @@
+"""The ranks of a run: process group, device, and how the model is divided among them.
+
+A run is always a process group, of one rank where torchrun did not start it, so there is one code path. Small
+numbers travel between ranks through gloo on the CPU, gradients through NCCL where there are GPUs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from medshards.train.model.graph import Sam3Graph
+
+TIMEOUT = timedelta(minutes=30)  # a rank that hears nothing for so long gives up
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all of the run."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """True on the one rank that writes logs and publishes checkpoints."""
+        return self.rank == 0
+
+    def sum(self, *numbers: float) -> list[float]:
+        """Each number added up over all ranks; every rank must call it at the same point."""
+        total = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self.sum(0)
+
+
+class MachineError(RuntimeError):
+    """This machine is not what the run was started for; the message says what is lacking."""
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """The ranks that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or this process alone.
+
+    Raises MachineError when there are fewer GPUs than ranks, or no NCCL.
+    """
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= gpus:
+            raise MachineError(
+                f"local rank {local} has no GPU: {gpus} are visible here; start as many ranks as there are GPUs"
+            )
+        if not dist.is_nccl_available():
+            raise MachineError("this build of torch has no NCCL, which GPUs need to work together")
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    if size > 1:
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        yield World(rank, size, device)
+    finally:
+        leave()
+
+
+def leave(group: dist.ProcessGroup | None = None) -> None:
+    """Destroy a process group, all of them where none is given."""
+    # Gloo's threads drop the tensors of a finished exchange a moment later and need Python's lock for it;
+    # destroying the group holds that lock and waits for them, so they must be done first.
+    time.sleep(0.2)
+    dist.destroy_process_group(group)
+
+
+def wrap(model: Sam3Graph, parallel: str, ranks: World) -> nn.Module:
+    """The model on its device, ready to train on all ranks; ``ddp`` or ``fsdp``.
+
+    The gradients of all ranks are averaged. Parameters keep their names up to a prefix ``module.``.
+    """
+    nn.Module.to(model, ranks.device)
+    if parallel == "fsdp":
+        # The outputs are slices, which the objective never changes in place.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+        mesh = init_device_mesh(ranks.device.type, (ranks.size,))
+        for layer in (
+            *model.vision_encoder.backbone.layers,
+            *model.text_encoder.text_model.encoder.layers,
+            *model.detr_encoder.layers,
+        ):
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        return model
+    if ranks.size == 1:
+        return model
+    with warnings.catch_warnings():
+        # The buffers never change, so no rank has to send them; newer versions of torch rename the argument.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers`", category=FutureWarning)
+        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def unwrap(model: nn.Module) -> Sam3Graph:
+    """The graph inside what `wrap` made."""
+    return model.module if isinstance(model, DistributedDataParallel) else model  # type: ignore[return-value]
+
+
+def accumulating(model: nn.Module, last: bool) -> Any:
+    """Context of a forward and backward pass; gradients are averaged over ranks in the ``last`` of an update."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
+    elif isinstance(model, DistributedDataParallel) and not last:
+        return model.no_sync()
+    return nullcontext()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that FSDP shares among ranks, as a whole; any other as it is."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

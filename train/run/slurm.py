@@ -1,0 +1,126 @@
+"""Train on a Slurm cluster: write a batch script for a run, and submit it.
+
+The script (train/slurm.sbatch.j2) is made to be read and changed. It goes on by itself after a preemption, a
+requeue or a lost node; docs/cluster-slurm.md explains each line. What can be checked before the job waits in the
+queue is checked: configuration, corpus, access to the weights, disk.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from medshards.common.files import write_atomically
+from medshards.train.run.checkpoint import steps
+from medshards.train.run.config import Config, dump_config, load_config
+from medshards.train.run.preflight import submission_problems
+from medshards.train.run.session import FINISHED, Failure, failures, source_of
+
+FOLDER, SCRIPT = "slurm", "train.sbatch"
+TEMPLATE = "slurm.sbatch.j2"
+UNUSABLE = '"\\\n%'  # in a path: they mean something else in a line of #SBATCH
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What is asked of Slurm; None leaves a choice to the cluster.
+
+    nodes, gpus_per_node: there will be a rank for each GPU. cpus_per_node: default one for each rank and each of its
+    data workers. time: limit as Slurm writes it, such as 2-00:00:00. extra: any further options of sbatch.
+    """
+
+    nodes: int = 1
+    gpus_per_node: int = 1
+    cpus_per_node: int | None = None
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    extra: tuple[str, ...] = ()
+
+    @property
+    def ranks(self) -> int:
+        """Processes of the run."""
+        return self.nodes * self.gpus_per_node
+
+
+def prepare(
+    data: str,
+    out: Path,
+    source: str | None,
+    overrides: Sequence[str],
+    resume: bool,
+    other_corpus: bool,
+    export: Sequence[str],
+    allocation: Allocation,
+) -> Path:
+    """Check the run and write OUT/slurm/train.sbatch with its resolved configuration; returns the script.
+
+    The arguments are those of `train.session.run_training`. Raises Failure.
+    """
+    out = out.absolute()
+    data = data if "://" in data else str(Path(data).expanduser().absolute())
+    with failures(out):
+        config = load_config(source_of(out, source, resume), overrides)
+        found = submission_problems(config, data, out, allocation.ranks)
+        if set(str(out)) & set(UNUSABLE):
+            found.append(f"{out}: Slurm cannot write its log there; choose a path without quotes, \\ and %")
+        if found:
+            raise Failure("the job was not written:\n  " + "\n  ".join(found))
+        folder = out / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        config_file, script = folder / "config.yaml", folder / SCRIPT
+        write_atomically(config_file, dump_config(config).encode())
+        arguments = ["--data", data, "--out", str(out), "--config", str(config_file), "--auto-resume"]
+        if other_corpus:
+            arguments.append("--other-corpus")
+        for name in export:
+            arguments += ["--export", name]
+        write_atomically(script, render(out, script, arguments, allocation, config).encode())
+    return script
+
+
+def render(out: Path, script: Path, arguments: Sequence[str], allocation: Allocation, config: Config) -> str:
+    """The batch script that runs ``medshards train`` with ``arguments``."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters["quote"] = lambda value: shlex.quote(str(value))
+    cpus = allocation.cpus_per_node or allocation.gpus_per_node * (1 + config.data.workers)
+    return environment.get_template(TEMPLATE).render(
+        script=script,
+        folder=script.parent,
+        out=out,
+        name=out.name,
+        python=sys.executable,
+        arguments=arguments,
+        asked=allocation,
+        cpus=cpus,
+        finished=FINISHED,
+    )
+
+
+def submit(script: Path) -> str:
+    """Hand the script to sbatch; returns what it says. Raises Failure."""
+    try:
+        done = subprocess.run(["sbatch", str(script)], capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise Failure(
+            f"there is no sbatch here; on a login node of the cluster run: sbatch {script}"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise Failure(f"sbatch refused {script}:\n{error.stderr.strip()}") from error
+    return done.stdout.strip()
+
+
+def report(script: Path, out: Path, submitted: str | None) -> str:
+    """What to tell after the script was written and perhaps submitted."""
+    begun = f"it goes on after update {saved[-1]}" if (saved := steps(out)) else "it begins a new run"
+    lines = [f"batch script: {script} ({begun})"]
+    lines.append(submitted if submitted else f"read it, then: sbatch {script}")
+    return "\n".join([*lines, f"its log: {script.parent}/JOBID.log"])

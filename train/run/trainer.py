@@ -1,0 +1,278 @@
+"""The training run: a loop of updates, with validation, checkpoints and logs on the way.
+
+The state of a run is a step and a place in the data order. Everything else is a function of them and of the
+configuration: the batches (train/data/plan.py), the learning rates (train/run/optim.py) and the random numbers of
+dropout, whose generator is seeded anew for every update from seed, step and rank. So a run that was killed
+goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medshards.common.files import write_atomically
+from medshards.train.data.batch import Batch
+from medshards.train.data.corpus import CorpusError
+from medshards.train.data.loader import batches
+from medshards.train.data.open import open_data
+from medshards.train.data.plan import Slices
+from medshards.train.objective.objective import Norms
+from medshards.train.run.checkpoint import (
+    Checkpointer,
+    CheckpointError,
+    State,
+    best,
+    folder_of,
+    restore,
+    steps,
+)
+from medshards.train.run.config import Config, dump_config
+from medshards.train.run.monitor import Monitor
+from medshards.train.run.parallel import World
+from medshards.train.run.preemption import Stop
+from medshards.train.run.step import Learner, build_graph
+from medshards.train.run.validation import Validator
+
+CONFIG = "config.yaml"
+
+
+class Clock:
+    """Time of the updates since it was last read, without validation and saving."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self._began, self._waited = time.perf_counter(), 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time in which the device had nothing to do for lack of data."""
+        asked = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - asked
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that does not count."""
+        began = time.perf_counter()
+        yield
+        self._began += time.perf_counter() - began
+
+    def read(self) -> tuple[float, float, int]:
+        """Seconds, seconds of waiting and updates since the last reading."""
+        now = time.perf_counter()
+        reading = max(now - self._began, 1e-9), self._waited, self.updates
+        self._began, self._waited, self.updates = now, 0.0, 0
+        return reading
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: after how many of its updates, and whether a signal ended it."""
+
+    step: int
+    total: int
+    preempted: bool
+
+
+class Trainer:
+    """One run on this rank.
+
+    data: folder or URL of a corpus. run: folder of the run. resume: go on from its newest checkpoint.
+    other_corpus: allow another corpus than the one the run began with. Raises CorpusError, CheckpointError,
+    WeightsError.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: str,
+        run: Path,
+        ranks: World,
+        resume: bool = False,
+        other_corpus: bool = False,
+    ) -> None:
+        images = config.batch.images or config.batch.per_rank * ranks.size
+        config = config.model_copy(update={"batch": config.batch.model_copy(update={"images": images})})
+        self.config, self.run, self.ranks, self.images = config, run, ranks, images
+        torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
+        graph = build_graph(config)
+        self.data = open_data(config, data, graph.image_size)
+        self.learner = Learner(graph, config, ranks)
+        self.validate = Validator(self.data.held_out, config, ranks)
+        self.checkpoints = Checkpointer(run, ranks, config.run.keep_last, config.run.async_checkpoint)
+        self.step, self.taken, self.bad = 0, 0, 0  # updates made, samples taken, samples that were replaced
+        if resume:
+            self._resume(other_corpus)
+        left = config.run.epochs * self.data.plan.length - self.taken
+        self.total = config.run.steps or self.step + max(0, -(-left // images))
+        self.slices = Slices(
+            self.data.plan, self.taken, images, config.batch.per_rank, ranks.rank, ranks.size
+        )
+        self.monitor = Monitor(run, self.step, self.total, ranks.first)
+        if ranks.first:
+            write_atomically(run / CONFIG, dump_config(config).encode())
+        self._saved = self.step if resume else None
+        self._dropped: Counter[str] = Counter()
+        self._clock = Clock()
+
+    def _resume(self, other_corpus: bool) -> None:
+        saved = steps(self.run)
+        if not saved:
+            raise CheckpointError(f"{self.run} has no checkpoint to resume from; start it without --resume")
+        state = restore(folder_of(self.run, saved[-1]), self.learner.graph, self.learner.optimizer)
+        if state.corpus != self.data.digest and not other_corpus:
+            raise CorpusError(
+                f"{self.run} was trained on the corpus {state.corpus[:12]}, this is {self.data.digest[:12]}: its "
+                "samples are others, or in another order. Give the old corpus, or --other-corpus to go on with "
+                "this one"
+            )
+        self.step, self.bad = state.step, state.bad_samples
+        self.taken = state.epoch * self.data.plan.length + min(state.position, self.data.plan.length - 1)
+
+    def fit(self) -> Outcome:
+        """Train to the last step or to a signal."""
+        options, last_pass = self.config.data, self.slices.chunks * self.ranks.size
+        pin = self.ranks.device.type == "cuda"
+        feed = batches(self.data.samples, self.slices, options.workers, options.prefetch, pin)
+        self._greet()
+        self._clock.read()
+        preempted = False
+        with Stop() as stop:
+            while self.step < self.total:
+                with self._clock.waiting():
+                    chunks = [next(feed) for _ in range(self.slices.chunks)]
+                asked, norms = self._agree(chunks, stop.asked, last_pass)
+                if asked:
+                    preempted = True
+                    break
+                terms, norm = self.learner.update(chunks, norms, self.step, self.total)
+                self._advance()
+                if self.step % self.config.run.log_every == 0 or self.step == self.total:
+                    self._log(terms, norm)
+                with self._clock.paused():
+                    self._look_back()
+            if preempted and self._saved != self.step:
+                self._save(None)
+            self.checkpoints.finish()
+        self.monitor.close(self._dropped)
+        return Outcome(self.step, self.total, preempted)
+
+    def _agree(self, chunks: Sequence[Batch], asked: bool, passes: int) -> tuple[bool, Norms | None]:
+        """One exchange with all ranks before an update: is anyone asked to end, and how much is in the update."""
+        counts = torch.cat([chunk.num_boxes for chunk in chunks])
+        problems = [problem for chunk in chunks for problem in chunk.problems]
+        mine = (asked, len(problems), int(counts.sum()), len(counts), int((counts > 0).sum()))
+        stop, bad, boxes, prompts, positives = map(int, self.ranks.sum(*mine))
+        if stop:
+            return True, None
+        for problem in problems:
+            self.monitor.note(f"replaced a bad sample: {problem}")
+        self.bad += bad
+        if self.bad > self.config.data.max_bad_samples:
+            raise CorpusError(
+                f"{self.bad} samples had to be replaced, more than data.max_bad_samples = "
+                f"{self.config.data.max_bad_samples}; run `medshards verify` on the corpus. "
+                f"The last on rank {self.ranks.rank}: {'; '.join(problems) or 'none'}"
+            )
+        for chunk in chunks:
+            self._dropped.update(chunk.dropped)
+        if self.config.run.record_samples:
+            self._record(chunks)
+        by_rank = self.config.run.normalise == "rank"
+        return False, None if by_rank else Norms.of_update(boxes, prompts, positives, passes)
+
+    def _record(self, chunks: Sequence[Batch]) -> None:
+        row = {"step": self.step, "samples": [list(chunk.names) for chunk in chunks]}
+        with (self.run / f"samples-rank{self.ranks.rank}.jsonl").open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def _advance(self) -> None:
+        self.step += 1
+        self.taken += self.images
+        self._clock.updates += 1
+        self.monitor.tick(self.step)
+        self.checkpoints.poll()
+
+    def _log(self, terms: dict[str, Tensor], norm: float) -> None:
+        """Means over all ranks of this update's terms; the speed since the last line."""
+        interval, waited, updates = self._clock.read()
+        names = sorted(terms)
+        values = torch.stack([terms[name].double() for name in names]).tolist()
+        *means, wait = (total / self.ranks.size for total in self.ranks.sum(*values, waited / interval))
+        mean = dict(zip(names, means, strict=True))
+        numbers = {
+            "epoch": self.taken / self.data.plan.length,
+            "loss": mean.pop("loss"),
+            "grad_norm": norm,
+            "images_per_s": updates * self.images / interval,
+            "data_wait": wait,
+            **{f"lr/{group['name']}": group["lr"] for group in self.learner.optimizer.param_groups},
+        }
+        if self.ranks.device.type == "cuda":
+            numbers["gpu_memory_gib"] = torch.cuda.max_memory_allocated(self.ranks.device) / 2**30
+        self.monitor.update(self.step, numbers, mean)
+
+    def _look_back(self) -> None:
+        """Validate and save where it is time."""
+        run, last = self.config.run, self.step == self.total
+        length = self.data.plan.length
+        epoch_ended = self.taken // length > (self.taken - self.images) // length
+        validate, save = (
+            last or (epoch_ended if every is None else self.step % every == 0)
+            for every in (run.validate_every, run.checkpoint_every)
+        )
+        score = None
+        if validate and self.validate:
+            report = self.validate(self.learner.graph)
+            score = report.mean(run.validate_mask)
+            self.monitor.validation(self.step, report, run.validate_mask)
+            known = best(self.run)
+            better = score is not None and (known is None or score > known[1])
+            # The first rank decides: another may look before or after a save in the background is published.
+            save = save or self.ranks.sum(better and self.ranks.first)[0] > 0
+        if save:
+            self._save(score)
+
+    def _save(self, score: float | None) -> None:
+        epoch, position = divmod(self.taken, self.data.plan.length)
+        state = State(
+            step=self.step,
+            epoch=epoch,
+            position=position,
+            corpus=self.data.digest,
+            config=self.config.model_dump(mode="json"),
+            architecture=self.learner.graph.config.to_dict(),
+            seed=self.config.run.seed,
+            bad_samples=self.bad,
+            score=score,
+            world=self.ranks.size,
+        )
+        self.checkpoints.save(self.learner.model, self.learner.optimizer, state)
+        self._saved = self.step
+
+    def _greet(self) -> None:
+        say, data = self.monitor.say, self.data
+        corpus = data.samples.corpus
+        say(
+            f"{len(corpus)} training samples of {len(corpus.slugs)} datasets, {data.plan.length} an epoch; "
+            f"{len(data.held_out.corpus)} for validation"
+        )
+        if data.unusable:
+            say(f"{data.unusable} samples are left out: no concept is present or known to be absent in them")
+        if self.ranks.device.type == "cpu" and sum(p.numel() for p in self.learner.graph.parameters()) > 1e8:
+            say("no GPU is visible: an update of the full model takes ten minutes on a CPU")
+        if not self.validate:
+            say("there is nothing to validate on, so no checkpoint will be called the best")
+        say(
+            f"updates {self.step} to {self.total} of {self.images} images: {self.ranks.size} ranks on "
+            f"{self.ranks.device.type} x {self.slices.chunks} passes x {self.config.batch.per_rank} images"
+        )
