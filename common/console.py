@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from medshards.curate.sample import printable
+from medshards.common.text import printable
 
 Report = Callable[[str, int, int], None]  # (stage, done, total)
 

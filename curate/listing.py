@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from medshards.common.text import printable
 from medshards.curate.identify import looks_like
-from medshards.curate.sample import Reject, printable
+from medshards.curate.sample import Reject
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import Tree
 

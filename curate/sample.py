@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.common.text import printable
+
 MAX_KEY = 80  # a ustar name holds 100 bytes; the longest suffix is ".mask99.png"
 
 
@@ -35,11 +37,6 @@ class Reject(Exception):
     def __str__(self) -> str:
         where = f"{printable(self.file)}: " if self.file else ""
         return f"{where}{self.code}: {printable(self.message)}"
-
-
-def printable(text: str) -> str:
-    """`text` on one line: control characters (a newline in a file name) are shown as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def make_key(name: str) -> str:

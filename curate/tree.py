@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from medshards.curate.sample import Reject, printable
+from medshards.common.text import printable
+from medshards.curate.sample import Reject
 from medshards.curate.unpack import SUFFIXES, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}

@@ -1,18 +1,11 @@
-"""Paths of the real samples and the reference numbers; both may lie elsewhere or be absent."""
+"""Paths of the real samples, which may lie elsewhere or be absent, and of the reference numbers."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-
-
-def _existing(variable: str, default: Path) -> Path:
-    path = Path(os.environ.get(variable, default)).expanduser().resolve()
-    if not path.is_dir():
-        pytest.skip(f"{path} is absent (set {variable})")
-    return path
+SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "sources" / "samples"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,10 +17,13 @@ def _key_of_patients(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """Folder with real downloads, one folder a dataset, in their native layout."""
-    return _existing("MEDSHARDS_SAMPLES", SHARED / "sources" / "samples")
+    path = Path(os.environ.get("MEDSHARDS_SAMPLES", SAMPLES)).expanduser().resolve()
+    if not path.is_dir():
+        pytest.skip(f"{path} is absent (set MEDSHARDS_SAMPLES)")
+    return path
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Folder with the reference numbers of the SAM3 objective."""
-    return _existing("MEDSHARDS_GOLDEN", SHARED / "design" / "sam3_golden")
+    return Path(__file__).with_name("golden")

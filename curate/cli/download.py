@@ -18,10 +18,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from medshards.common.text import printable
 from medshards.curate.catalog.download import by_hand, obstacle
 from medshards.curate.catalog.download import download as get
 from medshards.curate.catalog.entry import Archive, CatalogError, Entry, load_catalog
-from medshards.curate.sample import Reject, printable
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.curate.tree import Layout
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from medshards.common.text import printable
 from medshards.curate.catalog.entry import CatalogError, load_catalog
-from medshards.curate.sample import printable
 from medshards.curate.source import Own
 from medshards.curate.tree import find_download
 from medshards.shards.build.check import check as findings

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from medshards.common.console import progress_bar, say
+from medshards.common.text import printable
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.identify import identify
-from medshards.curate.sample import Reject, printable
+from medshards.curate.sample import Reject
 from medshards.curate.source import slugs
 from medshards.curate.tree import find_download, list_files, outline
 from medshards.shards.build.dry_run import inspect_download

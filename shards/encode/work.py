@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from medshards.common.text import printable
 from medshards.curate.listing import reject_row
-from medshards.curate.sample import Reject, Sample, printable
+from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Own, Skip, Source, get_source
 from medshards.curate.tree import File
 from medshards.shards.encode import tar

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 from medshards.curate import phantoms
-from tests.conftest import SHARED
+from tests import conftest
 from tests.curate.fuzz.mutate import mutate
 from tests.curate.fuzz.worker import READERS
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = Path(os.environ.get("MEDSHARDS_SAMPLES", SHARED / "sources" / "samples"))
+SAMPLES = Path(os.environ.get("MEDSHARDS_SAMPLES", conftest.SAMPLES))
 COUNT = int(os.environ.get("MEDSHARDS_FUZZ", "100"))
 SECONDS, MEBIBYTES, SILENCE = 5, 2048, 120
 LARGEST = 1 << 20  # bytes; larger samples only cost time
