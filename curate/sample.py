@@ -59,11 +59,13 @@ class Image:
     pixels: uint8 H×W (grey) or H×W×3 (RGB); uint16 H×W for slices that keep their numbers.
     encoded, extension: bytes of an 8-bit grey or RGB JPEG ("jpg") or PNG ("png") that decode to `pixels`;
         None when the image has to be stored as a new lossless PNG.
+    intensity: what the numbers of a 16-bit picture mean, where its reader knows it.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     encoded: bytes | None = None
     extension: str = "png"
+    intensity: Intensity | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -168,7 +170,7 @@ class Sample:
     spacing: (row, column) distance of pixels in mm, where known.
     concepts: ids annotated exhaustively in this image when that differs from the dataset's label file
         (such a concept without instance is a valid negative prompt).
-    intensity: what the numbers of a 16-bit image mean.
+    intensity: what the numbers of a 16-bit image mean; unless given, what its reader says.
     pair: keys of the samples that show the same slice of the same patient in another modality, with the same masks.
     lost: named counts of pixels or objects that the converter had to leave out, e.g. {"pixels outside the image": 12}.
     extra: further facts for the record, JSON values only; no identity, no free text of patients.
@@ -186,3 +188,6 @@ class Sample:
     pair: tuple[str, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.intensity = self.intensity or self.image.intensity

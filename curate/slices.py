@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.volumes.container import Stack, as_labels, require_same_shape
+from medshards.curate.formats.numbers import as_labels
+from medshards.curate.formats.volumes.container import Stack, require_same_shape
 from medshards.curate.masks import by_id
 from medshards.curate.sample import Image, Instance, Intensity, Sample, SlicePosition
 from medshards.curate.source import Case, Skip, Source

@@ -13,8 +13,8 @@ import numpy as np
 from medshards.curate.formats.dicom.series import Scan, Series, scan
 from medshards.curate.formats.dicom.stack import Stack, read_suv, read_volume, stack
 from medshards.curate.formats.dicom.suv import MAX_SUV_P999, check_suv_range
+from medshards.curate.formats.files import blame
 from medshards.curate.formats.volumes import nifti
-from medshards.curate.formats.volumes.container import blame
 from medshards.curate.paired.study import choose_contrast
 from medshards.curate.sample import Reject
 from medshards.curate.source import Case

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from medshards.curate.formats.dicom.references import referenced_series
 from medshards.curate.formats.dicom.rtstruct import distance_from_slices, plain_name, read_rois
 from medshards.curate.formats.dicom.segmentation import read_segments
+from medshards.curate.formats.files import blame
 from medshards.curate.formats.volumes import nifti
-from medshards.curate.formats.volumes.container import blame
 from medshards.curate.masks import by_id
 from medshards.curate.paired.images import DicomImages, Images, axial_grid
 from medshards.curate.paired.tables import OrganNames, read_table

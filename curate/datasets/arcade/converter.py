@@ -63,7 +63,7 @@ class Converter(Source):
                         yield Case(key, {"image": images[name], "annotations": table}, key, split)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
+        image = raster.read_image(case.files["image"], upright=True)
         file = case.files["annotations"]
         entry = coco.read_coco(file)[case.files["image"].path.name]
         if entry.size != image.size:

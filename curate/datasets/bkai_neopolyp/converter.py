@@ -57,4 +57,8 @@ def _split(colors: NDArray[np.uint8], file: File) -> dict[str, NDArray[np.bool_]
             f"{np.count_nonzero(foreign)} px of colour {color} or alike; red, green and black are expected"
         )
         raise Reject("unknown_label", message, file.name)
-    return {"neoplastic": (red > 127) & (red > green), "non-neoplastic": (green > 127) & (green > red)}
+    bright = raster.require_foreground(colors, 127, file)
+    return {
+        "neoplastic": bright[:, :, 0] & (red > green),
+        "non-neoplastic": bright[:, :, 1] & (green > red),
+    }

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from medshards.curate.formats.files import blame, require_file
 from medshards.curate.formats.jsonfile import read_object
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.volumes import nifti
-from medshards.curate.formats.volumes.container import blame, require_file
 from medshards.curate.sample import Image, Reject, Sample, SlicePosition
 from medshards.curate.slices import NOTHING, choose
 from medshards.curate.source import Case, Skip, Source

@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
+from medshards.curate.formats.files import read_bytes
 from medshards.curate.formats.pictures import labelme, raster
 from medshards.curate.formats.xlsx import read_sheet
 from medshards.curate.sample import Instance, Reject, Sample
@@ -49,7 +50,7 @@ class Converter(Source):
                 yield Case(key, {"image": images[key]}, groups.get(key, key))
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
+        image = raster.read_image(case.files["image"], upright=True)
         file = case.files.get("annotation")
         if file is None:
             yield Sample(case.key, image, [], case.group)
@@ -81,7 +82,7 @@ def _read_table(tree: Tree) -> dict[str, dict[str, str]]:
     if file := tree.get("dataset.xlsx"):
         rows = read_sheet(file)
     elif file := tree.get("dataset.csv"):
-        rows = list(csv.reader(io.StringIO(raster.read_bytes(file).decode("utf-8-sig", "replace"))))
+        rows = list(csv.reader(io.StringIO(read_bytes(file).decode("utf-8-sig", "replace"))))
     else:
         return {}
     head = rows[0] if rows else []

@@ -47,7 +47,7 @@ class Converter(Source):
 def read_mask(file: File) -> NDArray[np.bool_]:
     """A mask of 0 and one other value, whatever that is, or else the values above 127."""
     grey = raster.read_grey(file)
-    return grey > 0 if len(np.unique(grey)) <= 2 else grey > 127
+    return grey > 0 if len(np.unique(grey)) <= 2 else raster.require_foreground(grey, 127, file)
 
 
 def group_of(stem: str) -> str | None:

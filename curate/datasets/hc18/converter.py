@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from medshards.curate.formats.files import read_bytes
 from medshards.curate.formats.pictures import raster
 from medshards.curate.masks import fill_outline
 from medshards.curate.pairs import pairs
@@ -76,7 +77,7 @@ class Converter(Source):
 
 def _read_table(table: File) -> dict[str, dict[str, float]]:
     """Pixel size and head circumference in mm by image file name. Raises Reject for a row without them."""
-    rows = csv.DictReader(raster.read_bytes(table).decode("utf-8-sig", "replace").splitlines())
+    rows = csv.DictReader(read_bytes(table).decode("utf-8-sig", "replace").splitlines())
     facts = {}
     for row in rows:
         try:

@@ -72,7 +72,7 @@ class Converter(Source):
         if "mask" in case.files:
             yield sample_of_mask(self, case, "nucleus", raster.read_binary)
             return
-        image = raster.read_image(case.files["image"])
+        image = raster.read_image(case.files["image"], upright=True)
         file = case.files["regions"]
         concept = self.concept("nucleus", file)
         annotations = read_annotations(file)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from medshards.curate.formats.numbers import as_bytes, as_labels
 from medshards.curate.formats.volumes import npy
-from medshards.curate.formats.volumes.container import as_bytes, as_labels
 from medshards.curate.masks import by_id
 from medshards.curate.pairs import pairs
 from medshards.curate.sample import Image, Instance, Reject, Sample

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.curate.formats.files import read_bytes
 from medshards.curate.formats.pictures import polygons, raster
 from medshards.curate.sample import Image, Instance, Region, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
@@ -49,7 +50,7 @@ class Converter(Source):
                 yield Case(key, {"image": images[key], **files}, key[3:6])
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
+        image = raster.read_image(case.files["image"], upright=True)
         instances = [
             Instance(self.concept(label, case.files[label]), _fill(case.files[label], image), label)
             for label in LABELS
@@ -71,9 +72,7 @@ def _fill(file: File, image: Image) -> Region:
 def _read_contour(file: File) -> NDArray[np.float64]:
     """Corners as N×2 (column, row) in px."""
     try:
-        lines = [
-            line.split() for line in raster.read_bytes(file).decode("ascii").splitlines() if line.strip()
-        ]
+        lines = [line.split() for line in read_bytes(file).decode("ascii").splitlines() if line.strip()]
         corners = np.array([(float(x), float(y)) for x, y in lines]).reshape(-1, 2)
     except ValueError as error:
         raise Reject("unreadable", f"two numbers a line are expected: {error}", file.name) from error

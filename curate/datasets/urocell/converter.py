@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.curate.formats.files import blame, require_file
+from medshards.curate.formats.numbers import as_bytes
 from medshards.curate.formats.volumes import nifti
-from medshards.curate.formats.volumes.container import as_bytes, blame, require_file
 from medshards.curate.masks import by_id
 from medshards.curate.sample import Image, Instance, Reject, Sample, SlicePosition
 from medshards.curate.slices import NOTHING, choose

@@ -15,7 +15,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
-from medshards.curate.formats.pictures.raster import read_bytes
+from medshards.curate.formats.files import read_bytes
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 

@@ -14,15 +14,24 @@ from dataclasses import dataclass
 import deflate
 import imagecodecs
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
+
+from medshards.curate.formats.pictures import exif
+from medshards.curate.formats.pictures.errors import MAX_PIXELS, PictureError, check_pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-FREE_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")  # chunks that can carry a person's name
-MAX_PIXELS = 1 << 27  # refuse a header that asks for more before anything is allocated
+CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+PIXELS = (b"IDAT",)  # chunks that grey and RGB pixels are made of, between IHDR and IEND
+COLORS = (b"PLTE", b"tRNS")  # chunks that a palette and transparent pixels need besides
+PASSES = (  # of an interlaced picture: first column, first row, steps (PNG specification, section 8.2)
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
 
 
-class PngError(ValueError):
+class PngError(PictureError):
     """The bytes are no complete, undamaged PNG."""
 
 
@@ -68,15 +77,54 @@ def read_header(data: bytes) -> Header:
     if chunks[0][0] != b"IHDR" or chunks[0][2] != 25:
         raise PngError("the first chunk is not IHDR")
     width, height, depth, color, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
-    if not 0 < width * height <= MAX_PIXELS:
-        raise PngError(f"the header claims {width} x {height} px")
+    check_pixels(width, height, PngError)
     return Header(width, height, depth, color, bool(interlace), tuple(chunks))
 
 
-def without(data: bytes, header: Header, kinds: tuple[bytes, ...]) -> bytes:
-    """The same PNG without the chunks of these types; the pixels are untouched."""
-    kept = [data[at : at + size] for kind, at, size in header.chunks if kind not in kinds]
-    return SIGNATURE + b"".join(kept)
+def bare(data: bytes, header: Header, kinds: tuple[bytes, ...] = PIXELS) -> bytes:
+    """The same PNG with chunks of these types alone, and without what follows its end; the pixels are untouched.
+
+    Names hide in all else: texts, Exif, dates, colour profiles, a palette beside RGB, unknown chunks. No decoder used
+    here applies a colour profile or gamma, so that dropping them changes no pixel.
+    """
+    kept = [data[at : at + size] for kind, at, size in header.chunks if kind in kinds]
+    return b"".join([data[:33], *kept, _chunk(b"IEND", b"")])
+
+
+def is_exact(data: bytes) -> bool:
+    """True when the compressed stream of a PNG holds the rows of the picture and nothing behind them."""
+    header = read_header(data)
+    stream = b"".join(data[at + 8 : at + size - 4] for kind, at, size in header.chunks if kind == b"IDAT")
+    bits = header.depth * CHANNELS[header.color]
+    passes = PASSES if header.interlaced else ((0, 0, 1, 1),)
+    rows = [
+        (-(-(header.height - top) // down), -(-(header.width - left) // across))
+        for left, top, across, down in passes
+        if header.width > left
+    ]
+    size = sum(count * (1 + (width * bits + 7) // 8) for count, width in rows if count > 0)
+    inflate = isal_zlib.decompressobj()
+    try:
+        found = len(inflate.decompress(stream, size + 1))
+    except isal_zlib.error:  # type: ignore[misc]  # typed as an instance
+        return False
+    return found == size and inflate.eof and not inflate.unused_data
+
+
+def transparent(data: bytes, header: Header) -> tuple[int, ...] | None:
+    """The stored value of the colour that a grey or RGB picture declares transparent, if it does."""
+    for kind, at, size in header.chunks:
+        if kind == b"tRNS" and size - 12 == 2 * CHANNELS[header.color]:
+            return struct.unpack_from(f">{CHANNELS[header.color]}H", data, at + 8)
+    return None
+
+
+def orientation(data: bytes, header: Header) -> int:
+    """The Exif orientation (1 = as stored)."""
+    for kind, at, size in header.chunks:
+        if kind == b"eXIf":
+            return exif.orientation(data[at + 8 : at + size - 4])
+    return exif.AS_STORED
 
 
 def decode(data: bytes) -> NDArray:

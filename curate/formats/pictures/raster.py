@@ -1,175 +1,113 @@
-"""Ordinary pictures: JPEG, PNG, TIFF, BMP, GIF, PNM, also gzipped.
+"""Pictures and masks in ordinary files: JPEG, PNG, TIFF, BMP, GIF, PNM, also gzipped.
 
-JPEG and 8-bit PNG, the bulk of all data, are read by the fastest strict decoders; Pillow reads the rest.
-Nothing is resized or recoloured. What a file is, is decided by its first bytes and never by its name.
+One rule of orientation for every format: pixels are read as stored, images and masks alike, for masks do not know of
+the Exif or TIFF tag by which a viewer turns a photograph. Coordinates (LabelMe, COCO, contours) were drawn on what a
+viewer shows, so the image they belong to is read `upright`.
+
+One rule of masks for every reader: a mask comes out right or is refused. Foreground that a reader cannot see, as in an
+alpha channel, in a palette of one colour, in fractions or far below a threshold, is never read as an empty mask.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
-from medshards.curate.formats.pictures import jpeg, png
-from medshards.curate.formats.pictures.png import MAX_PIXELS
-from medshards.curate.sample import Image, Reject
+from medshards.curate.formats.files import read_bytes
+from medshards.curate.formats.numbers import as_labels
+from medshards.curate.formats.pictures import exif, jpeg, png
+from medshards.curate.formats.pictures.decode import Picture, check_kind, decode
+from medshards.curate.formats.pictures.errors import PictureError
+from medshards.curate.sample import Image, Intensity, Reject
 from medshards.curate.tree import File
-
-LFS = b"version https://git-lfs.github.com/spec/"
-MAX_BYTES, BLOCK = 4 * MAX_PIXELS, 1 << 20  # of a gunzipped picture
-PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+from medshards.curate.volume_slices import percentile_window
 
 
-def read_bytes(file: File) -> bytes:
-    """The bytes of a file, gunzipped where gzipped. Raises Reject for missing, empty and LFS pointer files."""
+@contextmanager
+def _refused(file: File) -> Iterator[None]:
     try:
-        data = file.path.read_bytes()
-    except OSError as error:
-        raise Reject("unreadable", f"cannot be read ({error.strerror})", file.name) from error
-    if not data:
-        raise Reject("unreadable", "the file is empty (0 bytes)", file.name)
-    if data.startswith(LFS):
-        raise Reject("lfs_pointer", "is a Git-LFS pointer, not the file: run `git lfs pull`", file.name)
-    if data[:2] == b"\x1f\x8b":
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-                blocks = [block for _ in range(MAX_BYTES // BLOCK) if (block := stream.read(BLOCK))]
-                if stream.read(1):
-                    raise Reject("too_large", f"holds more than {MAX_BYTES:,} bytes", file.name)
-                data = b"".join(blocks)
-        except (OSError, EOFError, zlib.error) as error:
-            raise Reject("unreadable", f"damaged gzip: {error}", file.name) from error
-    return data
+        yield
+    except PictureError as error:
+        raise Reject(error.code, str(error), file.name) from error
 
 
 def read_image(file: File, upright: bool = False) -> Image:
     """An image as uint8 H×W (grey) or H×W×3 (RGB), or uint16 H×W, with its own bytes where they can be kept.
 
-    Bytes are kept when they are an 8-bit grey or RGB JPEG or PNG that every viewer shows as it is decoded
-    here; Exif, XMP, IPTC and text chunks, which can hold a name, are cut out of them. A fully opaque alpha channel
-    is dropped. Raises Reject (`unreadable`, `lfs_pointer`, `unsupported_image`).
+    Bytes are kept when they are an 8-bit grey or RGB JPEG or PNG that every viewer shows as it is decoded here; of
+    them that alone which decoding needs, for Exif, texts, profiles and the like can hold a name. A fully opaque alpha
+    channel is dropped. 16-bit pictures keep their numbers and get a display window, as volumes do: many hold 12 bits.
 
-    upright: turn the pixels as the Exif orientation of a JPEG says; for masks that were drawn on the turned picture.
+    upright: turn the pixels as a viewer does; for images whose annotations are coordinates.
+
+    Raises Reject (`unreadable`, `lfs_pointer`, `unsupported_image`, `too_large`).
     """
     data = read_bytes(file)
-    try:
-        if data[:2] == b"\xff\xd8":
-            return _jpeg_image(data, upright)
-        if data[:8] == png.SIGNATURE:
-            kept = _png_image(data)
-            if kept is not None:
-                return kept
-    except (jpeg.JpegError, png.PngError) as error:
-        raise Reject("unreadable", str(error), file.name) from error
-    return Image(_plain(_pillow(data, file), file))
+    with _refused(file):
+        picture = decode(data)
+        kept, extension = _kept(picture)
+    _require_opaque(picture, file)
+    pixels = picture.pixels
+    if pixels.dtype == np.uint16 and pixels.ndim == 3 and (pixels == pixels[:, :, :1]).all():
+        pixels = np.ascontiguousarray(pixels[:, :, 0])
+    if pixels.dtype != np.uint8 and not (pixels.dtype == np.uint16 and pixels.ndim == 2):
+        what = "grey" if pixels.ndim == 2 else "RGB"
+        message = f"has {pixels.dtype} {what} pixels; 8-bit grey or RGB, or 16-bit grey is expected"
+        raise Reject("unsupported_image", message, file.name)
+    intensity = None
+    if pixels.dtype == np.uint16:
+        intensity = Intensity(1.0, 0.0, "arbitrary", percentile_window(pixels[None]))
+    if upright:
+        pixels = exif.turned(pixels, picture.orientation)
+    return Image(pixels, kept, extension, intensity)
 
 
-def _jpeg_image(data: bytes, upright: bool) -> Image:
-    header = jpeg.read_header(data)
-    if header.depth != 8 or header.channels not in (1, 3):
-        raise jpeg.JpegError(f"{header.depth}-bit JPEG with {header.channels} channels is not supported")
-    pixels = jpeg.decode(data, header.channels)
-    orientation = jpeg.orientation(data, header)
-    if orientation not in (0, 1):  # viewers would turn the file, and the mask not
-        return Image(_turned(pixels, orientation) if upright else pixels)
-    return Image(pixels, jpeg.without_text(data, header) if header.free_text else data, "jpg")
+def _kept(picture: Picture) -> tuple[bytes | None, str]:
+    """The bytes that may be stored as they are, if any, and the extension of the stored file."""
+    plain = picture.plain
+    if plain is None or picture.orientation != exif.AS_STORED:
+        return None, "png"
+    if plain[:2] == b"\xff\xd8":
+        return plain, "jpg"
+    return (plain if png.is_exact(plain) else None), "png"
 
 
-def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Pixels as a viewer shows them: Exif 2.3, tag 0x0112, says where row 0 and column 0 of the file belong."""
-    if orientation > 4:  # the file's rows are the picture's columns
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):  # row 0 at the bottom
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):  # column 0 at the right
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+def _require_opaque(picture: Picture, file: File) -> None:
+    if not picture.opaque:
+        message = "has transparent pixels: what is seen of it, colours or alpha channel, is undefined"
+        raise Reject("unsupported_image", message, file.name)
 
 
-def _png_image(data: bytes) -> Image | None:
-    header = png.read_header(data)
-    if header.depth != 8 or header.color not in (png.GREY, png.RGB) or header.has(b"tRNS"):
-        return None
-    pixels = png.decode(data)
-    return Image(
-        pixels, png.without(data, header, png.FREE_TEXT) if header.has(*png.FREE_TEXT) else data, "png"
-    )
-
-
-def _pillow(data: bytes, file: File) -> PIL.Image.Image:
-    try:
-        if data[:8] == png.SIGNATURE:
-            png.read_header(data)  # Pillow reads some damaged files without a word
-        picture = PIL.Image.open(io.BytesIO(data))
-        picture.load()
-        frames = getattr(picture, "n_frames", 1)
-    except PIL.UnidentifiedImageError as error:
-        raise Reject(
-            "unreadable", f"is no picture that can be read (first bytes {data[:8]!r})", file.name
-        ) from error
-    except Exception as error:
-        raise Reject("unreadable", f"cannot be decoded: {error}", file.name) from error
-    if frames != 1:
-        raise Reject("unsupported_image", f"holds {frames} frames, expected one", file.name)
+def _read_mask(file: File) -> Picture:
+    """A picture whose numbers are labels or colours."""
+    data = read_bytes(file)
+    with _refused(file):
+        picture = decode(data)
+    _require_opaque(picture, file)
     return picture
 
 
-def _plain(picture: PIL.Image.Image, file: File) -> NDArray:
-    """Pixels of a Pillow picture as uint8 H×W or H×W×3, or uint16 H×W."""
-    if picture.mode in ("RGBA", "LA", "PA"):
-        alpha = np.asarray(picture.getchannel("A"))
-        if alpha.min() != 255:
-            raise Reject(
-                "unsupported_image", "has transparent pixels: its visible colours are undefined", file.name
-            )
-        picture = picture.convert("L" if picture.mode == "LA" else "RGB")
-    if picture.mode == "P":
-        picture = picture.convert("RGB")
-    if picture.mode == "1":
-        picture = picture.convert("L")
-    if picture.mode in ("L", "RGB"):
-        return np.array(picture)
-    if picture.mode.startswith("I;16"):
-        return np.array(picture).astype(np.uint16)
-    raise Reject(
-        "unsupported_image",
-        f"has pixels of Pillow mode {picture.mode!r}; 8-bit or 16-bit expected",
-        file.name,
-    )
-
-
-def _decoded(data: bytes, file: File) -> NDArray:
-    """Pixels of a mask file: bool becomes 0/255, palettes their colours, alpha is dropped."""
-    try:
-        if data[:8] == png.SIGNATURE:
-            header = png.read_header(data)
-            if header.depth in (1, 8, 16) and header.color in (png.GREY, png.RGB):
-                return png.decode_mask(data) if header.color == png.GREY else png.decode(data)
-        if data[:2] == b"\xff\xd8":
-            frame = jpeg.read_header(data)
-            if frame.depth == 8 and frame.channels in (1, 3):
-                return jpeg.decode(data, frame.channels)
-    except (jpeg.JpegError, png.PngError) as error:
-        raise Reject("unreadable", str(error), file.name) from error
-    picture = _pillow(data, file)
-    if picture.mode in ("RGBA", "LA", "PA"):
-        picture = picture.convert("L" if picture.mode == "LA" else "RGB")
-    elif picture.mode == "P":
-        picture = picture.convert("RGB")
-    elif picture.mode == "1":
-        picture = picture.convert("L")
-    return np.array(picture)
+def _colors(picture: Picture, file: File) -> NDArray:
+    """H×W or H×W×3 whole numbers, in which the foreground can be seen if there is one."""
+    pixels, indices = picture.pixels, picture.indices
+    if indices is not None and (indices != indices[0, 0]).any() and (pixels == pixels[0, 0]).all():
+        count = len(np.unique(indices))
+        message = f"its palette gives {count} values one colour: which are foreground cannot be seen"
+        raise Reject("unknown_label", message, file.name)
+    return as_labels(pixels, file)
 
 
 def read_color(file: File) -> NDArray[np.uint8]:
-    """A colour mask as uint8 H×W×3 RGB; grey files get three equal channels, alpha is dropped."""
-    pixels = _decoded(read_bytes(file), file)
+    """A colour mask as uint8 H×W×3 RGB; grey files get three equal channels.
+
+    Raises Reject (`unreadable`, `lfs_pointer`, `unsupported_image`, `too_large`, `unknown_label`,
+    `label_not_integer`).
+    """
+    pixels = _colors(_read_mask(file), file)
     if pixels.dtype != np.uint8:
         raise Reject("unsupported_image", f"has {pixels.dtype} pixels, expected 8-bit colours", file.name)
     return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
@@ -180,15 +118,18 @@ def read_grey(file: File, tolerance: int = 0) -> NDArray:
 
     tolerance: how far the channels may differ. JPEG stores colours with a loss and coarsely; with a tolerance
     its brightness is read, and its colours are judged on the picture at an eighth of its size.
+
+    Raises Reject as `read_color` does.
     """
-    data = read_bytes(file)
-    if tolerance and data[:2] == b"\xff\xd8":
-        try:
-            _require_grey(jpeg.decode_eighth(data), tolerance, file)
-            return jpeg.decode(data, 1)
-        except jpeg.JpegError as error:
-            raise Reject("unreadable", str(error), file.name) from error
-    pixels = _decoded(data, file)
+    if tolerance:
+        data = read_bytes(file)
+        if data[:2] == b"\xff\xd8":
+            with _refused(file):
+                check_kind(jpeg.read_header(data))
+                eighth, grey = jpeg.decode_eighth(data), jpeg.decode(data, 1)
+            _require_grey(eighth, tolerance, file)
+            return grey
+    pixels = _colors(_read_mask(file), file)
     if pixels.ndim == 2:
         return pixels
     _require_grey(pixels, tolerance, file)
@@ -196,6 +137,8 @@ def read_grey(file: File, tolerance: int = 0) -> NDArray:
 
 
 def _require_grey(rgb: NDArray, tolerance: int, file: File) -> None:
+    if rgb.dtype.itemsize > 2:
+        rgb = rgb.astype(np.float64)  # OpenCV knows no large whole numbers
     red, green, blue = (cv2.extractChannel(rgb, channel) for channel in range(3))
     for a, b in ((red, green), (green, blue), (blue, red)):
         difference = cv2.absdiff(a, b)
@@ -206,13 +149,16 @@ def _require_grey(rgb: NDArray, tolerance: int, file: File) -> None:
 
 
 def read_indices(file: File) -> NDArray[np.uint8]:
-    """A palette picture's indices, or a grey picture's values, as uint8 H×W; never its display colours."""
-    picture = _pillow(read_bytes(file), file)
-    if picture.mode not in ("P", "L", "1"):
-        raise Reject(
-            "unsupported_image", f"has Pillow mode {picture.mode!r}; expected a palette or grey", file.name
-        )
-    return np.array(picture, dtype=np.uint8)
+    """A palette picture's indices, or a grey picture's values, as uint8 H×W; never its display colours.
+
+    Raises Reject as `read_color` does.
+    """
+    picture = _read_mask(file)
+    values = picture.pixels if picture.indices is None else picture.indices
+    if values.ndim != 2 or values.dtype != np.uint8:
+        message = f"has {values.dtype} pixels of shape {values.shape}; a palette or 8-bit grey is expected"
+        raise Reject("unsupported_image", message, file.name)
+    return values
 
 
 def read_binary(file: File) -> NDArray[np.bool_]:
@@ -232,7 +178,17 @@ def read_binary(file: File) -> NDArray[np.bool_]:
 
 def read_threshold(file: File, above: int = 127) -> NDArray[np.bool_]:
     """A mask stored with loss (JPEG) or with soft borders, as bool H×W: grey value > `above`."""
-    return read_grey(file, tolerance=48) > above
+    return require_foreground(read_grey(file, tolerance=48), above, file)
+
+
+def require_foreground(values: NDArray, above: int, file: File) -> NDArray[np.bool_]:
+    """`values` > `above`. Raises Reject (`unknown_label`) where some are above 0 and none is: a mask of 0 and 1."""
+    mask: NDArray[np.bool_] = values > above
+    if not mask.any() and values.any():
+        count, greatest = np.count_nonzero(values), values.max()
+        message = f"{count} px of values up to {greatest}, none above {above}: is it a mask of 0 and 1?"
+        raise Reject("unknown_label", message, file.name)
+    return mask
 
 
 def require_size(mask: NDArray, image: Image, file: File) -> None:
@@ -243,7 +199,11 @@ def require_size(mask: NDArray, image: Image, file: File) -> None:
 
 
 def split_values(ids: NDArray, labels: Mapping[int, str], file: File) -> dict[str, NDArray[np.bool_]]:
-    """The mask of each native label present in a map of class values (H×W). An unknown value is a Reject."""
+    """The mask of each native label present in a map of class values (H×W).
+
+    Raises Reject (`unknown_label`, and `label_not_integer` for fractions).
+    """
+    ids = as_labels(ids, file)
     present = np.flatnonzero(np.bincount(ids.ravel())) if ids.dtype == np.uint8 else np.unique(ids)
     unknown = [int(v) for v in present if int(v) not in labels]
     if unknown:

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.volumes.container import Stack, blame, require_file
+from medshards.curate.formats.files import blame, require_file
+from medshards.curate.formats.volumes.container import Stack
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 from medshards.curate.volumes import check_size

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.volumes.container import blame, require_file
+from medshards.curate.formats.files import blame, require_file
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 from medshards.curate.volumes import MAX_VOXELS
@@ -38,7 +38,7 @@ class MetaImage:
 
     array: D×H×W or H×W, read-only.
     spacing: distance of pixels along the axes of `array`, as the header states it (usually mm); None when it is
-        silent. Some writers put 1 where they do not know.
+        silent or states what is no distance (0, as writers put who do not know; others put 1).
     """
 
     array: NDArray[Any]
@@ -52,7 +52,10 @@ def read(file: File) -> MetaImage:
     than the file holds is `unreadable`.
     """
     require_file(file)
-    fields, offset = _header(file)
+    fields, end = _header(file)
+    if fields.get("BinaryData", "True").lower() != "true":
+        raise Reject("unsupported_image", "keeps its pixels as text; binary ones are expected", file.name)
+    compressed = fields.get("CompressedData", "False").lower() == "true"
     with blame(file, KeyError, ValueError):
         shape = tuple(int(n) for n in reversed(fields["DimSize"].split()))
         spacing = fields.get("ElementSpacing") or fields.get("ElementSize")
@@ -60,6 +63,9 @@ def read(file: File) -> MetaImage:
         big = fields.get("BinaryDataByteOrderMSB") or fields.get("ElementByteOrderMSB") or "False"
         channels = int(fields.get("ElementNumberOfChannels", "1"))
         kind = fields["ElementType"]
+        skip = int(fields.get("HeaderSize", "0"))
+        if len(shape) != int(fields.get("NDims", len(shape))):
+            raise ValueError(f"{fields['NDims']} axes, and sizes of {len(shape)}")
     if kind not in TYPES or channels != 1 or len(shape) not in (2, 3):
         message = (
             f"{kind}, {channels} values a pixel, size {shape}; one number a pixel in two or three dimensions"
@@ -70,15 +76,32 @@ def read(file: File) -> MetaImage:
     dtype = np.dtype(TYPES[kind]).newbyteorder(">" if big.lower() == "true" else "<")
     size = math.prod(shape) * dtype.itemsize
     with blame(file, OSError, ValueError, zlib.error):
-        if fields.get("CompressedData", "False").lower() == "true":
+        offset = _offset(skip, end, file.path.stat().st_size, None if compressed else size)
+        if compressed:
             array: NDArray[Any] = np.frombuffer(_inflate(file, offset, size), dtype).reshape(shape)
         else:
             array = np.memmap(file.path, dtype, "r", offset, shape)
-    return MetaImage(array, steps if steps and len(steps) == len(shape) else None)
+    known = steps and len(steps) == len(shape) and all(0 < step < math.inf for step in steps)
+    return MetaImage(array, steps if known else None)
+
+
+def _offset(skip: int, end: int, length: int, size: int | None) -> int:
+    """The first byte of pixels in a file of `length` bytes whose header ends before byte `end`.
+
+    skip: the field HeaderSize: pixels begin at that byte; -1, they are the last `size` bytes (None: deflated); 0,
+        they follow the header.
+    """
+    if skip == 0:
+        return end
+    if skip == -1 and size is not None:
+        skip = length - size
+    if not end <= skip <= length:
+        raise ValueError(f"HeaderSize {skip} in a file of {length} bytes whose header ends at byte {end}")
+    return skip
 
 
 def _header(file: File) -> tuple[dict[str, str], int]:
-    """The header's fields and the offset of the first byte of pixels."""
+    """The header's fields and the offset of the first byte behind them."""
     with blame(file, OSError), file.path.open("rb") as stream:
         start = stream.read(MAX_HEADER)
     fields: dict[str, str] = {}
@@ -90,7 +113,7 @@ def _header(file: File) -> tuple[dict[str, str], int]:
         fields[name.strip()] = value.strip()
         at = end + 1
         if name.strip() == "ElementDataFile":  # by definition the last field
-            if value.strip() != "LOCAL":
+            if value.strip().upper() != "LOCAL":
                 message = f"keeps its pixels in another file ({value.strip()}); one .mha file is expected"
                 raise Reject("unsupported_image", message, file.name)
             return fields, at

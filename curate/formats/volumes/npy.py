@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.volumes.container import blame, require_file
+from medshards.curate.formats.files import blame, require_file
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 

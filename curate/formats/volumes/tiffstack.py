@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import tifffile
 
-from medshards.curate.formats.volumes.container import Stack, blame, require_file
+from medshards.curate.formats.files import blame, require_file
+from medshards.curate.formats.pictures.tiff import BROKEN
+from medshards.curate.formats.volumes.container import Stack
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 from medshards.curate.volumes import check_size
-
-BROKEN = (  # what tifffile raises on damaged files
-    OSError,
-    ValueError,
-    RuntimeError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    struct.error,
-    tifffile.TiffFileError,
-)
 
 
 @contextmanager
@@ -51,6 +40,13 @@ def open_stack(file: File) -> Iterator[Stack]:
             raise Reject("unsupported_dtype", f"holds {pages.dtype} pixels, expected numbers", file.name)
         with blame(file):
             check_size((depth, height, width))
+        if (
+            pages.is_truncated
+        ):  # one page says that all slices follow each other, as ImageJ writes large stacks
+            with blame(file, *BROKEN):
+                array = tifffile.memmap(file.path, series=0, mode="r")
+            yield Stack(file, (depth, height, width), array.__getitem__, BROKEN)
+            return
         if len(pages) != depth:
             raise Reject(
                 "unreadable", f"has {len(pages)} pages for {depth} slices: is it cut short?", file.name

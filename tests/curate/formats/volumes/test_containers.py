@@ -8,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
+from medshards.curate.formats.numbers import as_bytes, as_labels
 from medshards.curate.formats.volumes import hdf5, metaimage, npy, tiffstack
-from medshards.curate.formats.volumes.container import as_bytes, as_labels
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 
