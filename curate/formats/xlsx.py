@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
+from medshards.curate.formats.files import require_file
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 
@@ -27,8 +28,9 @@ LINK = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 def read_sheet(file: File) -> list[list[str]]:
     """Rows of the first sheet; empty cells are "". Numbers are as the file spells them ("12", "0.5").
 
-    Raises Reject (`unreadable`).
+    Raises Reject (`unreadable`, `lfs_pointer`).
     """
+    require_file(file)
     try:
         with zipfile.ZipFile(file.path) as book:
             shared = _shared_strings(book)

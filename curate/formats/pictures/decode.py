@@ -64,9 +64,8 @@ def _jpeg(data: bytes) -> Picture:
     header = jpeg.read_header(data)
     check_kind(header)
     plain = jpeg.bare(data, header) if header.ordinary else None
-    return Picture(
-        jpeg.decode(plain or data, header.channels), None, plain, orientation=jpeg.orientation(data, header)
-    )
+    pixels, turn = jpeg.decode(plain or data, header.channels), jpeg.orientation(data, header)
+    return Picture(pixels, plain=plain, orientation=turn)
 
 
 def _png(data: bytes) -> Picture:
@@ -95,7 +94,7 @@ def _tiff(data: bytes) -> Picture:
     if pixels.dtype == bool:
         pixels = np.where(pixels, np.uint8(255), np.uint8(0))
     if palette is not None:
-        return Picture(palette[pixels], pixels.astype(np.uint8), orientation=turn)
+        return Picture(palette[pixels], pixels, orientation=turn)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if channels > 4:
         raise PictureError(f"has {channels} channels; grey or RGB is expected", "unsupported_image")

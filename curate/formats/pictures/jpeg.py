@@ -5,7 +5,6 @@ Format: ITU-T T.81; JFIF: T.871; the Adobe segment: Adobe technical note 5116.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,9 +22,6 @@ _PROGRESSIVE = 0xC2
 _ORDINARY = (0xC0, 0xC1, _PROGRESSIVE)  # Huffman coded with loss: what every viewer shows
 _TABLES, _QUANTA, _SCAN, _RESTART, _END = 0xC4, 0xDB, 0xDA, 0xDD, 0xD9
 _JFIF, _ADOBE, _EXIF = 0xE0, 0xEE, 0xE1
-_AFTER_SCAN = re.compile(
-    rb"\xff+[^\x00\xd0-\xd7\xff]"
-)  # a marker that is neither restart nor part of coded pixels
 
 
 class JpegError(PictureError):
@@ -59,6 +55,7 @@ def read_header(data: bytes) -> Header:
     at = 2
     segments = []
     frame: tuple[int, int, int, int, int] | None = None
+    ends: NDArray[np.intp] | None = None
     while True:
         while at + 1 < len(data) and data[at] == 0xFF and data[at + 1] == 0xFF:
             at += 1  # fill bytes
@@ -82,16 +79,25 @@ def read_header(data: bytes) -> Header:
         if marker == _SCAN:
             if frame is None:
                 raise JpegError("damaged: a scan without a frame header")
-            following = _AFTER_SCAN.search(data, at + size)
-            if following is None:
+            ends = _scan_ends(data) if ends is None else ends
+            following = int(np.searchsorted(ends, at + size))
+            if following == len(ends):
                 raise JpegError(f"truncated: {len(data)} bytes end within a scan")
-            size = following.start() - at
+            size = int(ends[following]) - at
         segments.append((marker, at, size))
         at += size
     if frame is None or _SCAN not in [marker for marker, _, _ in segments]:
         raise JpegError("damaged: it holds no scan")
     depth, height, width, channels, kind = frame
     return Header(width, height, depth, channels, kind, tuple(segments))
+
+
+def _scan_ends(data: bytes) -> NDArray[np.intp]:
+    """Places of all bytes 0xFF that would end a scan: not those of coded pixels, of restarts and before a marker."""
+    stream = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(stream[:-1] == 0xFF)
+    following = stream[places + 1]
+    return places[(following != 0) & (following != 0xFF) & (following & 0xF8 != 0xD0)]
 
 
 def orientation(data: bytes, header: Header) -> int:

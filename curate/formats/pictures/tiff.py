@@ -80,7 +80,12 @@ def _pixels(page: tifffile.TiffPage) -> Tiff:
     if kind == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "bu":
         pixels = ~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
     palette = None
-    if kind == PHOTOMETRIC.PALETTE and page.colormap is not None:
-        palette = page.colormap.T.astype(np.uint8)
+    if kind == PHOTOMETRIC.PALETTE:
+        if page.colormap is None or pixels.dtype != np.uint8:
+            raise PictureError(
+                "has a palette that cannot be read; 8-bit indices are expected", "unsupported_image"
+            )
+        shift = 8 if page.colormap.max() > 255 else 0  # some writers keep 8-bit colours in 16 bits
+        palette = (page.colormap.T >> shift).astype(np.uint8)
     tag = page.tags.get(exif.ORIENTATION)
     return Tiff(pixels, palette, exif.checked(int(tag.value)) if tag else exif.AS_STORED)

@@ -40,9 +40,11 @@ def open_stack(file: File) -> Iterator[Stack]:
             raise Reject("unsupported_dtype", f"holds {pages.dtype} pixels, expected numbers", file.name)
         with blame(file):
             check_size((depth, height, width))
-        if (
-            pages.is_truncated
-        ):  # one page says that all slices follow each other, as ImageJ writes large stacks
+        promised = (tiff.imagej_metadata or {}).get("images", depth)
+        if promised != depth:  # tifffile takes a stack that was cut for a single slice
+            message = f"says that it holds {promised} slices, and {depth} are there: is it cut short?"
+            raise Reject("unreadable", message, file.name)
+        if pages.is_truncated:  # ImageJ describes a large stack by the page of its first slice
             with blame(file, *BROKEN):
                 array = tifffile.memmap(file.path, series=0, mode="r")
             yield Stack(file, (depth, height, width), array.__getitem__, BROKEN)

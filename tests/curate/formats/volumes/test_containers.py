@@ -1,5 +1,6 @@
 """Readers of files that hold many pictures: right values, slice by slice, and refusals in place of guesses."""
 
+import zlib
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import tifffile
 
 from medshards.curate.formats.numbers import as_bytes, as_labels
 from medshards.curate.formats.volumes import hdf5, metaimage, npy, tiffstack
+from medshards.curate.formats.xlsx import read_sheet
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 
@@ -36,6 +38,8 @@ def test_no_reader_takes_an_empty_file_or_a_pointer(content: bytes, tmp_path: Pa
         npy.open_array(at(path), 3)
     with pytest.raises(Reject, match=code):
         metaimage.read(at(path))
+    with pytest.raises(Reject, match=code):
+        read_sheet(at(path))
     with pytest.raises(Reject, match=code), hdf5.open_stack(at(path), "main"):
         pass
     with pytest.raises(Reject, match=code), tiffstack.open_stack(at(path)):
@@ -46,7 +50,8 @@ def test_reals_become_bytes_or_labels_only_where_nothing_is_guessed(tmp_path: Pa
     file = at(tmp_path / "a")
     assert as_bytes(np.array([0.0, 127.6, 255.0]), file).tolist() == [0, 128, 255]
     assert as_labels(np.array([0.0, 70000.0]), file).tolist() == [0, 70000]
-    for bad in ([0.0, 256.0], [-1.0, 0.0], [np.nan, 1.0]):
+    assert as_bytes(np.array([0.0, 1.0]), file).tolist() == [0, 1]  # a dark slice
+    for bad in ([0.0, 256.0], [-1.0, 0.0], [np.nan, 1.0], [0.0, 0.5, 1.0], [0.001]):
         with pytest.raises(Reject, match="unsupported_image"):
             as_bytes(np.array(bad), file)
     for bad in ([0.0, 0.5], [np.inf], [np.nan], [-1.0], [1e300]):
@@ -169,6 +174,22 @@ def test_tiff_pages_are_slices(options: dict, tmp_path: Path) -> None:
         assert np.array_equal(np.stack(list(stack)), VOLUME)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_of_one_page_for_all_slices_as_imagej_writes_it(order: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, VOLUME, imagej=True, truncate=True, byteorder=order)
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 1
+    with tiffstack.open_stack(at(path)) as stack:
+        assert stack.shape == VOLUME.shape
+        assert np.array_equal(np.stack(list(stack)), VOLUME)
+    with pytest.raises(Reject, match="unreadable"), tiffstack.open_stack(cut(path, 0.8)) as stack:
+        list(stack)
+    tifffile.imwrite(path, VOLUME, imagej=True)
+    with pytest.raises(Reject, match="cut short"), tiffstack.open_stack(cut(path, 0.8)):
+        pass
+
+
 def test_tiff_of_one_page(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", VOLUME[0])
     with tiffstack.open_stack(at(tmp_path / "a.tif")) as stack:
@@ -233,6 +254,10 @@ def test_metaimage_refusals(tmp_path: Path) -> None:
     good = "NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
     path.write_bytes(good.encode() + bytes(8))
     assert metaimage.read(at(path)).spacing is None
+    assert refused("BinaryData = False\n" + good) == "unsupported_image"
+    assert refused(good.replace("NDims = 3", "NDims = 2")) == "unreadable"
+    for skip in ("1", "100", "-2", "x"):  # within the header, behind the end, nowhere
+        assert refused(f"HeaderSize = {skip}\n" + good) == "unreadable"
     assert refused(good, bytes(7)) == "unreadable"
     assert refused(good.replace("2 2 2", "2 2 99999999999")) == "too_large"
     assert refused(good.replace("2 2 2", "2 2 0")) == "too_large"
@@ -242,6 +267,32 @@ def test_metaimage_refusals(tmp_path: Path) -> None:
     assert refused(good.replace("LOCAL", "secret.raw")) == "unsupported_image"
     assert refused("CompressedData = True\n" + good) == "unreadable"
     assert refused("no header at all") == "unreadable"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("skip", [300, 700, -1])
+def test_metaimage_whose_pixels_begin_later(skip: int, compressed: bool, tmp_path: Path) -> None:
+    """ITK's own reader is the reference, where it reads the file: deflated pixels at the end it does not."""
+    path = tmp_path / "a.mha"
+    pixels = zlib.compress(VOLUME.tobytes()) if compressed else VOLUME.tobytes()
+    header = f"ObjectType = Image\nNDims = 3\nBinaryData = True\nCompressedData = {compressed}\n"
+    header += f"CompressedDataSize = {len(pixels)}\n" if compressed else ""
+    header += f"HeaderSize = {skip}\nDimSize = 23 17 5\nElementType = MET_USHORT\nElementDataFile = LOCAL\n"
+    path.write_bytes(header.encode().ljust(max(skip, 400 if skip < 0 else 0), b" ") + pixels)
+    if compressed and skip < 0:
+        with pytest.raises(Reject, match="HeaderSize -1"):
+            metaimage.read(at(path))
+        return
+    assert np.array_equal(metaimage.read(at(path)).array, VOLUME)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), VOLUME)
+
+
+@pytest.mark.parametrize("spacing", ["0 0 0", "0.3 0.3 0", "-1 1 1", "nan 1 1", "inf 1 1"])
+def test_metaimage_of_a_spacing_that_is_no_distance(spacing: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    fields = "NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    path.write_bytes(f"ElementSpacing = {spacing}\n{fields}".encode() + bytes(8))
+    assert metaimage.read(at(path)).spacing is None
 
 
 def test_real_metaimages(samples: Path) -> None:
