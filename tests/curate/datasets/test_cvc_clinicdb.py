@@ -37,7 +37,7 @@ def test_real_frames_with_dark_values_in_the_mask(samples: Path, tmp_path: Path)
     """Re-saved real frames: not taken as they lie; under native names their masks are read above 127."""
     copy = samples / "cvc_clinicdb/converted_not_native/CVC-612"
     with pytest.raises(Reject, match="not_recognised"):
-        list_download(SOURCE, samples / "cvc_clinicdb")
+        list_download(SOURCE, copy)
     for folder, kind in zip(FOLDERS, ("images", "masks"), strict=True):
         (tmp_path / folder).mkdir()
         for path in sorted((copy / kind).glob("*.jpg")):
