@@ -119,7 +119,7 @@ def fill_outline(outline: NDArray) -> NDArray[np.bool_]:
     A curve that leaves the image is open there and hole filling alone finds no inside. It is closed along
     the border: on each side between the outermost pixels it touches (a curve cut by one side, or by two
     opposite ones), and where that is not enough along the whole border except for its longest untouched
-    stretch (a curve cut by a corner). Returns the curve alone when it encloses nothing even so.
+    stretch (a curve cut by a corner). A region not twice as large as the curve is no inside: the caller has to ask.
     """
     curve = np.asarray(outline) != 0
     drawn = int(np.count_nonzero(curve))

@@ -155,6 +155,8 @@ class Entry(_Facts):
     """One dataset.
 
     slug: its key in the file.
+    burnt_in: whether text or marks are drawn into the pixels of images: date, device, clinic, callipers. "no" needs
+        a look at all of them.
     instances: how a mask becomes instances by default: native (each mask or id of the data is one),
         components (each 8-connected component of each mask), merged (one per concept).
     min_area: components below this many px are dropped and counted.
@@ -172,6 +174,7 @@ class Entry(_Facts):
     licence: Licence
     citation: Citation
     archives: list[Archive] = []
+    burnt_in: Known = "unknown"
     instances: Instances
     min_area: Count = 0
     group: Text

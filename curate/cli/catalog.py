@@ -220,6 +220,7 @@ def _sheet(entry: Entry) -> list[tuple[str, list[str]]]:
         ("files", [line for archive in entry.archives for line in _archive(archive)]),
         ("licence", _lines(f"{licence.name} [{licence.certainty}{spdx}]", permissions, licence.note)),
         ("citation", _lines(citation.text, citation.doi and f"doi {citation.doi}")),
+        ("burnt in", [f"{entry.burnt_in} (text or marks in the pixels, which no build removes)"]),
         ("instances", [entry.instances + floor]),
         ("group", [entry.group]),
         ("official", _lines(_figures(entry.official), entry.official.note)),

@@ -85,6 +85,16 @@ mine:
 """.replace("SHA", "0123456789abcdef" * 4)
 
 
+def test_burnt_in_text_is_told_where_it_was_seen(dossiers: dict[str, str]) -> None:
+    seen = {slug for slug, text in dossiers.items() if re.search(r"\bburnt\b", text, re.IGNORECASE)}
+    assert "bkai_neopolyp" in seen
+    assert {CATALOG[slug].burnt_in for slug in seen} == {"yes"}
+    assert CATALOG["drive"].burnt_in == "unknown"  # nobody looked at all of them
+    shown = CliRunner().invoke(command, ["show", "bkai_neopolyp"]).output
+    assert "burnt in" in shown
+    assert "992 of the 1,000 show date and time" in shown
+
+
 @pytest.fixture(scope="session")
 def dossiers(samples: Path) -> dict[str, str]:
     found = {path.stem: path.read_text(encoding="utf-8") for path in samples.parent.glob("*.md")}

@@ -124,6 +124,23 @@ def test_a_curve_that_encloses_nothing_is_refused(phantom: Path, damage: str) ->
         load_all(phantom)
 
 
+@pytest.mark.parametrize(("side", "kept"), [(6, False), (7, True)])
+def test_a_curve_is_a_head_when_it_encloses_more_than_twice_itself(
+    phantom: Path, side: int, kept: bool
+) -> None:
+    """A square of 6 px a side is drawn with 20 px and holds 36, one of 7 px is drawn with 24 and holds 49."""
+    file = phantom / "training_set/000_HC_Annotation.png"
+    outline = np.zeros_like(np.array(PIL.Image.open(file)))
+    outline[20 : 20 + side, 30 : 30 + side] = 255
+    outline[21 : 19 + side, 31 : 29 + side] = 0
+    PIL.Image.fromarray(outline).save(file)
+    if kept:
+        assert load_all(phantom)["000_HC"].instances[0].area == side * side
+    else:
+        with pytest.raises(Reject, match="open_outline: the curve of 20 px encloses only 16 px"):
+            load_all(phantom)
+
+
 def test_damaged_table_is_named_with_its_line(phantom: Path) -> None:
     table = phantom / "training_set_pixel_size_and_HC.csv"
     table.write_text(table.read_text().replace("0.2,", "?,"))
