@@ -161,6 +161,9 @@ class Entry(_Facts):
         components (each 8-connected component of each mask), merged (one per concept).
     min_area: components below this many px are dropped and counted.
     group: in words, what samples share that must not stand on both sides of a split.
+    groups: whether different groups are known to be different patients: published (by the authors, as a patient,
+        subject or procedure) or guessed (from names or pictures); guessed ones are joined where pictures are alike.
+    resplit: why the split that the authors publish is not used; left out, it is.
     verified: whether layout and encodings were checked on real files.
     open_questions: what a converter takes on trust.
     """
@@ -178,6 +181,8 @@ class Entry(_Facts):
     instances: Instances
     min_area: Count = 0
     group: Text
+    groups: Literal["published", "guessed"] = "guessed"
+    resplit: Text | None = None
     official: Official
     paper: Paper | None = None
     verified: Literal["yes", "partly", "no"]

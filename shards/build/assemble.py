@@ -11,28 +11,19 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from medshards.common.files import sha256_file
 from medshards.shards.build import index
 from medshards.shards.build.manifest import MANIFEST, REJECTS, dump
-from medshards.shards.build.split import SPLITS
+from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, json_bytes
-from medshards.shards.encode.stage import BlobReader, Entry
+from medshards.shards.encode.stage import BlobReader
 
 SHARD_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A sample with its place: split, and the group it was split by."""
-
-    entry: Entry
-    split: str
-    group: str
 
 
 class ShardWriter:

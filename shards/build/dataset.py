@@ -22,10 +22,10 @@ from medshards.curate.listing import list_download, reject_row
 from medshards.curate.sample import Reject
 from medshards.curate.source import Own, code_digest, get_source
 from medshards.shards.build import index
-from medshards.shards.build.assemble import SHARD_BYTES, Planned, assemble
+from medshards.shards.build.assemble import SHARD_BYTES, assemble
 from medshards.shards.build.engine import run
 from medshards.shards.build.manifest import REJECTS, SCHEMA, read_manifest, tool_version
-from medshards.shards.build.split import SPLITS, TEST, group_split, merge_duplicates, paper_split
+from medshards.shards.build.split import plan
 from medshards.shards.encode.policy import SEED, SLICES, VAL_FRACTION, Policy, Profile
 from medshards.shards.encode.record import json_bytes
 from medshards.shards.encode.stage import BlobReader, Entry, Outcome, finished, meta_bytes
@@ -128,23 +128,6 @@ def build_dataset(
     shutil.rmtree(work, ignore_errors=True)
     result.samples = result.manifest["counts"]["samples"]
     return result
-
-
-def plan(entries: Sequence[Entry], policy: Policy) -> list[Planned]:
-    """Decide the split of every sample."""
-    if policy.role == "external":
-        return [Planned(e, TEST, e.group) for e in entries]
-    if policy.role == "paired":  # decided by patient over both halves, so not here; unless it was, held out
-        return [Planned(e, e.official if e.official in SPLITS else TEST, e.group) for e in entries]
-    entries = sorted(entries, key=lambda e: e.key)
-    if policy.paper:
-        splits = paper_split([e.name for e in entries], VAL_FRACTION, SEED)
-        return [Planned(e, split, e.group) for e, split in zip(entries, splits, strict=True)]
-    groups = merge_duplicates(
-        [e.group for e in entries], [e.digest for e in entries], [e.fingerprint for e in entries]
-    )
-    splits = group_split(groups, VAL_FRACTION, SEED)
-    return [Planned(*row) for row in zip(entries, splits, groups, strict=True)]
 
 
 def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[dict[str, str]]]:

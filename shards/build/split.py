@@ -1,23 +1,63 @@
-"""Which sample goes to which split.
+"""Which sample goes to which split: `plan` decides, and nothing else does.
 
-default: whole groups, 85/15 by number of images, groups in a seeded random order. Samples whose pictures
-are equal or nearly so count as one group, so nothing seen in training returns in validation.
-paper: each image for itself, as scikit-learn's `train_test_split(test_size=0.15, random_state=42)` does it
+external datasets are test. paired studies are test unless their patient was put elsewhere. Of the others:
+
+profile `paper`: each image for itself, as scikit-learn's `train_test_split(test_size=0.15, random_state=42)` does it
 on the sorted file names.
+profile `default`: the split that the authors publish, unless the catalog says why not; where they publish no
+validation part, 15 % of the training samples, in whole groups taken in a seeded random order, validate. Groups that
+share pictures are one group, which goes whole to the most held out of its members' parts: nothing seen in training
+returns in validation or test.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from medshards.shards.build.likeness import Sets, Views, join_alike
+from medshards.shards.encode.fingerprint import blank
+from medshards.shards.encode.policy import SEED, VAL_FRACTION, Policy
+from medshards.shards.encode.stage import Entry
+
 TRAIN, VAL, TEST = "train", "val", "test"
-SPLITS = (TRAIN, VAL, TEST)
-NEAR = 6  # of 256 fingerprint bits that may differ between near-duplicates
-BANDS = 8  # NEAR + 1 bands or more: two fingerprints within NEAR bits agree in at least one band
+SPLITS = (TRAIN, VAL, TEST)  # from the least held out to the most
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sample with its place: split, and the group it was split by."""
+
+    entry: Entry
+    split: str
+    group: str
+
+
+def plan(entries: Sequence[Entry], policy: Policy) -> list[Planned]:
+    """Decide the split of every sample."""
+    entries = sorted(entries, key=lambda e: e.key)
+    groups = [e.group for e in entries]
+    if policy.role == "external":
+        splits = [TEST] * len(entries)
+    elif policy.role == "paired":  # decided by patient over both halves, so not here; unless it was, held out
+        splits = [e.official if e.official in SPLITS else TEST for e in entries]
+    elif policy.paper:
+        splits = paper_split([e.name for e in entries], VAL_FRACTION, SEED)
+    else:
+        digests, fingerprints = [e.digest for e in entries], [e.fingerprint for e in entries]
+        groups = merge_duplicates(groups, digests, fingerprints, known=policy.groups == "published")
+        published = [None if policy.resplit else published_split(e.official) for e in entries]
+        splits = default_split(groups, published, VAL_FRACTION, SEED)
+    return [Planned(*row) for row in zip(entries, splits, groups, strict=True)]
+
+
+def published_split(name: str | None) -> str | None:
+    """The split that the authors' name of a part means: train…, val…, test…; None for any other (a fold, a site)."""
+    return next((split for split in SPLITS if name is not None and name.startswith(split)), None)
 
 
 def paper_split(names: Sequence[str], val_fraction: float, seed: int) -> list[str]:
@@ -31,6 +71,23 @@ def paper_split(names: Sequence[str], val_fraction: float, seed: int) -> list[st
     for position in permutation[: math.ceil(val_fraction * len(names))]:
         splits[order[position]] = VAL
     return splits
+
+
+def default_split(
+    groups: Sequence[str], published: Sequence[str | None], val_fraction: float, seed: int
+) -> list[str]:
+    """Split of each sample such that a group is never divided and what the authors hold out stays held out.
+
+    published: split of each sample by the authors, None where they put it in none. Without a published validation
+    part, one is taken from the groups that are not held out.
+    """
+    held_out: dict[str, str] = {}
+    for group, split in zip(groups, published, strict=True):
+        held_out[group] = max(held_out.get(group, TRAIN), split or TRAIN, key=SPLITS.index)
+    if VAL not in published:
+        free = [group for group in groups if held_out[group] == TRAIN]
+        held_out |= dict(zip(free, group_split(free, val_fraction, seed), strict=True))
+    return [held_out[group] for group in groups]
 
 
 def group_split(groups: Sequence[str], val_fraction: float, seed: int) -> list[str]:
@@ -57,63 +114,23 @@ def group_split(groups: Sequence[str], val_fraction: float, seed: int) -> list[s
 
 
 def merge_duplicates(
-    groups: Sequence[str], digests: Sequence[bytes], fingerprints: Sequence[bytes]
+    groups: Sequence[str], digests: Sequence[bytes], fingerprints: Sequence[bytes], known: bool
 ) -> list[str]:
     """Groups joined wherever they share a picture; a joined group has the least of their names.
 
     Equal stored images (digests) join their groups, unless they are blank as the end slices of volumes are.
-    Near-duplicates (fingerprints) join only samples that stand alone in their group, that is where the dataset
-    publishes no patient: between patients who are known to be different, likeness proves nothing.
+    Pictures of the same view (fingerprints) join them too, unless different groups are `known` to be different
+    patients: between these, likeness proves nothing.
     """
-    parent: dict[str, str] = {g: g for g in groups}
-
-    def find(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    def join(i: int, j: int) -> None:
-        a, b = find(groups[i]), find(groups[j])
-        parent[max(a, b)] = min(a, b)
-
+    sets = Sets(groups)
     first: dict[bytes, int] = {}
     for position, (digest, fingerprint) in enumerate(zip(digests, fingerprints, strict=True)):
         if not blank(fingerprint):
-            join(first.setdefault(digest, position), position)
-    sizes = Counter(groups)
-    alone = [i for i, group in enumerate(groups) if sizes[group] == 1]
-    for i, j in near_duplicates([fingerprints[i] for i in alone]):
-        join(alone[i], alone[j])
-    return [find(g) for g in groups]
-
-
-def blank(fingerprint: bytes) -> bool:
-    """True for the fingerprint of a picture of one tone, which says nothing of where it comes from."""
-    return not any(fingerprint)
-
-
-def near_duplicates(fingerprints: Sequence[bytes], most: int = NEAR) -> list[tuple[int, int]]:
-    """Pairs of positions whose 256-bit fingerprints differ in at most `most` (< 8) bits.
-
-    Nearly uniform pictures (fewer than 16 bits set, or more than 240) say nothing and are left out. Only pairs
-    that agree in one of eight bands of 32 bits are compared, which misses none (pigeonhole); the bands take bits
-    from all over the picture, so that a black border does not make every band alike.
-    """
-    if not fingerprints:
-        return []
-    bits = np.unpackbits(
-        np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1), axis=1
-    )
-    telling = np.flatnonzero((bits.sum(axis=1) >= 16) & (bits.sum(axis=1) <= 240))
-    mixed = np.packbits(bits[telling][:, np.random.RandomState(0).permutation(bits.shape[1])], axis=1)
-    pairs: set[tuple[int, int]] = set()
-    for band in np.split(mixed, BANDS, axis=1):
-        words = np.ascontiguousarray(band).view(np.uint32).ravel()
-        order = np.argsort(words, kind="stable")
-        for bucket in np.split(order, np.flatnonzero(np.diff(words[order])) + 1):
-            for place, i in enumerate(bucket[:-1]):
-                others = bucket[place + 1 :]
-                near = np.bitwise_count(mixed[others] ^ mixed[i]).sum(axis=1) <= most
-                pairs.update((int(telling[i]), int(telling[j])) for j in others[near])
-    return sorted(pairs)
+            sets.join(first.setdefault(digest, position), position)
+    sets.settle()
+    if not known:
+        join_alike(Views(fingerprints), sets)
+    least: dict[int, str] = {}
+    for label, group in zip(sets.label.tolist(), groups, strict=True):
+        least[label] = min(group, least.get(label, group))
+    return [least[label] for label in sets.label.tolist()]

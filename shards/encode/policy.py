@@ -34,6 +34,8 @@ class Policy:
     slug: str
     profile: Profile
     role: str
+    groups: str  # published | guessed: whether different groups are known to be different patients
+    resplit: str | None  # why the split that the authors publish is not used, None: it is
     how: str  # native | components | merged
     min_area: float
     slices: str  # which slices of a volume are samples, a rule of curate.slices
@@ -63,6 +65,8 @@ class Policy:
             slug=entry.slug,
             profile=profile,
             role=entry.role,
+            groups=entry.groups,
+            resplit=entry.resplit,
             how=entry.instances,
             min_area=entry.min_area,
             slices=slices,

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from medshards.curate.formats.pictures import png
 from medshards.curate.sample import Image, Instance, Reject, Sample
 from medshards.curate.source import Skip
 from medshards.shards.encode import tar
+from medshards.shards.encode.fingerprint import fingerprint
 from medshards.shards.encode.policy import Policy
 from medshards.shards.encode.resize import fit
 
@@ -45,7 +45,7 @@ class Encoded:
     members: these entries.
     record: content of KEY.json without "split".
     table1: areas (px) of the annotations that the paper's rule finds in it, None when the rule leaves the image out.
-    fingerprint: 32 bytes, equal for the same picture and close for near-duplicates.
+    fingerprint: the picture in small (shards.encode.fingerprint).
     """
 
     key: str
@@ -172,14 +172,6 @@ def json_bytes(value: Any) -> bytes:
         json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
         + b"\n"
     )
-
-
-def fingerprint(pixels: NDArray) -> bytes:
-    """256-bit difference hash of a picture: is each cell of a 16×16 grid darker than its right neighbour?"""
-    grey = pixels if pixels.ndim == 2 else pixels[:, :, 1]
-    step = max(1, min(grey.shape) // 128)
-    small = cv2.resize(np.ascontiguousarray(grey[::step, ::step]), (17, 16), interpolation=cv2.INTER_AREA)
-    return np.packbits(small[:, :-1] < small[:, 1:]).tobytes()
 
 
 @dataclass(frozen=True, eq=False)

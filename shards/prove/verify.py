@@ -25,8 +25,8 @@ from medshards.curate.formats.pictures import jpeg, png
 from medshards.shards.build import index
 from medshards.shards.build.engine import run
 from medshards.shards.build.manifest import CORPUS, MANIFEST, corpus_digest, dump
-from medshards.shards.build.split import blank
 from medshards.shards.encode import tar
+from medshards.shards.encode.fingerprint import blank
 from medshards.shards.encode.record import json_bytes
 
 CORPUS_FILES = {CORPUS, ".work"}

@@ -4,17 +4,28 @@ import math
 from collections import defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build.split import (
+    SPLITS,
+    TEST,
     TRAIN,
     VAL,
+    default_split,
     group_split,
     merge_duplicates,
-    near_duplicates,
     paper_split,
+    plan,
+    published_split,
 )
+from medshards.shards.encode.fingerprint import SIDE
+from medshards.shards.encode.policy import Policy, Profile
+from medshards.shards.encode.stage import Entry
+from medshards.vocab.vocabulary import Vocabulary, load_labels
+from tests.shards.build.pictures import picture
 
 
 def test_paper_split_is_scikit_learns() -> None:
@@ -55,45 +66,96 @@ def test_the_order_of_samples_does_not_matter(order: list[int]) -> None:
     assert straight == shuffled
 
 
-def _fingerprint(rng: np.random.Generator, flips: int, base: bytes | None = None) -> bytes:
-    bits = np.unpackbits(np.frombuffer(base or rng.bytes(32), np.uint8))
-    bits[rng.choice(256, flips, replace=False)] ^= 1
-    return np.packbits(bits).tobytes()
+@given(
+    st.lists(st.tuples(st.integers(0, 20).map(str), st.sampled_from([None, TRAIN, VAL, TEST])), max_size=80)
+)
+def test_what_the_authors_hold_out_is_never_trained_on(samples: list[tuple[str, str | None]]) -> None:
+    groups, published = [g for g, _ in samples], [p for _, p in samples]
+    splits = default_split(groups, published, 0.15, 42)
+    found: dict[str, set[str]] = defaultdict(set)
+    for group, official, split in zip(groups, published, splits, strict=True):
+        found[group].add(split)
+        assert SPLITS.index(split) >= SPLITS.index(official or TRAIN)
+    assert all(len(parts) == 1 for parts in found.values())
+    for group, (split,) in found.items():
+        own = {p for g, p in samples if g == group}
+        if split == TEST or (split == VAL and VAL in published):
+            assert split in own
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 12))
-def test_near_duplicates_are_those_within_six_bits(seed: int, flips: int) -> None:
-    rng = np.random.default_rng(seed)
-    prints = [rng.bytes(32) for _ in range(20)]
-    prints.append(_fingerprint(rng, flips, prints[7]))
-    assert near_duplicates(prints) == ([(7, 20)] if flips <= 6 else [])
+@pytest.mark.parametrize(
+    ("name", "split"),
+    {
+        "training": TRAIN,
+        "trainval": TRAIN,
+        "val": VAL,
+        "test": TEST,
+        "testA": TEST,
+        "fold1": None,
+        None: None,
+    }.items(),
+)
+def test_a_fold_or_a_site_is_no_published_split(name: str | None, split: str | None) -> None:
+    assert published_split(name) == split
 
 
-def test_duplicates_join_groups_but_likeness_does_not_join_patients() -> None:
-    rng = np.random.default_rng(0)
-    a = rng.bytes(32)
-    near = _fingerprint(rng, 3, a)
-    digests = [bytes([i]) * 32 for i in range(4)]
-    other = [rng.bytes(32), rng.bytes(32)]
-    # without patients (every image its own group): near-duplicates are one group
-    assert merge_duplicates(["w", "x", "y", "z"], digests, [a, near, *other]) == ["w", "w", "y", "z"]
-    # two known patients with like images stay apart …
-    assert merge_duplicates(["p", "p", "q", "q"], digests, [a, other[0], near, other[1]]) == [
-        "p",
-        "p",
-        "q",
-        "q",
+def _policy(slug: str, profile: Profile = "default") -> Policy:
+    return Policy.of(load_catalog()[slug], profile, load_labels(slug), Vocabulary.load())
+
+
+def _entries(*samples: tuple[str, str, str | None]) -> list[Entry]:
+    """Samples (key, group, official split), each with a picture of its own."""
+    own = {"volume": None, "case": "", "input_key": "", "source": "", "offset": 0, "size": 0}
+    meta = {"meta_source": "", "meta_offset": 0, "meta_size": 0}
+    return [
+        Entry(key=k, group=g, fingerprint=picture(n), digest=bytes([n]), name=k, official=o, **own, **meta)  # type: ignore[arg-type]
+        for n, (k, g, o) in enumerate(samples)
     ]
-    # … and are joined by one equal image
-    digests[2] = digests[0]
-    assert merge_duplicates(["p", "p", "q", "q"], digests, [a] * 4) == ["p"] * 4
+
+
+def _splits(slug: str, entries: list[Entry], profile: Profile = "default") -> dict[str, str]:
+    return {p.entry.key: p.split for p in plan(entries, _policy(slug, profile))}
+
+
+DRIVE = [(f"{n}_training", str(n), "training") for n in range(21, 28)] + [("01_test", "1", "test")]
+
+
+def test_the_published_test_part_stays_test() -> None:
+    splits = _splits("drive", _entries(*DRIVE))
+    assert splits.pop("01_test") == TEST
+    assert (
+        sorted(splits.values()) == [TRAIN] * 5 + [VAL] * 2
+    )  # ceil(0.15 · 7) = 2 of those that are not held out
+
+
+def test_the_catalog_says_why_a_published_split_is_not_used() -> None:
+    entries = _entries(("train_1", "a", "train"), ("testA_1", "a", "testA"), ("train_2", "b", "train"))
+    assert load_catalog()["glas"].resplit
+    assert sorted(_splits("glas", entries).values()) == [TRAIN, TRAIN, VAL]
+
+
+def test_the_paper_splits_by_image_whatever_was_published() -> None:
+    splits = _splits("drive", _entries(*DRIVE), "paper")
+    assert sorted(splits.values()) == [TRAIN] * 6 + [VAL] * 2
+
+
+def test_external_data_is_test() -> None:
+    assert set(_splits("chase_db1", _entries(("a", "a", "train"), ("b", "b", None))).values()) == {TEST}
+
+
+def test_alike_pictures_join_guessed_groups_and_not_published_patients() -> None:
+    digests = [bytes([i]) for i in range(4)]
+    alike = [picture(0), picture(1), picture(0, noise=4), picture(2)]
+    assert merge_duplicates(["p", "p", "q", "r"], digests, alike, known=False) == ["p", "p", "p", "r"]
+    assert merge_duplicates(["p", "p", "q", "r"], digests, alike, known=True) == ["p", "p", "q", "r"]
+
+
+def test_equal_pictures_join_patients_too() -> None:
+    prints = [picture(i) for i in range(4)]
+    assert merge_duplicates(list("qpsr"), [b"1", b"2", b"1", b"3"], prints, known=True) == list("qpqr")
 
 
 def test_blank_slices_do_not_tie_volumes_together() -> None:
-    assert merge_duplicates(["p", "p", "q", "q"], [b"1", b"2", b"1", b"3"], [bytes(32), b"a" * 32] * 2) == [
-        *"ppqq"
-    ]
-
-
-def test_uniform_pictures_prove_nothing() -> None:
-    assert near_duplicates([bytes(32), bytes(32), b"\xff" * 32]) == []
+    prints = [bytes(SIDE * SIDE), picture(1), bytes(SIDE * SIDE), picture(2)]
+    for known in (True, False):
+        assert merge_duplicates(list("ppqq"), [b"1", b"2", b"1", b"3"], prints, known) == list("ppqq")
