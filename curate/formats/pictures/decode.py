@@ -96,8 +96,6 @@ def _tiff(data: bytes) -> Picture:
     if palette is not None:
         return Picture(palette[pixels], pixels, orientation=turn)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if channels > 4:
-        raise PictureError(f"has {channels} channels; grey or RGB is expected", "unsupported_image")
     opaque = channels in (1, 3) or _full(pixels[:, :, -1])
     if channels in (1, 2):
         pixels = pixels.reshape(*pixels.shape[:2], channels)[:, :, 0]

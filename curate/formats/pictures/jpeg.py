@@ -20,6 +20,7 @@ _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = 0xC2
 _ORDINARY = (0xC0, 0xC1, _PROGRESSIVE)  # Huffman coded with loss: what every viewer shows
+_MAX_SCANS = 100  # each is decoded over the whole picture; progressive files have about ten
 _TABLES, _QUANTA, _SCAN, _RESTART, _END = 0xC4, 0xDB, 0xDA, 0xDD, 0xD9
 _JFIF, _ADOBE, _EXIF = 0xE0, 0xEE, 0xE1
 
@@ -56,6 +57,7 @@ def read_header(data: bytes) -> Header:
     segments = []
     frame: tuple[int, int, int, int, int] | None = None
     ends: NDArray[np.intp] | None = None
+    scans = 0
     while True:
         while at + 1 < len(data) and data[at] == 0xFF and data[at + 1] == 0xFF:
             at += 1  # fill bytes
@@ -84,6 +86,9 @@ def read_header(data: bytes) -> Header:
             if following == len(ends):
                 raise JpegError(f"truncated: {len(data)} bytes end within a scan")
             size = int(ends[following]) - at
+            scans += 1
+            if scans > _MAX_SCANS:
+                raise JpegError(f"holds more than {_MAX_SCANS} scans", "too_large")
         segments.append((marker, at, size))
         at += size
     if frame is None or _SCAN not in [marker for marker, _, _ in segments]:

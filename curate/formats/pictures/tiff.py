@@ -54,6 +54,11 @@ def read(data: bytes) -> Tiff:
                 raise PictureError(f"holds {len(file.pages)} pages, expected one", "unsupported_image")
             page = file.pages.first
             check_pixels(page.imagewidth, page.imagelength)
+            if page.is_tiled:
+                check_pixels(page.tilewidth, page.tilelength)
+            if page.samplesperpixel > 4 or page.imagedepth != 1:
+                message = f"holds {page.samplesperpixel} channels in {page.imagedepth} layers; grey or RGB is expected"
+                raise PictureError(message, "unsupported_image")
             ends = [at + size for at, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
             if not all(page.databytecounts) or max(ends, default=0) > len(data):
                 raise PictureError("is damaged or cut short: it does not hold all of its strips")

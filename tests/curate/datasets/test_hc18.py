@@ -124,20 +124,21 @@ def test_a_curve_that_encloses_nothing_is_refused(phantom: Path, damage: str) ->
         load_all(phantom)
 
 
-@pytest.mark.parametrize(("side", "kept"), [(6, False), (7, True)])
+@pytest.mark.parametrize(("height", "width"), [(6, 6), (6, 8), (7, 7)])
 def test_a_curve_is_a_head_when_it_encloses_more_than_twice_itself(
-    phantom: Path, side: int, kept: bool
+    phantom: Path, height: int, width: int
 ) -> None:
-    """A square of 6 px a side is drawn with 20 px and holds 36, one of 7 px is drawn with 24 and holds 49."""
+    """A box of 6 x 8 px is drawn with 24 px and holds 48; one of 7 x 7 px is drawn with as many and holds 49."""
     file = phantom / "training_set/000_HC_Annotation.png"
     outline = np.zeros_like(np.array(PIL.Image.open(file)))
-    outline[20 : 20 + side, 30 : 30 + side] = 255
-    outline[21 : 19 + side, 31 : 29 + side] = 0
+    outline[20 : 20 + height, 30 : 30 + width] = 255
+    outline[21 : 19 + height, 31 : 29 + width] = 0
     PIL.Image.fromarray(outline).save(file)
-    if kept:
-        assert load_all(phantom)["000_HC"].instances[0].area == side * side
+    drawn, inside = 2 * (height + width) - 4, (height - 2) * (width - 2)
+    if height == 7:
+        assert load_all(phantom)["000_HC"].instances[0].area == 49
     else:
-        with pytest.raises(Reject, match="open_outline: the curve of 20 px encloses only 16 px"):
+        with pytest.raises(Reject, match=f"open_outline: the curve of {drawn} px encloses only {inside} px"):
             load_all(phantom)
 
 

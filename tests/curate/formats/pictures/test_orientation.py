@@ -14,6 +14,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
+from medshards.curate.listing import list_download
+from medshards.curate.phantoms import write_phantom
+from medshards.curate.sample import Sample
+from medshards.curate.source import get_source
 from medshards.curate.tree import File
 
 STORED = np.kron(np.array([[30, 90, 150], [210, 60, 240]]), np.ones((16, 16))).astype(np.uint8)
@@ -109,3 +113,63 @@ def test_damaged_exif_turns_nothing(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(plain[:33] + exif + plain[33:])
     assert np.array_equal(raster.read_image(File("a", path), upright=True).pixels, STORED)
+
+
+# ---------------------------------------------------------------------------------------------- whole datasets
+
+COORDINATES = {"btxrd": "*.jp*g", "pcmmd": "*.jpg", "papila": "*.jpg", "arcade": "*.png", "monuseg": "*.tif"}
+RASTERS = {
+    "kvasir_seg": "images/*.jpg",
+    "bkai_neopolyp": "train/*.jpeg",
+    "busi": "*).png",
+    "drive": "*training.tif",
+}
+BACK = {  # what undoes the turn of an orientation
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_90,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_270,
+}
+
+
+def samples_of(slug: str, raw: Path) -> dict[str, Sample]:
+    source = get_source(slug)
+    loaded = (item for case in list_download(source, raw).cases for item in source.load(case))
+    return {item.key: item for item in loaded if isinstance(item, Sample)}
+
+
+def retag(path: Path, orientation: int, turn: bool) -> None:
+    """Give a file an orientation; with `turn` also the pixels that then look as before."""
+    picture = PIL.Image.open(path)
+    picture.load()
+    if turn:
+        picture = PIL.ImageOps.exif_transpose(picture).transpose(BACK[orientation])
+    if path.suffix == ".tif":
+        path.write_bytes(tiff(np.asarray(picture), orientation, photometric="rgb"))
+    else:
+        lossless = {"quality": 100, "subsampling": 0} if path.suffix != ".png" else {}
+        picture.save(path, exif=exif_of(orientation), **lossless)
+
+
+@pytest.mark.parametrize("orientation", BACK)
+@pytest.mark.parametrize("slug", [*COORDINATES, *RASTERS])
+def test_image_and_annotation_fit_in_every_dataset(slug: str, orientation: int, tmp_path: Path) -> None:
+    """Coordinates were drawn on what a viewer shows, rasters on what the file holds."""
+    write_phantom(slug, tmp_path / slug)
+    before = samples_of(slug, tmp_path / slug)
+    files = sorted((tmp_path / slug).rglob((COORDINATES | RASTERS)[slug]))
+    assert files
+    for path in files:
+        retag(path, orientation, slug in COORDINATES)
+    after = samples_of(slug, tmp_path / slug)
+    assert before.keys() == after.keys()
+    for key, sample in after.items():
+        old = before[key]
+        assert sample.image.pixels.shape == old.image.pixels.shape
+        difference = np.abs(sample.image.pixels.astype(int) - old.image.pixels.astype(int))
+        assert difference.mean() < 3  # saved again as JPEG
+        areas = [[(i.concept, i.region.bbox, i.area) for i in s.instances] for s in (sample, old)]
+        assert areas[0] == areas[1]

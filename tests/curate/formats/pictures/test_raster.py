@@ -122,6 +122,7 @@ def test_tiff_refusals(tmp_path: Path) -> None:
     assert "colours of kind" in refused(tiff(four, photometric="separated"), tmp_path)
     assert "2 pages" in refused(tiff(np.stack([COLORS] * 2), photometric="rgb"), tmp_path)
     assert "cut short" in refused(tiff(COLORS, photometric="rgb")[:-500], tmp_path)
+    assert "5 channels" in refused(tiff(np.dstack([four, four[:, :, :1]]), photometric="rgb"), tmp_path)
     assert "transparent" in refused(tiff(four, photometric="rgb", extrasamples=["unassalpha"]), tmp_path)
 
 
@@ -184,6 +185,14 @@ def tiff_of(width: int, height: int) -> bytes:
 def test_a_bomb_is_refused_by_its_header(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     said = refused(make(60000, 60000), tmp_path)
     assert "too_large: the header claims 60000 x 60000 px; at most 134,217,728 are read" in said
+
+
+def test_a_jpeg_of_countless_scans_is_refused(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    PIL.Image.fromarray(COLORS).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last = data.rindex(b"\xff\xda")
+    assert "more than 100 scans" in refused(data[:-2] + 100 * data[last:-2] + data[-2:], tmp_path)
 
 
 @pytest.mark.parametrize("data", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"8BPS" + bytes(60)])
