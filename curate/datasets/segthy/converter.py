@@ -69,12 +69,12 @@ class Converter(Source):
             return
         grey = image.modality == "US" and image.array.min() >= 0 and image.array.max() <= 255
         slices = None if grey else to_slices(image)
+        stored = slices.stored if slices else as_bytes(image.array, case.files["image"])
         for index in chosen:
             values = raster.split_values(labels.array[index], self.labels.by_value(), file)
-            stored = slices.stored[index] if slices else as_bytes(image.array[index], case.files["image"])
             yield Sample(
                 f"{case.key}-{index:04d}",
-                Image(stored),
+                Image(stored[index]),
                 self.instances(values, file),
                 case.group,
                 spacing=image.spacing_mm[1:],

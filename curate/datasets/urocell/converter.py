@@ -91,10 +91,11 @@ class Converter(Source):
         ]
         if not chosen:
             yield Skip(file.name, NOTHING)
+        pixels = as_bytes(image, file)
         for index in chosen:
             yield Sample(
                 f"{case.key}-{index:04d}",
-                Image(as_bytes(image[:, index], file)),
+                Image(pixels[:, index]),
                 [
                     Instance(self.concept(label, files[label]), region, label, number)
                     for label, volume in volumes.items()
