@@ -1,10 +1,14 @@
-"""Files: digests, and writing so that nobody ever sees half of one."""
+"""Files: digests, locks, and writing so that nobody ever sees half of one, not even after a power cut."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def sha256_file(path: Path) -> str:
@@ -13,8 +17,52 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """The file appears under its name complete or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+_held: set[IO[str]] = set()  # lock files of this process
+
+
+def _let_go() -> None:
+    """A child holds no lock of its parent: it would keep it after the parent's death."""
+    for stream in _held:
+        stream.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file `path`, which stays: whoever unlinks it lets a second holder in beside those who wait.
+
+    The lock goes with the process. Raises BlockingIOError when it is taken and not to be waited for.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _held.add(stream)
+        try:
+            yield
+        finally:
+            _held.discard(stream)
+            fcntl.flock(stream, fcntl.LOCK_UN)  # closing leaves it to children that have not let go yet

@@ -7,10 +7,8 @@ with a class `Converter(Source)`.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
-import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -159,28 +157,3 @@ def _own(slug: str, own: Own) -> Source:
         what = "no class Converter with a slug" if found is None else f"the converter of {found!r}"
         raise LookupError(f"{own.code}: holds {what}, expected that of {slug!r}")
     return _converter(module, *([load_labels(slug, own.labels)] if own.labels else []))
-
-
-@cache
-def code_digest(slug: str, own: Own | None = None) -> str:
-    """SHA-256 of the code that decides what a dataset's samples are: its converter and the shared readers.
-
-    Part of every cache key, so a changed converter or reader redoes exactly what it made.
-    """
-    here = Path(__file__).parent
-    files = sorted(
-        [
-            here / "sample.py",
-            here / "masks.py",
-            here / "pairs.py",
-            here / "slices.py",
-            *here.glob("volume*.py"),
-            *here.glob("paired/*.py"),
-            *here.glob("formats/**/*.py"),
-        ]
-    )
-    files.append(Path(inspect.getfile(type(get_source(slug, own)))))
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from medshards.common.files import sha256_file
 from medshards.shards.build import index
-from medshards.shards.build.manifest import MANIFEST, REJECTS, dump
+from medshards.shards.build.manifest import MANIFEST, REJECTS, dump, own_digest
 from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, json_bytes
@@ -147,7 +147,7 @@ def assemble(
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
         for name in (index.INDEX, index.ANNOTATIONS, REJECTS)
     }
-    manifest = {
+    manifest: dict[str, Any] = {
         **head,
         "counts": {
             **{name: counts[name] for name in ("samples", *SPLITS, "instances")},
@@ -158,6 +158,7 @@ def assemble(
         "shards": [s for split in SPLITS for s in writers[split].shards],
         "files": files,
     }
+    manifest["digest"] = own_digest(manifest)
     (folder / MANIFEST).write_bytes(dump(manifest))
     return manifest
 

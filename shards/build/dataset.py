@@ -1,38 +1,36 @@
 """Build a dataset: find its cases, encode what is new in any order, split, assemble, publish.
 
-Everything unfinished lives in OUT/.work, which is gone at the end. What an earlier run finished, in that
-folder or in the published shards, is used again when the case's input key is still the same.
+Everything unfinished lives in OUT/.work/<slug>, which is gone at the end. What an earlier run finished, in that
+folder or in the published shards, is used again when it is as it was written and the case's input key is the same.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medshards.common.files import locked, sync
 from medshards.curate.catalog.entry import Entry as CatalogEntry
 from medshards.curate.listing import list_download, reject_row
 from medshards.curate.sample import Reject
-from medshards.curate.source import Own, code_digest, get_source
-from medshards.shards.build import index
+from medshards.curate.source import Own, get_source
+from medshards.shards.build import place
 from medshards.shards.build.assemble import SHARD_BYTES, assemble
 from medshards.shards.build.engine import run
-from medshards.shards.build.manifest import REJECTS, SCHEMA, read_manifest, tool_version
+from medshards.shards.build.manifest import LOCK, REJECTS, SCHEMA, built_profile, tool_version
+from medshards.shards.build.place import WORK
+from medshards.shards.build.published import Published
 from medshards.shards.build.split import plan
+from medshards.shards.encode.code import assembly, code
 from medshards.shards.encode.policy import SEED, SLICES, VAL_FRACTION, Policy, Profile
 from medshards.shards.encode.record import json_bytes
-from medshards.shards.encode.stage import BlobReader, Entry, Outcome, finished, meta_bytes
-from medshards.shards.encode.work import encode_case, start_worker
+from medshards.shards.encode.stage import Entry, Outcome, finished
+from medshards.shards.encode.work import encode_case, kills, start_worker
 from medshards.vocab.vocabulary import Vocabulary
-
-WORK = ".work"
 
 
 @dataclass
@@ -65,21 +63,45 @@ def build_dataset(
     progress(stage, done, total) is called as work proceeds. slices: which slices of a volume (curate.slices).
     max_side: larger images are made smaller, to so many px. own: where a converter outside the tree is.
 
-    Raises Reject when the download cannot be used at all, engine.WorkerDied when a worker process is lost; then
-    what was published before stays as it is.
+    Raises Reject when the download cannot be used at all, something else lies in the way or another build is at work
+    on this dataset, MachineError and OSError for trouble of the machine; then what was published stays as it is.
     """
+    place.require_apart(root, out)
+    place.require_own(out, entry.slug)
+    try:
+        with locked(out / WORK / f"{entry.slug}.lock", wait=False):
+            return _build(entry, root, out, profile, workers, shard_bytes, progress, slices, max_side, own)
+    except BlockingIOError as error:
+        raise Reject("locked", f"another build is writing {entry.slug} into {out}") from error
+
+
+def _build(
+    entry: CatalogEntry,
+    root: Path,
+    out: Path,
+    profile: Profile,
+    workers: int,
+    shard_bytes: int,
+    progress: Callable[[str, int, int], None],
+    slices: str,
+    max_side: int | None,
+    own: Own | None,
+) -> Result:
     source = get_source(entry.slug, own)
     policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
     work, final = out / WORK / entry.slug, out / entry.slug
-    _recover(work, final)
+    place.recover(out, entry.slug)
     listing = list_download(source, root)
-    code = code_digest(entry.slug, own)
-    earlier = {o.case: o for o in _published(final, work, listing.rejects)}
-    earlier.update({o.case: o for o in finished(work / "packs")})
+    checkers = workers if workers > 1 else 0  # reading is no danger to this process
+    published = Published(final, checkers, progress)
+    earlier = {o.case: o for o in published.outcomes(work / "published.meta", listing.rejects)}
+    for found in run(finished, sorted((work / place.PACKS).glob("*.journal")), checkers, _nothing):
+        earlier.update({o.case: o for o in found})
     outcomes: list[Outcome] = []
     result = Result(entry.slug)
     tasks = ((case, earlier[case.key].input_key if case.key in earlier else "") for case in listing.cases)
-    for outcome in run(encode_case, tasks, workers, start_worker, (policy, code, work / "packs", own)):
+    setup = (policy, code(entry.slug, own), work / place.PACKS, own)
+    for outcome in run(encode_case, tasks, workers, kills, (start_worker, setup)):
         if isinstance(outcome, str):
             outcomes.append(earlier[outcome])
             result.reused += 1
@@ -97,7 +119,8 @@ def build_dataset(
         "schema": SCHEMA,
         "dataset": entry.slug,
         "tool": tool_version(),
-        "code": code,
+        "code": code(entry.slug, own),
+        "assembly": assembly(),
         "policy": policy.facts(),
         "split": {"seed": SEED, "val_fraction": VAL_FRACTION, "shard_bytes": shard_bytes},
         "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
@@ -107,12 +130,11 @@ def build_dataset(
             o.case: dict(Counter(r for _, r in o.skips)) for o in outcomes if o.entries and o.skips
         },
     }
-    old = read_manifest(final)
-    if old is not None and _same(old, head, final, result.rejects):
-        result.changed, result.manifest = False, old
+    if published.manifest is not None and _same(published, head, result.rejects):
+        result.changed, result.manifest = False, published.manifest
     else:
-        assembled = work / "assembled"
-        shutil.rmtree(assembled, ignore_errors=True)
+        assembled = work / place.ASSEMBLED
+        place.clear(out, entry.slug, place.ASSEMBLED)
         assembled.mkdir(parents=True)
         done = iter(range(1, len(planned) + 1))
         result.manifest = assemble(
@@ -124,8 +146,8 @@ def build_dataset(
             shard_bytes,
             lambda: progress("assemble", next(done), len(planned)),
         )
-        _publish(assembled, work, final)
-    shutil.rmtree(work, ignore_errors=True)
+        _publish(out, entry.slug, profile)
+    place.clear(out, entry.slug)
     result.samples = result.manifest["counts"]["samples"]
     return result
 
@@ -144,95 +166,41 @@ def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[dict[str, st
     return list(entries.values()), rejects
 
 
-def _same(old: dict[str, Any], head: dict[str, Any], final: Path, rejects: Sequence[dict[str, str]]) -> bool:
-    """True when the published dataset is what this build would make."""
-    facts = {**head, "counts": None}
-    counts = all(old.get("counts", {}).get(k) == v for k, v in head["counts"].items())
-    if not counts or any(old.get(k) != v for k, v in facts.items() if k != "counts"):
+def _same(published: Published, head: dict[str, Any], rejects: Sequence[dict[str, str]]) -> bool:
+    """True when the published dataset, whole, is what this build would make."""
+    old = published.manifest
+    if old is None or not published.complete:
         return False
-    written = final / REJECTS
-    complete = all((final / s["file"]).is_file() for s in old["shards"]) and (final / index.INDEX).is_file()
-    return complete and written.is_file() and written.read_bytes() == b"".join(json_bytes(r) for r in rejects)
+    counts = all(old["counts"].get(name) == value for name, value in head["counts"].items())
+    if not counts or any(old.get(name) != value for name, value in head.items() if name != "counts"):
+        return False
+    return (published.folder / REJECTS).read_bytes() == b"".join(json_bytes(r) for r in rejects)
 
 
-def _publish(assembled: Path, work: Path, final: Path) -> None:
-    """Put the assembled folder in the place of the old one; a kill between the two renames is mended by `_recover`."""
-    if final.exists():
-        final.replace(work / "old")
-    assembled.replace(final)
+def _publish(out: Path, slug: str, profile: str) -> None:
+    """Put the assembled folder, safe on the disk, in the place of the old one; `place.recover` mends a kill between.
 
-
-def _recover(work: Path, final: Path) -> None:
-    if not final.exists() and (work / "old").exists():
-        (work / "old").replace(final)
-    shutil.rmtree(work / "old", ignore_errors=True)
-
-
-def _published(final: Path, work: Path, listed: Sequence[dict[str, str]]) -> Iterator[Outcome]:
-    """The cases of an earlier build, read from its shards: their bytes are copied, not encoded again.
-
-    listed: what listing the download refuses.
+    Raises Reject when something that no build wrote, or a corpus of another profile, came there meanwhile.
     """
-    manifest = read_manifest(final)
-    if manifest is None or not (final / index.INDEX).is_file() or not (final / REJECTS).is_file():
-        return
-    work.mkdir(parents=True, exist_ok=True)
-    facts = work / "published.meta"
-    cases: dict[str, list[Entry]] = {}
-    source = BlobReader()
-    with facts.open("wb") as out:
-        for row in index.read_rows(final / index.INDEX):
-            shard = str(final / row["shard"])
-            record = json.loads(source.read(shard, row["json_offset"], row["json_size"]))
-            record["group"] = row["own_group"]
-            del record["split"]
-            own = tuple(
-                index.Member(m.suffix, m.offset - row["offset"], m.size, m.sha256)
-                for m in index.members(row)[:-1]
-            )
-            meta = meta_bytes(record, own, row["table1_areas"])
-            entry = Entry(
-                key=row["key"],
-                group=row["own_group"],
-                fingerprint=row["fingerprint"],
-                digest=bytes.fromhex(row["image_sha256"]),
-                name=row["name"],
-                official=row["official_split"],
-                volume=row["volume"],
-                case=row["case"],
-                input_key=row["input_key"],
-                source=shard,
-                offset=row["offset"],
-                size=index.blob_size(row),
-                meta_source=str(facts),
-                meta_offset=out.tell(),
-                meta_size=len(meta),
-            )
-            out.write(meta)
-            cases.setdefault(entry.case, []).append(entry)
-    source.close()
-    skipped = manifest.get("partly_skipped", {})
-    rejected: dict[str, list[dict[str, str]]] = {}
-    for line in (final / REJECTS).read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if row not in listed:  # which is told again anyway
-            rejected.setdefault(row["case"], []).append(row)
-    for case, entries in cases.items():
-        skips = [("", reason) for reason, n in skipped.get(case, {}).items() for _ in range(n)]
-        yield Outcome(case, entries[0].input_key, tuple(entries), tuple(rejected.get(case, ())), tuple(skips))
+    work, final = out / WORK / slug, out / slug
+    assembled = work / place.ASSEMBLED
+    for path in [*assembled.rglob("*"), assembled]:
+        sync(path)
+    with locked(out / LOCK):
+        require_profile(out, profile)
+        place.require_own(out, slug)
+        if final.exists():
+            final.replace(work / place.OLD)
+        assembled.replace(final)
+        sync(out)
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the lock of a corpus folder: two builds must not write into one. Raises Reject when it is taken."""
-    (out / WORK).mkdir(parents=True, exist_ok=True)
-    path = out / WORK / "lock"
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Reject("locked", f"another build is writing into {out}") from error
-        yield
-        path.unlink(missing_ok=True)
-    if not any((out / WORK).iterdir()):
-        (out / WORK).rmdir()
+def require_profile(out: Path, profile: str) -> None:
+    """Raises Reject when the corpus was built with another profile."""
+    built = built_profile(out)
+    if built not in (None, profile):
+        raise Reject("profile", f"{out} was built with --profile {built}; choose another folder")
+
+
+def _nothing(journal: Path) -> list[Outcome]:
+    return []

@@ -9,10 +9,10 @@ from typing import Any
 
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.listing import list_download
-from medshards.curate.source import Own, code_digest, get_source
-from medshards.shards.build.engine import run
+from medshards.curate.source import Own, get_source
+from medshards.shards.build.engine import Setup, run
 from medshards.shards.encode.policy import SLICES, Policy, Profile
-from medshards.shards.encode.work import start_worker, try_case
+from medshards.shards.encode.work import start_worker, trial_kills, try_case
 from medshards.vocab.vocabulary import Vocabulary
 
 
@@ -35,8 +35,8 @@ def inspect_download(
     listing = list_download(source, root)
     policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
     trials = []
-    setup = (policy, code_digest(entry.slug, own), None, own)
-    for trial in run(try_case, listing.cases, workers, start_worker, setup):
+    setup: Setup = (start_worker, (policy, {}, None, own))
+    for trial in run(try_case, listing.cases, workers, trial_kills, setup):
         trials.append(trial)
         progress("read", len(trials), len(listing.cases))
     rejects = [*listing.rejects, *(r for t in trials for r in t.rejects)]

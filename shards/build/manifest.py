@@ -1,7 +1,7 @@
 """manifest.json of a dataset and corpus.json of a corpus: what is there, with the digest of every file.
 
-The chain of proof: corpus.json holds its own digest and that of every manifest, a manifest those of every
-other file of its dataset. All are canonical JSON: other bytes with the same meaning are a difference too.
+The chain of proof: corpus.json holds its own digest and that of every manifest, a manifest its own and those of
+every other file of its dataset. All are canonical JSON: other bytes with the same meaning are a difference too.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from medshards.common.files import sha256_file, write_atomically
+from medshards.common.files import locked, sha256_file, write_atomically
 
 MANIFEST, CORPUS, REJECTS = "manifest.json", "corpus.json", "rejects.jsonl"
+LOCK = ".work/corpus.lock"  # held while a dataset is put in place and corpus.json is written
 SCHEMA = 1  # of manifests, corpus.json and the two tables
 
 
@@ -31,9 +32,9 @@ def dump(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, ensure_ascii=True, indent=1, allow_nan=False) + "\n").encode()
 
 
-def corpus_digest(corpus: dict[str, Any]) -> str:
-    """Digest of a corpus: of corpus.json without this field."""
-    return hashlib.sha256(dump({k: v for k, v in corpus.items() if k != "digest"})).hexdigest()
+def own_digest(value: dict[str, Any]) -> str:
+    """Digest of a manifest or of corpus.json: of all of it but this field."""
+    return hashlib.sha256(dump({k: v for k, v in value.items() if k != "digest"})).hexdigest()
 
 
 def read_corpus(out: Path) -> dict[str, Any] | None:
@@ -48,22 +49,62 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.exists() else None
 
 
+def proven_manifest(folder: Path) -> dict[str, Any] | None:
+    """manifest.json of a dataset's folder, None when there is none or it is not as it was written."""
+    return _proven(folder / MANIFEST)
+
+
+def _proven(path: Path) -> dict[str, Any] | None:
+    try:
+        data = path.read_bytes()
+        value = json.loads(data)
+        whole = value["digest"] == own_digest(value) and dump(value) == data
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return value if whole else None
+
+
+def built_profile(out: Path) -> str | None:
+    """The profile a corpus was built with, as corpus.json or else its manifests say; None where none is proven."""
+    corpus = _proven(out / CORPUS)
+    if corpus is not None and corpus["datasets"]:
+        return str(corpus["profile"])
+    manifests = (_proven(path) for path in sorted(out.glob(f"*/{MANIFEST}")))
+    return next((str(m["policy"]["profile"]) for m in manifests if m is not None), None)
+
+
+def dataset_files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The files of a dataset beside the manifest: their bytes and SHA-256 by name."""
+    return {**manifest["files"], **{shard["file"]: shard for shard in manifest["shards"]}}
+
+
 def write_corpus(out: Path, profile: str, vocabulary: str) -> dict[str, Any]:
-    """Write corpus.json from the manifests that are there."""
-    datasets = {}
-    for path in sorted(out.glob(f"*/{MANIFEST}")):
-        manifest = json.loads(path.read_bytes())
-        datasets[path.parent.name] = {
-            "manifest_sha256": sha256_file(path),
-            "samples": manifest["counts"]["samples"],
+    """Write corpus.json from the manifests that are there; returns it.
+
+    A manifest that is not as it was written is no proof: corpus.json says of it what it said before.
+    """
+    with locked(out / LOCK):
+        for leftover in out.glob(f".{CORPUS}.*.tmp"):
+            leftover.unlink()
+        known = (_proven(out / CORPUS) or {"datasets": {}})["datasets"]
+        datasets = {}
+        for path in sorted(out.glob(f"*/{MANIFEST}")):
+            slug, manifest = path.parent.name, _proven(path)
+            if manifest is not None:
+                datasets[slug] = {
+                    "manifest_sha256": sha256_file(path),
+                    "samples": manifest["counts"]["samples"],
+                }
+            elif slug in known:
+                datasets[slug] = known[slug]
+        corpus: dict[str, Any] = {
+            "schema": SCHEMA,
+            "tool": tool_version(),
+            "profile": profile,
+            "vocabulary": vocabulary,
+            "datasets": datasets,
         }
-    corpus: dict[str, Any] = {
-        "schema": SCHEMA,
-        "tool": tool_version(),
-        "profile": profile,
-        "vocabulary": vocabulary,
-        "datasets": datasets,
-    }
-    corpus["digest"] = corpus_digest(corpus)
-    write_atomically(out / CORPUS, dump(corpus))
+        corpus["digest"] = own_digest(corpus)
+        if not (out / CORPUS).exists() or (out / CORPUS).read_bytes() != dump(corpus):
+            write_atomically(out / CORPUS, dump(corpus))
     return corpus

@@ -9,14 +9,15 @@ from pathlib import Path
 import click
 
 from medshards.common.console import progress_bar, say
+from medshards.common.machine import MachineError
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.identity import key_file
 from medshards.curate.sample import Reject
 from medshards.curate.source import slugs
 from medshards.curate.tree import find_download
-from medshards.shards.build.dataset import Result, build_dataset, locked
-from medshards.shards.build.engine import WorkerDied
-from medshards.shards.build.manifest import read_corpus, write_corpus
+from medshards.shards.build.dataset import Result, build_dataset, require_profile
+from medshards.shards.build.manifest import write_corpus
+from medshards.shards.build.place import recover_all, require_apart, require_own
 from medshards.shards.cli import options
 from medshards.shards.encode.policy import SLICES, Profile
 from medshards.vocab.vocabulary import Vocabulary
@@ -85,41 +86,40 @@ def build(
     if key_file().resolve().is_relative_to(out.resolve()):
         raise click.UsageError(f"the key file {key_file()} lies in the corpus; it must not travel with it")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        existing = read_corpus(out)
-        if existing is not None and existing["profile"] != profile:
-            raise Reject(
-                "profile", f"{out} was built with --profile {existing['profile']}; choose another folder"
-            )
-        with locked(out):
-            for entry, root in chosen:
-                with progress_bar(entry.slug) as progress:
-                    try:
-                        result = build_dataset(
-                            entry,
-                            root,
-                            out,
-                            profile,
-                            workers,
-                            shard_size << 20,
-                            progress,
-                            slices or SLICES,
-                            max_side,
-                            own,
-                        )
-                    except Reject as reject:
-                        failed.append(entry.slug)
-                        say(f"{entry.slug}: not built: {reject}")
-                        continue
-                results.append(result)
-                _report(result)
-                write_corpus(out, profile, Vocabulary.load().digest)
+        require_apart(raw, out)
+        for entry, root in chosen:
+            require_apart(root, out)
+            require_own(out, entry.slug)
+        require_profile(out, profile)
+        recover_all(out)
+        for entry, root in chosen:
+            with progress_bar(entry.slug) as progress:
+                try:
+                    result = build_dataset(
+                        entry,
+                        root,
+                        out,
+                        profile,
+                        workers,
+                        shard_size << 20,
+                        progress,
+                        slices or SLICES,
+                        max_side,
+                        own,
+                    )
+                except Reject as reject:
+                    failed.append(entry.slug)
+                    say(f"{entry.slug}: not built: {reject}")
+                    continue
+            results.append(result)
+            _report(result)
+            write_corpus(out, profile, Vocabulary.load().digest)
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
-    except WorkerDied as error:
+    except MachineError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from error
+        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
     refused = sum(len(r.rejects) for r in results)
     if as_json:
         click.echo(json.dumps(_outcome(results, failed, absent), indent=1))

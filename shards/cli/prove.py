@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from medshards.common.console import progress_bar, say
+from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.identify import identify
@@ -87,8 +88,8 @@ def inspect(
             found = inspect_download(
                 entries[slug], root, profile, workers, progress, slices or SLICES, max_side, own
             )
-        except Reject as reject:
-            raise click.ClickException(f"{slug}: {reject}") from reject
+        except (Reject, MachineError) as error:
+            raise click.ClickException(f"{slug}: {error}") from error
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
@@ -155,16 +156,24 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that check shards."
 )
+@click.option(
+    "--expect", metavar="DIGEST", help="Digest of the corpus, or at least 16 digits, noted elsewhere."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
-def verify(out: Path, workers: int, as_json: bool) -> None:
+def verify(out: Path, workers: int, expect: str | None, as_json: bool) -> None:
     """Recompute every digest of the corpus OUT, re-read every sample, check tables and splits.
 
-    Names the file, and where it can be told the sample, of whatever is wrong; then the exit status is 1.
+    Names the file, and where it can be told the sample, of whatever is wrong; then the exit status is 1. A corpus
+    proves itself; that it is the one you mean, --expect does.
     """
+    if expect is not None and not 16 <= len(expect) <= 64:
+        raise click.UsageError(
+            "--expect takes 16 to 64 digits of the digest that `verify` and corpus.json tell"
+        )
     with progress_bar("verify") as progress:
         try:
-            problems = prove(out, workers, progress)
-        except FileNotFoundError as error:
+            problems = prove(out, workers, progress, expect)
+        except (FileNotFoundError, MachineError) as error:
             raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps([asdict(p) for p in problems], indent=1))

@@ -2,14 +2,16 @@
 
 A worker process writes the samples of one case after the other into its own pack and, when a case is
 complete, one line into the pack's journal. What a journal names is finished work; a kill leaves at most an
-unnamed tail. A case is known by its key and its *input key*, a digest of all that decides its samples.
+unnamed tail. A case is known by its key and its *input key*, a digest of all that decides its samples. Each line
+begins with its own digest and holds those of the samples: what a later run takes over is what was written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,6 +74,7 @@ class PackWriter:
         self._path = path
         self._journal = path.with_suffix(".journal").open("xb")
         self._pending: list[Entry] = []
+        self._digests: list[str] = []  # of what was written of each
 
     def add(self, case: str, input_key: str, name: str, encoded: Encoded) -> None:
         """Append one sample of the case in work."""
@@ -79,6 +82,7 @@ class PackWriter:
         self._data.write(encoded.blob)
         meta = meta_bytes(encoded.record, encoded.members, encoded.table1)
         self._data.write(meta)
+        self._digests.append(hashlib.sha256(encoded.blob + meta).hexdigest())
         self._pending.append(
             Entry(
                 key=encoded.key,
@@ -101,16 +105,17 @@ class PackWriter:
 
     def drop(self) -> None:
         """Forget the samples added since the last `finish`: their case failed."""
-        self._pending = []
+        self._pending, self._digests = [], []
 
     def finish(
         self, case: str, input_key: str, rejects: list[dict[str, str]], skips: list[tuple[str, str]]
     ) -> Outcome:
         """Declare a case complete: data first, then its line in the journal."""
         outcome = Outcome(case, input_key, tuple(self._pending), tuple(rejects), tuple(skips))
-        self._pending = []
+        line = json_bytes({**_as_json(outcome), "sha256": self._digests})
+        self.drop()
         self._data.flush()
-        self._journal.write(json_bytes(_as_json(outcome)))
+        self._journal.write(hashlib.sha256(line).hexdigest().encode() + b" " + line)
         self._journal.flush()
         return outcome
 
@@ -136,34 +141,40 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def finished(folder: Path) -> Iterator[Outcome]:
-    """Outcomes named by the journals in `folder`; a line cut short by a kill is no outcome."""
-    for journal in sorted(folder.glob("*.journal")):
-        pack = journal.with_suffix(".pack")
-        available = pack.stat().st_size if pack.exists() else 0
-        with journal.open("rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    break
-                raw = json.loads(line)
-                entries = tuple(
-                    Entry(
-                        **{**e, **{name: bytes.fromhex(e[name]) for name in ("fingerprint", "digest")}},
-                        case=raw["case"],
-                        input_key=raw["input_key"],
-                        source=str(pack),
-                        meta_source=str(pack),
-                    )
-                    for e in raw["entries"]
-                )
-                if all(e.meta_offset + e.meta_size <= available for e in entries):
-                    yield Outcome(
-                        raw["case"],
-                        raw["input_key"],
-                        entries,
-                        tuple(raw["rejects"]),
-                        tuple((f, r) for f, r in raw["skips"]),
-                    )
+def finished(journal: Path) -> list[Outcome]:
+    """Outcomes named by a journal whose line, and whose bytes in the pack, have their digests; no others count."""
+    pack = journal.with_suffix(".pack")
+    source, outcomes = BlobReader(), []
+    try:
+        for line in journal.read_bytes().splitlines(keepends=True):
+            digest, _, facts = line.partition(b" ")
+            if hashlib.sha256(facts).hexdigest().encode() != digest:
+                continue
+            raw = json.loads(facts)
+            outcome = _from_json(raw, str(pack))
+            if all(_is_whole(e, d, source) for e, d in zip(outcome.entries, raw["sha256"], strict=True)):
+                outcomes.append(outcome)
+    finally:
+        source.close()
+    return outcomes
+
+
+def _from_json(raw: dict[str, Any], pack: str) -> Outcome:
+    implied = {"case": raw["case"], "input_key": raw["input_key"], "source": pack, "meta_source": pack}
+    entries = tuple(
+        Entry(**{**e, **{name: bytes.fromhex(e[name]) for name in ("fingerprint", "digest")}}, **implied)
+        for e in raw["entries"]
+    )
+    skips = tuple((file, reason) for file, reason in raw["skips"])
+    return Outcome(raw["case"], raw["input_key"], entries, tuple(raw["rejects"]), skips)
+
+
+def _is_whole(entry: Entry, digest: str, source: BlobReader) -> bool:
+    try:
+        data = source.read(entry.source, entry.offset, entry.size + entry.meta_size)
+    except EOFError:
+        return False
+    return hashlib.sha256(data).hexdigest() == digest
 
 
 def meta_bytes(record: dict[str, Any], members: Sequence[Member], table1: Sequence[int] | None) -> bytes:
@@ -180,7 +191,7 @@ class BlobReader:
         self._most = most
 
     def read(self, source: str, offset: int, size: int) -> bytes:
-        """`size` bytes of the file `source` from `offset`. Raises OSError when the file ends before."""
+        """`size` bytes of the file `source` from `offset`. Raises EOFError when the file ends before."""
         stream = self._open.get(source)
         if stream is None:
             if len(self._open) >= self._most:
@@ -188,7 +199,7 @@ class BlobReader:
             stream = self._open[source] = Path(source).open("rb")  # noqa: SIM115 (closed by close)
         data = os.pread(stream.fileno(), size, offset)
         if len(data) != size:
-            raise OSError(f"{source} ends before byte {offset + size}")
+            raise EOFError(f"{source} ends before byte {offset + size}")
         return data
 
     def close(self) -> None:

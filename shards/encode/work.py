@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from medshards.common.machine import MachineError, machine_error
 from medshards.common.text import printable
 from medshards.curate.listing import reject_row
 from medshards.curate.sample import Reject, Sample
@@ -24,14 +25,14 @@ from medshards.shards.encode.stage import Outcome, PackWriter
 class _Worker:
     source: Source
     policy: Policy
-    code: str
+    code: Mapping[str, str]
     writer: PackWriter | None  # None: nothing is kept
 
 
 _worker: _Worker
 
 
-def start_worker(policy: Policy, code: str, packs: Path | None, own: Own | None = None) -> None:
+def start_worker(policy: Policy, code: Mapping[str, str], packs: Path | None, own: Own | None = None) -> None:
     """Prepare this process for `encode_case` (packs: folder for the encoded samples) or `try_case` (None)."""
     global _worker
     source = copy(get_source(policy.slug, own))
@@ -96,14 +97,32 @@ def try_case(case: Case) -> Trial:
     return Trial(len(encoded), instances, size, tuple(skips), tuple(rejects))
 
 
+def trial_kills(case: Case) -> Trial:
+    """The trial of a case whose process died again and again."""
+    return Trial(0, 0, 0, (), kills((case, "")).rejects)
+
+
 def _encoded(case: Case, origin: list[dict[str, str]]) -> Iterator[Encoded | Skip | Reject]:
     for item in _worker.source.load(case):
         yield encode(item, _worker.policy, origin) if isinstance(item, Sample) else item
 
 
-def _as_reject(error: Exception, case: Case) -> Reject:
-    """The error as a refusal of the case; a Reject that names no file gets the case's first one."""
+def kills(task: tuple[Case, str]) -> Outcome:
+    """What becomes of a case whose process died again and again."""
+    case, _ = task
+    message = "the process that reads it dies every time (a crash in a decoder, or out of memory)"
     where = next(iter(case.files.values())).name
+    return Outcome(case.key, "", (), (reject_row(case.key, Reject("kills_worker", message, where)),), ())
+
+
+def _as_reject(error: Exception, case: Case) -> Reject:
+    """The error as a refusal of the case; a Reject that names no file gets the case's first one.
+
+    Raises MachineError when the machine is to blame.
+    """
+    where = next(iter(case.files.values())).name
+    if trouble := machine_error(error):
+        raise MachineError(f"{printable(where)}: {trouble}") from error
     if isinstance(error, Reject):
         return Reject(error.code, error.message, error.file or where)
     return Reject("failed", f"{type(error).__name__}: {error}", where)
@@ -114,7 +133,7 @@ def _origin(case: Case) -> list[dict[str, str]]:
     return [{"role": role, "file": printable(f.name), "sha256": _digest(f)} for role, f in case.files.items()]
 
 
-def _input_key(case: Case, origin: list[dict[str, str]], policy: Policy, code: str) -> str:
+def _input_key(case: Case, origin: list[dict[str, str]], policy: Policy, code: Mapping[str, str]) -> str:
     decided = {
         "key": case.key,
         "origin": origin,
@@ -122,7 +141,7 @@ def _input_key(case: Case, origin: list[dict[str, str]], policy: Policy, code: s
         "split": case.split,
         "facts": dict(case.facts),
         "policy": policy.digest,
-        "code": code,
+        "code": dict(code),
     }
     return hashlib.sha256(json_bytes(decided)).hexdigest()
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medshards.shards.build import index
-from medshards.shards.build.manifest import CORPUS, corpus_digest
+from medshards.shards.build.manifest import CORPUS, own_digest
 from medshards.train.data.storage import Folder, Store, open_store
 
 PLANNED = ["split", "group", "concepts", "absent"]
@@ -209,7 +209,7 @@ def _facts(store: Store, location: str | Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise CorpusError(f"{location}: {CORPUS} cannot be read: {error}") from error
-    if not isinstance(facts, dict) or facts.get("digest") != corpus_digest(facts):
+    if not isinstance(facts, dict) or facts.get("digest") != own_digest(facts):
         raise CorpusError(f"{location}: {CORPUS} is damaged: its digest does not fit; run `medshards verify`")
     return facts
 

@@ -15,6 +15,7 @@ import PIL.Image
 import pytest
 import webdataset
 
+from medshards.common.files import locked
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.sample import Reject, Sample
@@ -37,7 +38,7 @@ def test_worker_processes_do_not_show_in_the_bytes(build: Build, tmp_path: Path)
         build(tmp_path / str(workers), workers=workers)
     assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "3")
     assert verify(tmp_path / "1") == []
-    assert not (tmp_path / "1" / WORK).exists() or not any((tmp_path / "1" / WORK).iterdir())
+    assert {p.suffix for p in (tmp_path / "1" / WORK).iterdir()} == {".lock"}
 
 
 def test_a_second_build_does_nothing(build: Build, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_changed_code_or_policy_redoes_everything(
     build: Build, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path / "out")
-    monkeypatch.setattr("medshards.shards.build.dataset.code_digest", lambda *_: "0" * 64)
+    monkeypatch.setattr("medshards.shards.build.dataset.code", lambda *_: {"files": "0" * 64})
     assert build(tmp_path / "out").encoded == 8
     entry = load_catalog()["drive"].model_copy(update={"instances": "components"})
     assert build_dataset(entry, raw / "drive", tmp_path / "out").encoded == 8
@@ -170,19 +171,48 @@ def test_a_kill_between_the_two_renames_is_mended(build: Build, tmp_path: Path) 
     work = tmp_path / "out" / WORK / "drive"
     work.mkdir(parents=True)
     (tmp_path / "out" / "drive").rename(work / "old")
+    assert any("drive" in str(problem) for problem in verify(tmp_path / "out"))
     assert build(tmp_path / "out").encoded == 0
     assert verify(tmp_path / "out") == []
 
 
-def test_two_builds_do_not_write_into_one_corpus(raw: Path, tmp_path: Path) -> None:
-    import fcntl
+def test_a_dataset_that_a_killed_build_moved_aside_is_put_back_by_any_build(
+    raw: Path, tmp_path: Path
+) -> None:
+    phantoms.write_phantom("ravir", raw / "ravir")
+    out = tmp_path / "out"
+    assert medshards("build", "drive", "--raw", raw, "--out", out).returncode == 0
+    (out / WORK / "drive").mkdir(parents=True)
+    (out / "drive").rename(out / WORK / "drive" / "old")
+    (out / ".corpus.json.1.tmp").write_text("half")
+    medshards("build", "ravir", "--raw", raw, "--out", out)
+    corpus = read_corpus(out)
+    assert corpus is not None
+    assert set(corpus["datasets"]) == {"drive", "ravir"}
+    assert verify(out) == []
 
-    (tmp_path / "out" / WORK).mkdir(parents=True)
-    with (tmp_path / "out" / WORK / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+
+def test_two_builds_of_a_dataset_do_not_write_into_one_corpus(raw: Path, tmp_path: Path) -> None:
+    with locked(tmp_path / "out" / WORK / "drive.lock"):
         result = medshards("build", "drive", "--raw", raw, "--out", tmp_path / "out")
     assert result.returncode == 1
     assert "another build" in result.stderr
+
+
+def test_builds_of_several_datasets_at_once_are_one_corpus(tmp_path: Path) -> None:
+    chosen = ("drive", "busi", "ravir", "kvasir_seg")
+    for slug in chosen:
+        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
+    commands = [
+        [sys.executable, "-m", "medshards", "build", slug, "--raw", str(tmp_path / "raw")] for slug in chosen
+    ]
+    running = [
+        subprocess.Popen([*c, "--out", str(tmp_path / "out"), "--allow-rejects", "99"]) for c in commands
+    ]
+    assert [p.wait(timeout=300) for p in running] == [0] * len(chosen)
+    assert verify(tmp_path / "out") == []
+    medshards("build", *chosen, "--raw", tmp_path / "raw", "--out", tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 def test_profiles_do_not_mix(raw: Path, tmp_path: Path) -> None:

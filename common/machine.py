@@ -1,0 +1,46 @@
+"""Trouble of the machine, told from faults of the data.
+
+A full disk or a lack of memory says nothing of the file in work: it stops the work, which can then be done again.
+What a decoder says of a damaged file is the file's fault.
+"""
+
+from __future__ import annotations
+
+import errno
+
+TROUBLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+}
+
+
+class MachineError(Exception):
+    """Trouble of the machine; the message says which, where, and what to do. Never a fault of the data."""
+
+
+def machine_error(error: BaseException) -> MachineError | None:
+    """The trouble of the machine behind an error or behind what it came from; None where there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MachineError):
+            return cause
+        if isinstance(cause, MemoryError):
+            return MachineError(
+                "memory ran out; free some, or use fewer --workers, and run the same command again"
+            )
+        if isinstance(cause, OSError) and cause.errno in TROUBLE:
+            where = f"{cause.filename}: " if cause.filename else ""
+            return MachineError(f"{where}{cause.strerror or cause}; mend that and run the same command again")
+        cause = cause.__cause__ or cause.__context__
+    return None

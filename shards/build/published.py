@@ -1,0 +1,120 @@
+"""An earlier build, taken over: what of it is still as its manifest says, and the cases that this finishes.
+
+Nothing is taken over unchecked: the manifest proves itself and holds the digest of every file. A damaged table
+makes nothing reusable, a damaged shard the cases in it; they are made again from the download.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from medshards.common.files import sha256_file
+from medshards.shards.build import index
+from medshards.shards.build.engine import run
+from medshards.shards.build.manifest import REJECTS, dataset_files, proven_manifest
+from medshards.shards.encode.stage import BlobReader, Entry, Outcome, meta_bytes
+
+
+class Published:
+    """What OUT/<slug> holds.
+
+    manifest: None when there is none, or it is damaged. whole: names of the files that have their digests.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        workers: int,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> None:
+        self.folder = folder
+        self.manifest = proven_manifest(folder)
+        self._files = dataset_files(self.manifest) if self.manifest is not None else {}
+        self.whole: set[str] = set()
+        tasks = [(folder, name, facts["bytes"], facts["sha256"]) for name, facts in self._files.items()]
+        for done, (name, good) in enumerate(run(_is_whole, tasks, workers, _gave_up), start=1):
+            progress("check", done, len(tasks))
+            if good:
+                self.whole.add(name)
+
+    @property
+    def complete(self) -> bool:
+        """True when every file is there as it was written."""
+        return self.manifest is not None and self.whole == set(self._files)
+
+    def outcomes(self, facts: Path, listed: Sequence[dict[str, str]]) -> Iterator[Outcome]:
+        """The finished cases: their bytes are copied from the shards, not encoded again.
+
+        facts: file for what assembling needs of each sample; written. listed: what listing the download refuses.
+        """
+        if self.manifest is None or not {index.INDEX, REJECTS} <= self.whole:
+            return
+        cases: dict[str, list[Entry]] = {}
+        damaged: set[str] = set()
+        source = BlobReader()
+        facts.parent.mkdir(parents=True, exist_ok=True)
+        with facts.open("wb") as out:
+            for row in index.read_rows(self.folder / index.INDEX):
+                if row["shard"] not in self.whole:
+                    damaged.add(row["case"])
+                    continue
+                shard = str(self.folder / row["shard"])
+                record = json.loads(source.read(shard, row["json_offset"], row["json_size"]))
+                meta = _meta(row, record)
+                entry = _entry(row, shard, str(facts), out.tell(), len(meta))
+                out.write(meta)
+                cases.setdefault(entry.case, []).append(entry)
+        source.close()
+        skipped = self.manifest["partly_skipped"]
+        rejected: dict[str, list[dict[str, str]]] = {}
+        for line in (self.folder / REJECTS).read_text(encoding="utf-8").splitlines():
+            reject = json.loads(line)
+            if reject not in listed:  # which is told again anyway
+                rejected.setdefault(reject["case"], []).append(reject)
+        for case in cases.keys() - damaged:
+            entries = tuple(cases[case])
+            skips = tuple(("", reason) for reason, n in skipped.get(case, {}).items() for _ in range(n))
+            yield Outcome(case, entries[0].input_key, entries, tuple(rejected.get(case, ())), skips)
+
+
+def _is_whole(task: tuple[Path, str, int, str]) -> tuple[str, bool]:
+    folder, name, size, digest = task
+    path = folder / name
+    return name, path.is_file() and path.stat().st_size == size and sha256_file(path) == digest
+
+
+def _gave_up(task: tuple[Path, str, int, str]) -> tuple[str, bool]:
+    return task[1], False
+
+
+def _meta(row: dict[str, Any], record: dict[str, Any]) -> bytes:
+    """What was known of a sample before its split was, from its index row and record."""
+    record["group"] = row["own_group"]
+    del record["split"]
+    own = [
+        index.Member(m.suffix, m.offset - row["offset"], m.size, m.sha256) for m in index.members(row)[:-1]
+    ]
+    return meta_bytes(record, own, row["table1_areas"])
+
+
+def _entry(row: dict[str, Any], shard: str, facts: str, at: int, size: int) -> Entry:
+    return Entry(
+        key=row["key"],
+        group=row["own_group"],
+        fingerprint=row["fingerprint"],
+        digest=bytes.fromhex(row["image_sha256"]),
+        name=row["name"],
+        official=row["official_split"],
+        volume=row["volume"],
+        case=row["case"],
+        input_key=row["input_key"],
+        source=shard,
+        offset=row["offset"],
+        size=index.blob_size(row),
+        meta_source=facts,
+        meta_offset=at,
+        meta_size=size,
+    )

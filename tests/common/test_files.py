@@ -1,0 +1,65 @@
+"""Locks that hold, and files that are whole."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medshards.common.files import locked, write_atomically
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from medshards.common.files import locked
+counter = Path(sys.argv[1]) / "counter"
+for _ in range(30):
+    with locked(Path(sys.argv[1]) / "lock"):
+        value = int(counter.read_text())
+        time.sleep(0.001)
+        counter.write_text(str(value + 1))
+"""
+
+
+def test_one_process_at_a_time_holds_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "counter").write_text("0")
+    running = [subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)]) for _ in range(4)]
+    assert [process.wait(timeout=120) for process in running] == [0] * 4
+    assert (tmp_path / "counter").read_text() == "120"
+
+
+def test_a_lock_that_is_taken_is_not_waited_for_unless_asked(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"), pytest.raises(BlockingIOError), locked(tmp_path / "lock", wait=False):
+        pass
+    with locked(tmp_path / "lock", wait=False):
+        pass
+
+
+def test_a_forked_child_does_not_keep_its_parents_lock(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"):
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        with locked(tmp_path / "lock", wait=False):  # although the child lives
+            assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    write_atomically(tmp_path / "a.json", b"old")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(tmp_path / "a.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_bytes() == b"old"

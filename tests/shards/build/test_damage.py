@@ -1,0 +1,160 @@
+"""A build over a damaged corpus gives the bytes of a fresh one, with the same and with a changed download."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from medshards.curate import phantoms
+from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build import index
+from medshards.shards.build.dataset import Result, build_dataset
+from medshards.shards.build.manifest import CORPUS, write_corpus
+from medshards.shards.build.place import PACKS, WORK
+from medshards.shards.prove.verify import verify
+from medshards.vocab.vocabulary import Vocabulary
+from tests.shards.conftest import contents
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The phantom of DRIVE, and the same with one mask changed."""
+    folder = tmp_path_factory.mktemp("downloads")
+    phantoms.write_phantom("drive", folder / "same")
+    shutil.copytree(folder / "same", folder / "changed")
+    manual = folder / "changed/DRIVE/training/1st_manual/23_manual1.gif"
+    pixels = np.asarray(PIL.Image.open(manual).convert("L")).copy()
+    pixels[:9, :9] = 255
+    PIL.Image.fromarray(pixels).save(manual)
+    return folder / "same", folder / "changed"
+
+
+def _build(download: Path, out: Path) -> Result:
+    result = build_dataset(load_catalog()["drive"], download, out, shard_bytes=100_000)
+    write_corpus(out, "default", Vocabulary.load().digest)
+    return result
+
+
+def _flip(path: Path, position: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def _right_after_damage(downloads: tuple[Path, Path], folder: Path, times: int) -> int:
+    """Damage one file after the other of a corpus and build over it; how often the bytes are those of a fresh one."""
+    fresh = []
+    for number, download in enumerate(downloads):
+        _build(download, folder / str(number))
+        fresh.append(contents(folder / str(number)))
+    files = sorted(name for name, data in fresh[0].items() if data)
+    rng, right = random.Random(9), 0
+    for number in range(times):
+        changed, name = number % 2, files[number // 2 % len(files)]
+        out = folder / "out"
+        shutil.copytree(folder / "0", out)
+        _flip(out / name, rng.randrange(len(fresh[0][name])), rng.randrange(8))
+        _build(downloads[changed], out)
+        right += contents(out) == fresh[changed]
+        shutil.rmtree(out)
+    return right
+
+
+def test_a_build_over_damage_gives_the_bytes_of_a_fresh_one(
+    downloads: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert _right_after_damage(downloads, tmp_path, 24) == 24
+
+
+@pytest.mark.slow
+def test_256_builds_over_damage_give_the_bytes_of_a_fresh_one(
+    downloads: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert _right_after_damage(downloads, tmp_path, 256) == 256
+
+
+def test_a_damaged_shard_costs_its_own_cases_alone(downloads: tuple[Path, Path], tmp_path: Path) -> None:
+    first = _build(downloads[0], tmp_path)
+    shards = sorted(tmp_path.glob("drive/*/*.tar"))
+    assert len(shards) > 2
+    held = sum(
+        row["shard"] == shards[0].relative_to(tmp_path / "drive").as_posix() for row in _rows(tmp_path)
+    )
+    _flip(shards[0], 700)
+    again = _build(downloads[0], tmp_path)
+    assert (again.encoded, again.reused, again.changed) == (held, first.samples - held, True)
+    assert verify(tmp_path) == []
+
+
+def _rows(out: Path) -> list[dict[str, object]]:
+    return list(index.read_rows(out / "drive" / index.INDEX))
+
+
+@pytest.mark.parametrize(
+    "name", ["drive/manifest.json", "drive/index.parquet", "drive/rejects.jsonl", CORPUS]
+)
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"datasets": 3, "digest": "x"}', b"[" * 100_000]
+)
+def test_a_file_of_nonsense_is_written_again(
+    downloads: tuple[Path, Path], tmp_path: Path, name: str, data: bytes
+) -> None:
+    _build(downloads[0], tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / name).write_bytes(data or b"\n")
+    assert verify(tmp_path)
+    _build(downloads[0], tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_missing_file_is_written_again(downloads: tuple[Path, Path], tmp_path: Path) -> None:
+    _build(downloads[0], tmp_path)
+    before = contents(tmp_path)
+    for name in sorted(set(before) - {"drive/manifest.json"}):
+        (tmp_path / name).unlink()
+        _build(downloads[0], tmp_path)
+        assert contents(tmp_path) == before, name
+
+
+def test_damage_in_a_neighbour_does_not_become_proof(downloads: tuple[Path, Path], tmp_path: Path) -> None:
+    """A manifest that is not as it was written keeps the digest that corpus.json had of it."""
+    _build(downloads[0], tmp_path)
+    path = tmp_path / "drive/manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"samples": 8', b'"samples": 9'))
+    phantoms.write_phantom("ravir", tmp_path.with_name("ravir"))
+    build_dataset(load_catalog()["ravir"], tmp_path.with_name("ravir"), tmp_path)
+    corpus = write_corpus(tmp_path, "default", "none")
+    assert corpus["datasets"]["drive"]["samples"] == 8
+    assert "drive/manifest.json" in {problem.file for problem in verify(tmp_path)}
+
+
+def test_damaged_packs_are_encoded_again(
+    downloads: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption leaves packs; what is damaged of them, or of their journals, is no finished work."""
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    _build(downloads[0], tmp_path / "fresh")
+    with monkeypatch.context() as patch:
+        patch.setattr("medshards.shards.build.dataset.assemble", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            _build(downloads[0], tmp_path / "cut")
+    packs = tmp_path / "cut" / WORK / "drive" / PACKS
+    rng = random.Random(3)
+    for pattern in ("*.pack", "*.journal"):
+        for _ in range(4):
+            shutil.copytree(tmp_path / "cut", tmp_path / "out")
+            path = next((tmp_path / "out" / packs.relative_to(tmp_path / "cut")).glob(pattern))
+            _flip(path, rng.randrange(path.stat().st_size), rng.randrange(8))
+            result = _build(downloads[0], tmp_path / "out")
+            assert (result.encoded, result.reused) == (1, 7)
+            assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+            shutil.rmtree(tmp_path / "out")
+    journal = next(packs.glob("*.journal"))
+    assert json.loads(journal.read_bytes().splitlines()[0].split(b" ", 1)[1])["case"]
