@@ -87,9 +87,9 @@ def test_prompts_that_do_not_fit_are_counted_and_unusual_letters_do_no_harm() ->
 def test_colours_in_the_picture_lie_where_the_masks_of_the_corpus_are(corpus: Path, tmp_path: Path) -> None:
     target = overview(corpus, tmp_path / "deep" / "overview.png", per_dataset=2, datasets=["ph2", "drive"])
     picture = np.asarray(PIL.Image.open(target).convert("RGB")).astype(int)
-    train, val = (Corpus.open(corpus, split, ["drive"]) for split in ("train", "val"))
-    assert (len(train), len(val)) == (6, 2)
-    samples = [decode(train.read(2)), decode(val.read(0))]  # numbers 2 and 6 of 8: at even distances
+    train, val, test = (Corpus.open(corpus, split, ["drive"]) for split in ("train", "val", "test"))
+    assert (len(train), len(val), len(test)) == (5, 1, 2)
+    samples = [decode(train.read(2)), decode(test.read(0))]  # numbers 2 and 6 of 8: at even distances
     for column, sample in enumerate(samples):
         width, height = drawing.fitted(sample.image.shape, BOX)
         left = MARGIN + LABEL + SPACE + column * (SPACE + BOX[0])

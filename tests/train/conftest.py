@@ -30,5 +30,5 @@ def build_corpus(folder: Path, slugs: tuple[str, ...] = SLUGS, seed: int = 0) ->
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """19 training and 6 validation images."""
+    """18 training and 5 validation images."""
     return build_corpus(tmp_path_factory.mktemp("corpus"))

@@ -69,7 +69,7 @@ def test_a_run_learns_and_leaves_what_it_should(whole: Path, corpus: Path) -> No
     assert sum(list(values.values())[-3:]) < 0.8 * sum(list(values.values())[:3])
     assert steps(whole) == [8, 12]
     state = read_state(folder_of(whole, 12))
-    length = 19
+    length = 18
     assert (state.step, state.epoch, state.position) == (12, 48 // length, 48 % length)
     assert state.corpus == Corpus.open(corpus).digest
     config = load_config(whole / "config.yaml")
@@ -87,9 +87,9 @@ def test_each_sample_comes_once_an_epoch(whole: Path, corpus: Path) -> None:
     sequence = [name for step in range(12) for name in seen(whole)[step]]
     opened = Corpus.open(corpus)
     names = {opened.name(sample) for sample in range(len(opened))}
-    assert len(names) == 19
-    assert set(sequence[:19]) == set(sequence[19:38]) == names
-    assert sequence[:19] != sequence[19:38]
+    assert len(names) == 18
+    assert set(sequence[:18]) == set(sequence[18:36]) == names
+    assert sequence[:18] != sequence[18:36]
 
 
 def test_the_model_can_be_loaded_for_evaluation(whole: Path, corpus: Path) -> None:
@@ -202,7 +202,7 @@ def test_weights_and_instances_of_datasets_are_named_or_refused(corpus: Path) ->
     with pytest.raises(ValueError, match=r"data\.weights names kvasir"):
         open_data(load_config("tiny", ["data.weights={kvasir: 2}"]), str(corpus), 112)
     data = open_data(load_config("tiny", ["data.weights={drive: 2}"]), str(corpus), 112)
-    assert data.plan.length == 19 + 6
+    assert data.plan.length == 18 + 5
 
 
 def test_too_many_bad_samples_end_the_run(corpus: Path, tmp_path: Path) -> None:
