@@ -55,7 +55,7 @@ from transformers.utils import logging
 
 from benchmarks.stream import build_corpus
 from medshards.train.data.batch import Batch
-from medshards.train.data.loader import batches
+from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices
 from medshards.train.model.graph import Sam3Graph
@@ -222,7 +222,7 @@ def feed(config: Config, corpus: Path, device: torch.device) -> Iterator[Batch]:
     """Batches without end."""
     data, images = open_data(config, str(corpus), image_side(config)), config.batch.per_rank
     slices = Slices(data.plan, 0, images, images, 0, 1)
-    return batches(
+    return Feed(
         data.samples, slices, config.data.workers, config.data.prefetch, pin_memory=device.type == "cuda"
     )
 

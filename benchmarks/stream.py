@@ -53,7 +53,7 @@ from benchmarks.build import SLUGS, write_download
 from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.manifest import write_corpus
-from medshards.train.data.loader import batches
+from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices
 from medshards.train.run.config import load_config
@@ -95,7 +95,7 @@ def medshards(corpus: Path, options: argparse.Namespace) -> Job:
         data = open_data(config, str(corpus), options.side)
         slices = Slices(data.plan, skip * options.batch, options.batch, options.batch, 0, 1)
         requests = islice(slices, -(-data.plan.length // options.batch) - skip)
-        for batch in islice(batches(data.samples, list(requests), options.workers), drop, None):
+        for batch in islice(Feed(data.samples, list(requests), options.workers), drop, None):
             yield len(batch.images)
 
     return Job(feed, lambda: open_data(config, str(corpus), options.side).plan.length)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from medshards.common.text import printable
 
 Report = Callable[[str, int, int], None]  # (stage, done, total)
+
+
+def tell(text: str, err: bool = False) -> None:
+    """Print a line where printing is not the work: that nobody reads it any more (`train | head`) does not end that."""
+    try:
+        click.echo(text, err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from medshards.common.console import tell
+
 SLURM = (
     click.option("--submit", is_flag=True, help="Hand the script to sbatch."),
     click.option("--nodes", type=click.IntRange(1), help="Nodes.  [default: 1]"),
@@ -18,6 +20,7 @@ SLURM = (
     click.option(
         "--cpus-per-node", type=click.IntRange(1), help="CPUs of each.  [default: one a rank and data worker]"
     ),
+    click.option("--mem", help="Memory of each node, such as 200G.  [default: that of the cluster]"),
     click.option("--time", help="Time limit, such as 2-00:00:00.  [default: that of the cluster]"),
     click.option("--partition", help="Partition."),
     click.option("--account", help="Account."),
@@ -50,6 +53,11 @@ def slurm_options(command: Callable) -> Callable:
     "--other-corpus", is_flag=True, help="Let --resume go on with another corpus than it began with."
 )
 @click.option(
+    "--other-config",
+    is_flag=True,
+    help="Let --resume go on with another seed, batch, image size or choice of samples than it began with.",
+)
+@click.option(
     "--export",
     type=click.Choice(["hf", "official"]),
     multiple=True,
@@ -66,6 +74,7 @@ def train(
     resume: bool,
     auto_resume: bool,
     other_corpus: bool,
+    other_config: bool,
     export: tuple[str, ...],
     slurm: bool,
     **asked: Any,
@@ -84,22 +93,24 @@ def train(
     unused = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value and not slurm]
     if unused:
         raise click.UsageError(f"{', '.join(unused)}: only with --slurm")
-    from medshards.train.run import checkpoint
     from medshards.train.run.session import Failure, run_training
 
     if steps is not None:
         overrides = (*overrides, f"run.steps={steps}")
-    resume = resume or (auto_resume and bool(checkpoint.steps(out)))
     try:
         if slurm:
-            click.echo(_slurm(data, out, source, overrides, resume, other_corpus, export, asked))
+            passed_on = [("--other-corpus", other_corpus), ("--other-config", other_config)]
+            words = [word for word, given in passed_on if given]
+            tell(_slurm(data, out, source, overrides, resume or auto_resume, words, export, asked))
             return
-        message = run_training(data, out, source, overrides, resume, other_corpus, export)
+        message = run_training(
+            data, out, source, overrides, resume, other_corpus, export, auto_resume, other_config
+        )
     except Failure as error:
-        click.echo(f"Error: {error}", err=True)
+        tell(f"Error: {error}", err=True)
         sys.exit(1)
     if message:
-        click.echo(message)
+        tell(message)
 
 
 def _slurm(
@@ -108,7 +119,7 @@ def _slurm(
     source: str | None,
     overrides: tuple[str, ...],
     resume: bool,
-    other_corpus: bool,
+    passed_on: list[str],
     export: tuple[str, ...],
     asked: dict[str, Any],
 ) -> str:
@@ -118,5 +129,5 @@ def _slurm(
     submit, extra = asked.pop("submit"), asked.pop("sbatch")
     chosen = {name: value for name, value in asked.items() if value is not None}
     allocation = launch.Allocation(**chosen, extra=extra)
-    script = launch.prepare(data, out, source, overrides, resume, other_corpus, export, allocation)
+    script = launch.prepare(data, out, source, overrides, resume, passed_on, export, allocation)
     return launch.report(script, out, launch.submit(script) if submit else None)

@@ -6,6 +6,7 @@ This module stands on top of every room and imports none of them until a sub-com
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import signal
 import sys
@@ -76,8 +77,18 @@ def cli() -> None:
     """
 
 
+PRINTING = {"catalog", "vocab", "inspect", "stats"}  # commands that do nothing but print
+PATIENCE = 8  # s that a command which failed has for its own exit
+
+
 def main() -> None:
     """Entry point. Exit status: 0 all well, 1 something was refused or failed, 2 wrong usage."""
-    if hasattr(signal, "SIGPIPE"):
+    if hasattr(signal, "SIGPIPE") and PRINTING & set(sys.argv[1:2]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `medshards catalog | head` ends quietly
-    sys.exit(cli())
+    try:
+        cli()
+    except BaseException as end:
+        if not isinstance(end, SystemExit) or end.code:
+            # On its way out Python waits for threads, and they for other ranks, which may wait for this one.
+            faulthandler.dump_traceback_later(PATIENCE, exit=True)
+        raise

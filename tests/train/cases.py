@@ -1,5 +1,7 @@
 """Reads the reference cases of the objective and makes small random ones."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import torch
 
 from medshards.train.model.outputs import Outputs, Targets
+from medshards.train.run.checkpoint import digest_of
 
 OUTPUT_NAMES = ("logits", "boxes", "presence", "logits_o2m", "boxes_o2m", "masks", "masks_o2m", "semantic")
 
@@ -28,6 +31,14 @@ def targets_of(case: dict[str, torch.Tensor], mask_size: int | None = None) -> T
         bits = np.unpackbits(case["tgt_masks_packed"].numpy(), axis=1)[:, : mask_size**2]
         masks = torch.from_numpy(bits.reshape(-1, mask_size, mask_size).astype(bool))
     return Targets(case["tgt_boxes"], case["num_boxes"], masks, case.get("is_valid_mask"))
+
+
+def rewrite_state(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what a checkpoint says of itself, as if it had been saved so."""
+    content = json.loads((folder / "state.json").read_text())
+    change(content)
+    del content["digest"]
+    (folder / "state.json").write_text(json.dumps({**content, "digest": digest_of(content)}))
 
 
 def triples(*columns: Any) -> set[tuple[int, ...]]:

@@ -38,6 +38,13 @@ class NoPrompt(Exception):
     """Nothing is left to ask of this image; the message says why."""
 
 
+class Bad(NamedTuple):
+    """A damaged sample: ``slug/key`` and what is wrong with it."""
+
+    name: str
+    reason: str
+
+
 class Prompt(NamedTuple):
     """A text to ask of an image, and how many instances answer it."""
 
@@ -59,7 +66,10 @@ class Example:
     boxes: Tensor  # (m, 4) float32 (cx, cy, w, h) / S, in order of the prompts
     masks: Tensor  # (m, S, ceil(S / 8)) uint8, bits
     dropped: Mapping[str, int]
-    problem: str | None = None  # the bad sample in whose place this one stands
+    bad: tuple[Bad, ...] = ()  # the bad samples in whose place this one stands
+    void: bool = (
+        False  # shows nothing and counts nowhere: in its place a validation has no sample that can be used
+    )
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,8 @@ class Batch:
     prompts: tuple[Prompt, ...]  # B
     names: tuple[str, ...]  # I, slug/key
     dropped: Mapping[str, int]
-    problems: tuple[str, ...]
+    bad: tuple[Bad, ...]  # the samples that are replaced or left out
+    void: tuple[bool, ...]  # I
 
     @property
     def num_boxes(self) -> Tensor:
@@ -150,6 +161,20 @@ class Builder:
             boxes_of(maps, self.side),
             torch.from_numpy(np.packbits(_pad(maps, self.side), axis=-1)),
             +dropped,
+        )
+
+    def void(self, name: str) -> Example:
+        """A black image in which nothing is to be found; see `Example.void`."""
+        concept, names = next(iter(self.names.items()))
+        side = self.side
+        return Example(
+            name,
+            torch.zeros(3, side, side, dtype=torch.uint8),
+            (Prompt(concept, names[0], 0),),
+            torch.zeros(0, 4),
+            torch.zeros(0, side, -(-side // 8), dtype=torch.uint8),
+            {},
+            void=True,
         )
 
     def _ask(
@@ -318,5 +343,6 @@ def collate(examples: Sequence[Example]) -> Batch:
         prompts=tuple(prompts),
         names=tuple(example.name for example in examples),
         dropped=sum((Counter(example.dropped) for example in examples), Counter()),
-        problems=tuple(example.problem for example in examples if example.problem),
+        bad=tuple(bad for example in examples for bad in example.bad),
+        void=tuple(example.void for example in examples),
     )

@@ -1,17 +1,16 @@
 """Read a corpus by its index: opened in milliseconds, any sample with one ranged read.
 
-``Corpus.open`` reads corpus.json and, of each dataset's index.parquet, the few columns that decide what is
-trained on; no shard. Where the samples of a dataset lie is read when the first of them is.
-``Corpus.read`` fetches the bytes of one sample (they lie together in one shard), compares them with the
-digests of the index and takes them apart. Nothing is decoded here.
+``Corpus.open`` reads corpus.json, each dataset's manifest.json and, of its index.parquet, the few columns that decide
+what is trained on; no shard. Each is compared with the digest that the one before holds of it. Where the samples of
+a dataset lie is read when the first of them is. ``Corpus.read`` fetches the bytes of one sample (they lie together
+in one shard), compares them with the digests of the index and takes them apart. Nothing is decoded here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from medshards.shards.build import index
-from medshards.shards.build.manifest import CORPUS, own_digest
-from medshards.train.data.storage import Folder, Store, open_store
+from medshards.train.data.chain import CorpusError as CorpusError
+from medshards.train.data.chain import Index, read_facts, reason
+from medshards.train.data.storage import Store, StoreError, open_store, persist
 
-PLANNED = ["split", "group", "concepts", "absent"]
 PLACED = [
     "key", "shard", "offset", "size", "image_extension", "image_offset", "image_size", "image_sha256",
     "mask_offsets", "mask_sizes", "mask_sha256", "json_offset", "json_size", "json_sha256",
@@ -35,12 +32,8 @@ PLACED = [
 READERS = 8  # indices that are read at a time: a bucket answers each after some 50 ms
 
 
-class CorpusError(ValueError):
-    """The corpus cannot be used; the message says what was expected, what was found and what to do."""
-
-
 class BadSample(Exception):
-    """One sample cannot be used; the message names it and the reason."""
+    """What the corpus holds of one sample cannot be used; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +54,10 @@ class Corpus:
     """One split of a corpus; its samples count through the datasets (in order of slug) and their index rows."""
 
     def __init__(
-        self, store: Store, facts: dict[str, Any], tables: dict[str, pa.Table], check: bool = True
-    ) -> None:
-        self.store, self.facts, self.tables, self.check = store, facts, tables, check
+        self, store: Store, facts: dict[str, Any], indices: Mapping[str, Index], tables: dict[str, pa.Table],
+        check: bool,
+    ) -> None:  # fmt: skip
+        self.store, self.facts, self.indices, self.tables, self.check = store, facts, indices, tables, check
         self.slugs = list(tables)
         self._ends = np.cumsum([len(table) for table in tables.values()])
         self._placed: dict[str, pa.Table] = {}
@@ -76,16 +70,18 @@ class Corpus:
         datasets: Collection[str] | None = None,
         *,
         check: bool = True,
+        check_index: bool = True,
         cache: Path | None = None,
         cache_bytes: int = 0,
     ) -> Corpus:
         """Open one split of the corpus at a folder or URL.
 
-        ``datasets``: only these. ``check``: compare what is read with the digests of the index. ``cache``: a
-        folder that keeps up to ``cache_bytes`` of a remote corpus's shards. Raises CorpusError.
+        ``datasets``: only these. ``check``: compare what is read with the digests of the index, and with
+        ``check_index`` the indices with those of their manifests. ``cache``: a folder that keeps up to
+        ``cache_bytes`` of a remote corpus's shards. Raises CorpusError, StoreError.
         """
         store = open_store(location, cache, cache_bytes)
-        facts = _facts(store, location)
+        facts = read_facts(store, location)
         unknown = sorted(set(datasets or ()) - set(facts["datasets"]))
         if unknown:
             raise CorpusError(
@@ -93,8 +89,14 @@ class Corpus:
             )
         slugs = [slug for slug in sorted(facts["datasets"]) if datasets is None or slug in datasets]
         with ThreadPoolExecutor(READERS) as pool:
-            tables = dict(zip(slugs, pool.map(lambda slug: _planned(store, slug, split), slugs)))
-        return cls(store, facts, {slug: table for slug, table in tables.items() if len(table)}, check)
+            found = pool.map(lambda slug: Index.open(store, slug, facts, check_index), slugs)
+            indices = dict(zip(slugs, found))
+            tables = dict(zip(slugs, pool.map(lambda slug: indices[slug].planned(split), slugs)))
+        for opened in indices.values():
+            store.expect(opened.shards)
+        return cls(
+            store, facts, indices, {slug: table for slug, table in tables.items() if len(table)}, check
+        )
 
     @property
     def digest(self) -> str:
@@ -117,7 +119,7 @@ class Corpus:
                 usable = pc.or_(usable, pc.or_(asked, slug in always))
             tables[slug] = table.filter(usable)
         kept = {slug: table for slug, table in tables.items() if len(table)}
-        return Corpus(self.store, self.facts, kept, self.check)
+        return Corpus(self.store, self.facts, self.indices, kept, self.check)
 
     def groups(self) -> list[NDArray[np.int64]]:
         """For each dataset the group of each sample, as numbers in order of first appearance."""
@@ -153,7 +155,7 @@ class Corpus:
         """Where the samples of a dataset lie: the columns `PLACED` of its index."""
         if slug not in self._placed:
             self._placed[slug] = (
-                _read(self.store, slug, PLACED).take(self.tables[slug]["row"]).combine_chunks()
+                self.indices[slug].read(PLACED).take(self.tables[slug]["row"]).combine_chunks()
             )
         return self._placed[slug]
 
@@ -163,71 +165,51 @@ class Corpus:
         return sample + 1 if row + 1 < len(self.tables[slug]) else sample - row
 
     def read(self, sample: int) -> Raw:
-        """The bytes of a sample; raises BadSample when they are not there or not those of the index."""
+        """The bytes of a sample.
+
+        Raises BadSample when they are not those of the index, and StoreError when they cannot be had.
+        """
         slug, position = self.place(sample)
         row = {name: column[0].as_py() for name, column in _columns(self.rows(slug).slice(position, 1))}
-        name = f"{slug}/{row['key']}"
-        path = f"{slug}/{row['shard']}"
-        start, size = row["offset"], row["size"]
+        name, path = f"{slug}/{row['key']}", f"{slug}/{row['shard']}"
+
+        def attempt() -> Raw:
+            try:
+                blob = self.store.read_range(path, row["offset"], row["size"])
+                if len(blob) != row["size"]:
+                    raise OSError(f"it ends after {len(blob)} of {row['size']} bytes at {row['offset']}")
+                return _members(name, path, row, blob, self.check)
+            except (OSError, BadSample):
+                self.store.discard(path)
+                raise
+
         try:
-            blob = self.store.read_range(path, start, size)
+            return persist(attempt, (OSError, BadSample) if self.store.remote else (OSError,))
+        except StoreError:
+            raise
         except OSError as error:
-            raise BadSample(f"{name}: {path} cannot be read ({error})") from error
-        if len(blob) != size:
-            raise BadSample(f"{name}: {path} ends after {len(blob)} of its {size} bytes at {start}")
+            raise StoreError(f"{path} cannot be read for {name}: {reason(error)}") from error
 
-        def member(what: str, offset: int, length: int, sha256: str) -> bytes:
-            data = blob[offset - start : offset - start + length]
-            if self.check and hashlib.sha256(data).hexdigest() != sha256:
-                raise BadSample(
-                    f"{name}: its {what} in {path} is not what the index says; `medshards verify`"
-                )
-            return data
 
-        image = member("image", row["image_offset"], row["image_size"], row["image_sha256"])
-        masks = zip(row["mask_offsets"], row["mask_sizes"], row["mask_sha256"], strict=True)
-        planes = tuple(member("mask", *place) for place in masks)
-        record = member("record", row["json_offset"], row["json_size"], row["json_sha256"])
-        try:
-            parsed = json.loads(record)
-        except ValueError as error:
-            raise BadSample(f"{name}: its record in {path} is no JSON ({error})") from error
-        return Raw(name, image, row["image_extension"], planes, parsed)
+def _members(name: str, path: str, row: dict[str, Any], blob: bytes, check: bool) -> Raw:
+    """Take the bytes of a sample apart; raises BadSample."""
+
+    def member(what: str, offset: int, length: int, sha256: str) -> bytes:
+        data = blob[offset - row["offset"] : offset - row["offset"] + length]
+        if check and hashlib.sha256(data).hexdigest() != sha256:
+            raise BadSample(f"{name}: its {what} in {path} is not what the index says; `medshards verify`")
+        return data
+
+    image = member("image", row["image_offset"], row["image_size"], row["image_sha256"])
+    masks = zip(row["mask_offsets"], row["mask_sizes"], row["mask_sha256"], strict=True)
+    planes = tuple(member("mask", *place) for place in masks)
+    record = member("record", row["json_offset"], row["json_size"], row["json_sha256"])
+    try:
+        parsed = json.loads(record)
+    except ValueError as error:
+        raise BadSample(f"{name}: its record in {path} is no JSON ({error})") from error
+    return Raw(name, image, row["image_extension"], planes, parsed)
 
 
 def _columns(table: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:
     return list(zip(table.column_names, table.columns))
-
-
-def _facts(store: Store, location: str | Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(store.read(CORPUS))
-    except FileNotFoundError as error:
-        raise CorpusError(
-            f"{location} is no corpus: it has no {CORPUS}. Give the folder that `medshards build` wrote "
-            "(--out), or build it first"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{location}: {CORPUS} cannot be read: {error}") from error
-    if not isinstance(facts, dict) or facts.get("digest") != own_digest(facts):
-        raise CorpusError(f"{location}: {CORPUS} is damaged: its digest does not fit; run `medshards verify`")
-    return facts
-
-
-def _planned(store: Store, slug: str, split: str) -> pa.Table:
-    """Group, concepts and absent concepts of a split's samples, and the row of each in the index."""
-    table = _read(store, slug, PLANNED)
-    table = table.append_column("row", pa.array(np.arange(len(table))))
-    return table.filter(pc.equal(table["split"], split)).drop_columns(["split"]).combine_chunks()
-
-
-def _read(store: Store, slug: str, columns: list[str]) -> pa.Table:
-    path = f"{slug}/{index.INDEX}"
-    try:
-        source: Any = io.BytesIO(store.read(path)) if not isinstance(store, Folder) else store.root / path
-        with pq.ParquetFile(source) as file:
-            return file.read(columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise CorpusError(
-            f"{path} cannot be read ({error}); run `medshards verify`, or build it again"
-        ) from error

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medshards.train.data.batch import Builder
-from medshards.train.data.corpus import Corpus, CorpusError
+from medshards.train.data.chain import CorpusError
+from medshards.train.data.corpus import Corpus
 from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.plan import Plan
 from medshards.train.run.config import Config
@@ -34,6 +35,7 @@ def open_data(config: Config, location: str, side: int) -> Data:
     options: dict[str, Any] = {
         "datasets": config.data.datasets,
         "check": config.data.check_digests,
+        "check_index": config.data.check_index,
         "cache": config.data.cache,
         "cache_bytes": config.data.cache_gb << 30,
     }
@@ -56,7 +58,7 @@ def open_data(config: Config, location: str, side: int) -> Data:
     return Data(
         Plan(config.run.seed, corpus.groups(), weights),
         Samples(corpus, builder),
-        Samples(held_out.with_prompts(*asked), builder.for_validation()),
+        Samples(held_out.with_prompts(*asked), builder.for_validation(), replace=False),
         len(every) - len(corpus),
     )
 

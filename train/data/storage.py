@@ -1,19 +1,40 @@
-"""Ranged reads of the shards of a corpus: on a disk, in an object store, or through a local cache of shards."""
+"""The files of a corpus: on a disk, in an object store, or through a local cache of shards.
+
+What goes wrong here is trouble of the machine or of the way to the data, never a fault of a sample: it is tried
+again (`persist`) and then ends the run with one line.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import os
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 OPEN_FILES = 64  # shards a process keeps open
+WAITS = (0.2, 0.4, 0.8, 1.6)  # s before each further attempt
+T = TypeVar("T")
+
+
+class StoreError(OSError):
+    """The data cannot be had, and another attempt will not help; the message says what failed, where and why."""
+
+
+class Expected(NamedTuple):
+    """What the manifest says of a file: its size and its SHA-256."""
+
+    size: int
+    sha256: str
 
 
 class Store(Protocol):
-    """The files of a corpus; ``path`` is relative to it. Errors are OSError."""
+    """The files of a corpus; ``path`` is relative to it. Errors are OSError, those that are final StoreError."""
+
+    remote: bool
+    """Whether an answer can be damaged on the way, so that it is worth asking again."""
 
     def read(self, path: str) -> bytes:
         """A whole file."""
@@ -21,9 +42,34 @@ class Store(Protocol):
     def read_range(self, path: str, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset``; fewer where the file ends."""
 
+    def expect(self, files: Mapping[str, Expected]) -> None:
+        """Tell what is known of these files."""
+
+    def discard(self, path: str) -> None:
+        """What was read last was not right: read the file anew from where it comes."""
+
+
+def persist(attempt: Callable[[], T], again: tuple[type[Exception], ...] = (OSError,)) -> T:
+    """The result of ``attempt``, which is made five times over three seconds while it ends in one of ``again``.
+
+    What is final (StoreError, a file that is not there) and the error of the last attempt is raised.
+    """
+    for wait in (*WAITS, None):
+        try:
+            return attempt()
+        except (StoreError, FileNotFoundError):
+            raise
+        except again:
+            if wait is None:
+                raise
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
 
 class Folder:
     """A corpus on a disk; a range is one ``pread``."""
+
+    remote = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -39,6 +85,13 @@ class Folder:
                 os.close(self._files.popitem(last=False)[1])
         self._files.move_to_end(path)
         return os.pread(self._files[path], size, offset)
+
+    def expect(self, files: Mapping[str, Expected]) -> None:
+        """A disk is read as it is."""
+
+    def discard(self, path: str) -> None:
+        if path in self._files:  # the file may have been put in place again, or its server lost it
+            os.close(self._files.pop(path))
 
     def close(self) -> None:
         """Close all files."""
@@ -59,22 +112,40 @@ class Folder:
 class Bucket:
     """A corpus behind any URL that fsspec knows (s3://, gs://, https://, memory://); a range is one request."""
 
+    remote = True
+
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._opened: tuple[int, Any, str] | None = None
 
     def read(self, path: str) -> bytes:
-        files, root = self._connection()
-        return bytes(files.cat_file(f"{root}/{path}"))
+        return self._ask(path, lambda files, at: bytes(files.cat_file(at)))
 
     def read_range(self, path: str, offset: int, size: int) -> bytes:
-        files, root = self._connection()
-        return bytes(files.cat_file(f"{root}/{path}", start=offset, end=offset + size))
+        end = offset + size
+        return self._ask(path, lambda files, at: bytes(files.cat_file(at, start=offset, end=end)))
 
     def fetch(self, path: str, target: Path) -> None:
         """Download a whole file."""
-        files, root = self._connection()
-        files.get_file(f"{root}/{path}", str(target))
+        self._ask(path, lambda files, at: files.get_file(at, str(target)))
+
+    def expect(self, files: Mapping[str, Expected]) -> None:
+        """A store is read as it is."""
+
+    def discard(self, path: str) -> None:
+        """Nothing is kept."""
+
+    def _ask(self, path: str, request: Callable[[Any, str], T]) -> T:
+        """The answer to a request; each back end has errors of its own, which become OSError."""
+        try:
+            files, root = self._connection()
+            return request(files, f"{root}/{path}")
+        except OSError:
+            raise
+        except (MemoryError, ImportError, ValueError):
+            raise
+        except Exception as error:
+            raise OSError(f"{self.url}/{path}: {type(error).__name__}: {error}") from error
 
     def _connection(self) -> tuple[Any, str]:
         import fsspec
@@ -89,62 +160,13 @@ class Bucket:
         return {"url": self.url, "_opened": None}
 
 
-class Cached:
-    """A bucket whose shards are downloaded once into a local folder of bounded size.
-
-    The folder is shared by all processes of a machine; a shard appears in it complete or not at all. When
-    ``limit`` bytes are exceeded, the shards that were used longest ago go first.
-    """
-
-    def __init__(self, bucket: Bucket, folder: Path, limit: int) -> None:
-        self.bucket, self.limit = bucket, limit
-        self.root = folder
-        self.root.mkdir(parents=True, exist_ok=True)
-
-    def read(self, path: str) -> bytes:
-        return self.bucket.read(path)
-
-    def read_range(self, path: str, offset: int, size: int) -> bytes:
-        local = self.root / path.replace("/", "%2F")
-        while True:
-            try:
-                with local.open("rb") as stream:  # a shard that is removed while it is open can still be read
-                    os.utime(local)
-                    return os.pread(stream.fileno(), size, offset)
-            except FileNotFoundError:
-                self._fetch(path, local)
-
-    def _fetch(self, path: str, local: Path) -> None:
-        lock = self.root / (local.name + ".lock")
-        with lock.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            if local.exists():  # another process fetched it while this one waited
-                return
-            partial = self.root / f".{local.name}.{os.getpid()}.partial"
-            try:
-                self.bucket.fetch(path, partial)
-                self._make_room(partial.stat().st_size)
-                partial.replace(local)
-            finally:
-                partial.unlink(missing_ok=True)
-
-    def _make_room(self, size: int) -> None:
-        shards = []
-        for shard in self.root.glob("*.tar"):
-            with suppress(FileNotFoundError):
-                found = shard.stat()
-                shards.append((found.st_mtime_ns, found.st_size, shard))
-        used = sum(bytes_ for _, bytes_, _ in shards)
-        for _, bytes_, shard in sorted(shards):
-            if used + size <= self.limit:
-                break
-            shard.unlink(missing_ok=True)
-            used -= bytes_
-
-
 def open_store(location: str | Path, cache: Path | None = None, limit: int = 0) -> Store:
     """The store of a corpus at a folder or URL; ``cache`` only matters for a URL."""
     if "://" not in str(location):
         return Folder(Path(location).expanduser())
     bucket = Bucket(str(location))
-    return bucket if cache is None else Cached(bucket, cache, limit)
+    if cache is None:
+        return bucket
+    from medshards.train.data.cache import Cached
+
+    return Cached(bucket, cache.expanduser(), limit)

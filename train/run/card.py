@@ -17,8 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from medshards.common.files import write_atomically
 from medshards.curate.catalog.entry import Entry, load_catalog
-from medshards.shards.build.manifest import CORPUS, MANIFEST
-from medshards.train.data.corpus import Corpus, CorpusError
+from medshards.shards.build.manifest import CORPUS
+from medshards.train.data.chain import CorpusError, read_manifest
+from medshards.train.data.corpus import Corpus
 from medshards.train.data.storage import open_store
 from medshards.train.model.hub import is_hub_id
 from medshards.train.run.checkpoint import State, find, read_state
@@ -56,15 +57,12 @@ class Source:
 def sources_of(data: str, config: Config) -> list[Source]:
     """The datasets of a corpus that a run with this configuration trains or validates on, in order of slug.
 
-    Raises CorpusError.
+    Raises CorpusError, StoreError.
     """
     store, facts = open_store(data), Corpus.open(data, datasets=[]).facts
     catalog, found = load_catalog(), []
     for slug in sorted(config.data.datasets or facts["datasets"]):
-        try:
-            counts = json.loads(store.read(f"{slug}/{MANIFEST}"))["counts"]
-        except (OSError, ValueError, KeyError) as error:
-            raise CorpusError(f"{slug}/{MANIFEST} of {data} cannot be read: {error}") from error
+        counts = read_manifest(store, slug, facts)["counts"]
         used = {split: counts.get(split, 0) for split in SPLITS}
         if config.data.weights.get(slug) == 0:
             used["train"] = 0

@@ -2,41 +2,44 @@
 
     RUN/checkpoints/step-00000120/
       shard-*.safetensors     weights and both moments of AdamW, each rank's part in its own file
-      state.json              step, epoch and position of the data, corpus, configuration, architecture, score
+      state.json              step, epoch and position of the data, corpus, configuration, architecture, score;
+                              the SHA-256 of the other files, and of itself without this field
 
-torch.distributed.checkpoint writes under a temporary name; when all ranks are done the folder is renamed. The
-optimiser's step, the learning rates and all random numbers are functions of the step and the configuration,
-so these need no place of their own.
+torch.distributed.checkpoint writes under a temporary name; when all ranks are done and the bytes are on the disk, the
+folder is renamed. The optimiser's step, the learning rates and all random numbers are functions of the step and the
+configuration, so these need no place of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from transformers import Sam3Config
 from transformers.initialization import no_init_weights
 
+from medshards.common.files import sha256_file
 from medshards.train.data.plan import ORDER_VERSION
 from medshards.train.model.graph import Sam3Graph
 from medshards.train.run.config import Config
-from medshards.train.run.parallel import World, unwrap
+from medshards.train.run.parallel import unwrap
 
 FOLDER, STATE = "checkpoints", "state.json"
-VERSION = 1
+DAMAGED = "damaged-"  # before the name of a checkpoint that was moved out of the way
+VERSION = 2
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -50,7 +53,8 @@ class State:
 
     step: updates made. epoch, position: samples of the data order taken before, in whole epochs and in the
     current one. corpus: its digest. config: resolved configuration. architecture: of `Sam3Config`. seed: of
-    the random numbers, which are functions of it and the step. score: of the validation at this step, if any.
+    the random numbers, which are functions of it and the step. bad_samples: names of those found damaged. score: of
+    the validation at this step, if any. files: SHA-256 of the files beside state.json.
     """
 
     step: int
@@ -60,11 +64,12 @@ class State:
     config: dict[str, Any]
     architecture: dict[str, Any]
     seed: int
-    bad_samples: int = 0
+    bad_samples: list[str] = field(default_factory=list)
     score: float | None = None
     world: int = 1
     order_version: int = ORDER_VERSION
     version: int = VERSION
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def folder_of(run: Path, step: int) -> Path:
@@ -79,9 +84,15 @@ def steps(run: Path) -> list[int]:
 
 
 def best(run: Path) -> tuple[int, float] | None:
-    """Step and score of the checkpoint that validated best (the first of equals), None when none did."""
-    scores = [(step, read_state(folder_of(run, step)).score) for step in steps(run)]
-    known = [(step, score) for step, score in scores if score is not None]
+    """Step and score of the checkpoint that validated best (the first of equals), None when none did.
+
+    One whose state cannot be read is none.
+    """
+    known = []
+    for step in steps(run):
+        with suppress(CheckpointError):
+            if (score := read_state(folder_of(run, step)).score) is not None:
+                known.append((step, score))
     return max(known, key=lambda pair: pair[1], default=None)
 
 
@@ -103,18 +114,70 @@ def find(path: str | Path) -> Path:
 
 
 def read_state(folder: Path) -> State:
-    """state.json of a checkpoint; raises CheckpointError."""
+    """state.json of a checkpoint, compared with its own digest; raises CheckpointError."""
     try:
-        content = json.loads((folder / STATE).read_text())
+        content = json.loads((folder / STATE).read_bytes())
         if content.get("version") != VERSION:
             raise CheckpointError(
                 f"{folder} has version {content.get('version')}, this medshards reads {VERSION}"
             )
-        return State(**content)
-    except (OSError, ValueError, TypeError) as error:
+        digest = content.pop("digest", None)
+        state = State(**content)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{folder}: {STATE} cannot be read: {error}") from error
+    if digest != digest_of(asdict(state)):
+        raise CheckpointError(f"{folder}: {STATE} is damaged: its digest does not fit")
+    return state
+
+
+def check(folder: Path) -> State:
+    """Read all of a checkpoint and compare it with its digests; raises CheckpointError when it is not whole."""
+    state = read_state(folder)
+    found = sorted(path.name for path in folder.glob("*.safetensors"))
+    if found != sorted(state.files):
+        raise CheckpointError(
+            f"{folder} is damaged: it has {', '.join(found) or 'no weights'}, expected {', '.join(state.files)}"
+        )
+    for name, digest in state.files.items():
+        try:
+            same = sha256_file(folder / name) == digest
+        except OSError as error:
+            raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}") from error
+        if not same:
+            raise CheckpointError(f"{folder / name} is damaged: its SHA-256 is not that of {STATE}")
+    return state
+
+
+def recover(run: Path) -> tuple[int | None, list[str]]:
+    """Make the checkpoints of a run fit to go on from; returns the newest step that is whole, and what was found.
+
+    What a killed process left half written or half removed is swept away. A damaged checkpoint is moved aside, and the
+    one before it is the newest; older ones are only looked at as far as choosing the best needs it. One process may
+    call this at a time.
+    """
+    found: list[str] = []
+    for path in (run / FOLDER).glob(".step-*"):
+        shutil.rmtree(path)
+    for path in (run / FOLDER).glob("step-*"):
+        if not (path / STATE).is_file():  # removing it had begun
+            shutil.rmtree(path)
+    newest: int | None = None
+    for step in reversed(steps(run)):
+        folder = folder_of(run, step)
+        try:
+            _ = check(folder) if newest is None else read_state(folder)
+            newest = step if newest is None else newest
+        except CheckpointError as error:
+            aside = folder.with_name(DAMAGED + folder.name)
+            if aside.exists():
+                shutil.rmtree(aside)
+            folder.rename(aside)
+            found.append(f"{error}; it is now {aside.name}")
+    if found and newest is not None:
+        found.append(f"going on from the newest whole checkpoint, {folder_of(run, newest)}")
+    return newest, found
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Sam3Graph, Config]:
@@ -122,13 +185,13 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Sa
 
     ``path`` is a run's folder or a checkpoint's. Returns the graph in evaluation mode, fp32, on ``device``, and
     the configuration it was trained with. Needs neither the corpus nor the weights that training started from.
-    Raises CheckpointError.
+    Raises CheckpointError, also for a damaged one.
 
         model, config = load_model("RUN")
         outputs = model(**batch.inputs("cpu"))       # train.structures.Outputs; see train/model/postprocess.py
     """
     folder = find(path)
-    state = read_state(folder)
+    state = check(folder)
     with no_init_weights():
         model = Sam3Graph(Sam3Config.from_dict(state.architecture))
     _load(dict(_weights(model)), folder, alone=True)
@@ -138,7 +201,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Sa
 def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
     """Read a checkpoint into a model and its optimiser, which may be shared among other ranks than it was.
 
-    Every rank must call this. Raises CheckpointError.
+    Every rank must call this, after one has called `check`. Raises CheckpointError.
     """
     state = read_state(folder)
     for group in optimizer.param_groups:
@@ -148,71 +211,8 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
                 "step": torch.tensor(float(state.step), dtype=torch.float32, device=at),
                 **{moment: torch.zeros_like(parameter) for moment in MOMENTS},
             }
-    _load(_tensors(model, optimizer), folder)
+    _load(tensors_of(model, optimizer), folder)
     return state
-
-
-class Checkpointer:
-    """Saves the checkpoints of one run and removes old ones; every rank makes the same calls."""
-
-    def __init__(self, run: Path, ranks: World, keep_last: int, asynchronous: bool) -> None:
-        self.run, self.ranks, self.keep_last = run, ranks, keep_last
-        # On a CPU the weights that a background thread reads would change under its hands.
-        self.asynchronous = asynchronous and ranks.device.type == "cuda"
-        self._group = dist.new_group(backend="gloo") if self.asynchronous else None
-        self._pending: tuple[Any, State] | None = None
-        (run / FOLDER).mkdir(parents=True, exist_ok=True)
-        if ranks.first:
-            for leftover in (run / FOLDER).glob(".step-*"):
-                shutil.rmtree(leftover)
-        ranks.barrier()
-
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-        """Save now, or begin to and go on training."""
-        self.finish()
-        tensors = _tensors(model, optimizer)
-        writer = HuggingFaceStorageWriter(str(self._temporary(state)), save_distributed=True)
-        if self.asynchronous:
-            future = dcp.async_save(tensors, storage_writer=writer, process_group=self._group)
-            self._pending = (future, state)
-        else:
-            dcp.save(tensors, storage_writer=writer)
-            self._publish(state)
-
-    def poll(self) -> None:
-        """Publish what was saved in the background, if it is done; call once an update."""
-        if self._pending is not None and self._pending[0].done():
-            self.finish()
-
-    def finish(self) -> None:
-        """Wait until the last save is published."""
-        if self._pending is not None:
-            future, state = self._pending
-            self._pending = None
-            future.result()
-            self._publish(state)
-
-    def _temporary(self, state: State) -> Path:
-        return self.run / FOLDER / f".{folder_of(self.run, state.step).name}"
-
-    def _publish(self, state: State) -> None:
-        if not self.ranks.first:
-            return
-        temporary, final = self._temporary(state), folder_of(self.run, state.step)
-        (temporary / STATE).write_text(json.dumps(asdict(state), indent=1, sort_keys=True) + "\n")
-        _sync(temporary)
-        temporary.rename(final)
-        _sync(final.parent)
-        self._prune()
-
-    def _prune(self) -> None:
-        known = best(self.run)
-        kept = {*steps(self.run)[-self.keep_last :], *([known[0]] if known else [])}
-        for step in steps(self.run):
-            if step not in kept:
-                folder = folder_of(self.run, step)
-                (folder / STATE).unlink()  # from here on it is no checkpoint
-                shutil.rmtree(folder)
 
 
 def _weights(model: Sam3Graph) -> Iterator[tuple[str, Tensor]]:
@@ -220,7 +220,7 @@ def _weights(model: Sam3Graph) -> Iterator[tuple[str, Tensor]]:
         yield f"model.{name}", tensor
 
 
-def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """All tensors of a checkpoint by name; those that FSDP shares, as this rank's part."""
     moments = {
         f"optimizer.{moment}.{name}": optimizer.state[parameter][moment]
@@ -237,17 +237,18 @@ def _load(tensors: Mapping[str, Tensor], folder: Path, alone: bool = False) -> N
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             dcp.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
     except CheckpointException as error:  # the failures of all ranks
-        reasons = dict.fromkeys(str(failure) for failure, _ in error.failures.values())
-        raise CheckpointError(f"{folder} cannot be loaded into this model: {'; '.join(reasons)}") from error
+        raise CheckpointError(f"{folder} cannot be loaded into this model: {reasons(error)}") from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
 
 
-def _sync(folder: Path) -> None:
-    """Force a folder and the files in it to the disk."""
-    for path in (*(p for p in folder.iterdir() if p.is_file()), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def reasons(error: BaseException) -> str:
+    """The failures of all ranks behind an error of torch's, each in one line."""
+    failures = error.failures.values() if isinstance(error, CheckpointException) else [(error, None)]
+    return "; ".join(dict.fromkeys(" ".join(str(failure).split()) for failure, _ in failures))
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Digest of the content of a state.json without this field."""
+    as_read = json.loads(json.dumps(content))  # whose keys are text
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()

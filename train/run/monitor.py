@@ -22,6 +22,13 @@ from medshards.train.run.validation import KINDS, Overlay, Report
 LOG, BOARD = "log.jsonl", "tensorboard"
 
 
+class _Console(Console):
+    """A console that falls silent when nobody reads it any more: the run goes on, and its log file has everything."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Monitor:
     """Logs one run; on other ranks than the first every call does nothing."""
 
@@ -32,7 +39,7 @@ class Monitor:
         _truncate(run / LOG, step)
         self._log = (run / LOG).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run / BOARD), purge_step=step + 1)
-        self._console = Console(stderr=True)
+        self._console = _Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -77,7 +84,10 @@ class Monitor:
         if not self.enabled:
             return
         means = {name: mean for name in (*KINDS, "absent") if (mean := report.mean(name)) is not None}
-        self._write({"step": step, "validation": means, "datasets": report.datasets})
+        for reason in report.bad:
+            self.note(f"left out of the validation, a bad sample: {reason}")
+        left_out = {"left_out": report.left_out} if report.left_out else {}
+        self._write({"step": step, "validation": means, "datasets": report.datasets, **left_out})
         for name, mean in means.items():
             self._board.add_scalar(f"validation/{name}", mean, step)
         for slug, row in report.datasets.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,10 +41,27 @@ class World:
         return self.rank == 0
 
     def sum(self, *numbers: float) -> list[float]:
-        """Each number added up over all ranks; every rank must call it at the same point."""
+        """Each number added up over all ranks; every rank must call it at the same point.
+
+        Raises MachineError when a rank is gone.
+        """
         total = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(total)
+        try:
+            dist.all_reduce(total)
+        except RuntimeError as error:
+            raise MachineError(
+                f"rank {self.rank} of {self.size} lost another one: what ended that one stands in its own log"
+            ) from error
         return total.tolist()
+
+    def gather(self, lines: Sequence[str]) -> list[str]:
+        """The lines of all ranks, in order of rank; every rank must call it at the same point."""
+        mine = "".join(f"{' '.join(line.split())}\n" for line in lines).encode()
+        counts = [int(count) for count in self.sum(*(len(mine) * (r == self.rank) for r in range(self.size)))]
+        before, after = sum(counts[: self.rank]), sum(counts[self.rank + 1 :])
+        if not sum(counts):
+            return []
+        return bytes(map(int, self.sum(*[0] * before, *mine, *[0] * after))).decode().splitlines()
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
@@ -59,7 +76,8 @@ class MachineError(RuntimeError):
 def world() -> Iterator[World]:
     """The ranks that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or this process alone.
 
-    Raises MachineError when there are fewer GPUs than ranks, or no NCCL.
+    Raises MachineError when there are fewer GPUs than ranks, or no NCCL. A block that failed does not wait for the
+    other ranks, which may wait for this one.
     """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cpu")
@@ -80,8 +98,11 @@ def world() -> Iterator[World]:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
         yield World(rank, size, device)
-    finally:
-        leave()
+    except BaseException:
+        if size == 1:
+            leave()
+        raise
+    leave()
 
 
 def leave(group: dist.ProcessGroup | None = None) -> None:

@@ -17,8 +17,9 @@ import torch
 import torch.distributed as dist
 
 from medshards.shards.build.manifest import MANIFEST
-from medshards.train.data.corpus import BadSample, Corpus, CorpusError
-from medshards.train.data.storage import Folder
+from medshards.train.data.chain import CorpusError
+from medshards.train.data.corpus import BadSample, Corpus
+from medshards.train.data.storage import Folder, StoreError
 from medshards.train.model.hub import access_problem
 from medshards.train.run.config import Config
 from medshards.train.run.parallel import World, leave
@@ -109,14 +110,17 @@ def _batch(config: Config, world_size: int) -> list[str]:
 def _corpus(config: Config, data: str) -> list[str]:
     """Read the first sample of every dataset; on a disk, see that every shard is there as a whole."""
     try:
-        corpus = Corpus.open(data, "train", config.data.datasets, check=config.data.check_digests)
-    except CorpusError as error:
+        options = config.data
+        corpus = Corpus.open(
+            data, "train", options.datasets, check=options.check_digests, check_index=options.check_index
+        )
+    except (CorpusError, StoreError) as error:
         return [str(error)]
     first, found = 0, []
     for slug, table in corpus.tables.items():
         try:
             corpus.read(first)
-        except BadSample as error:
+        except (BadSample, StoreError) as error:
             found.append(str(error))
         first += len(table)
         if isinstance(corpus.store, Folder):

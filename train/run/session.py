@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import click
+import torch
 
-from medshards.common.files import write_atomically
-from medshards.train.data.corpus import BadSample, CorpusError
+from medshards.common.console import tell
+from medshards.common.files import locked, write_atomically
+from medshards.train.data.chain import CorpusError
+from medshards.train.data.feed import WorkerLost
+from medshards.train.data.storage import StoreError
 from medshards.train.model.weights import WeightsError, export_folder, export_official
 from medshards.train.run.card import licence_remarks, write_card
-from medshards.train.run.checkpoint import CheckpointError, best, find, folder_of, load_model, steps
+from medshards.train.run.checkpoint import (
+    CheckpointError,
+    best,
+    find,
+    folder_of,
+    load_model,
+    recover,
+    steps,
+)
 from medshards.train.run.config import Config, ConfigError, load_config
 from medshards.train.run.parallel import MachineError, world
 from medshards.train.run.preflight import idle_gpus, problems
@@ -21,10 +34,12 @@ from medshards.train.run.trainer import CONFIG, Outcome, Trainer
 
 FINISHED = "finished.json"
 """Written to the run's folder when its last update is made and all is exported: nothing is left to resume."""
-PEOPLE = (
-    ConfigError, CorpusError, CheckpointError, WeightsError, MachineError, BadSample, FloatingPointError
-)  # fmt: skip
+LOCK, PATIENCE = ".lock", 10  # s: so long the data workers of a run that was killed can keep its lock
+PEOPLE = (ConfigError, CorpusError, CheckpointError, WeightsError, FloatingPointError)
 """Errors whose message says what to do; any other is a defect and keeps its traceback."""
+MACHINE = (MachineError, StoreError, WorkerLost)
+"""The same, of what is no fault of the run: it can go on when that is mended."""
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class Failure(Exception):
@@ -38,8 +53,26 @@ def failures(out: Path) -> Iterator[None]:
         yield
     except PEOPLE as error:
         raise Failure(str(error)) from error
+    except MACHINE as error:
+        raise Failure(f"{error}{_way_back(out)}") from error
+    except torch.OutOfMemoryError as error:
+        raise Failure(
+            "the memory of the device ran out: lower batch.per_rank, or set model.checkpoint_activations=true"
+            + _way_back(out)
+        ) from error
+    except MemoryError as error:
+        raise Failure(f"memory ran out: lower data.workers or data.prefetch{_way_back(out)}") from error
     except OSError as error:
         raise Failure(f"{error.filename or out}: {error.strerror or error}") from error
+
+
+def _way_back(out: Path) -> str:
+    saved = steps(out)
+    return (
+        f"; go on with --resume, from {folder_of(out, saved[-1])}"
+        if saved
+        else "; no checkpoint was saved yet"
+    )
 
 
 def run_training(
@@ -50,25 +83,34 @@ def run_training(
     resume: bool = False,
     other_corpus: bool = False,
     export: Sequence[str] = (),
+    auto_resume: bool = False,
+    other_config: bool = False,
 ) -> str:
     """Train, and export the best checkpoint; returns what to tell at the end ('' on ranks but the first).
 
-    ``source`` is a preset or file (default `paper`; when resuming, the run's own configuration). Raises
-    Failure.
+    ``source`` is a preset or file (default `paper`; when resuming, the run's own configuration). ``auto_resume``:
+    resume when there is a checkpoint, else begin. Raises Failure.
     """
-    with failures(out):
+    with failures(out), ExitStack() as held:
+        resume = resume or (auto_resume and bool(steps(out)))
         config = load_config(source_of(out, source, resume), overrides)
         with world() as ranks:
             found = problems(config, data, out, ranks)
             if ranks.sum(bool(found))[0]:
                 raise Failure("the run was not started:\n  " + "\n  ".join(found or ["see the other ranks"]))
+            newest = None
             if ranks.first:
-                out.mkdir(parents=True, exist_ok=True)
+                _hold(out, held)
+                newest, remarks = recover(out)
+                if resume and newest is None and not auto_resume:
+                    raise CheckpointError("; ".join([f"{out} has no checkpoint to resume from", *remarks]))
                 (out / FINISHED).unlink(missing_ok=True)
-                for remark in filter(None, [idle_gpus(ranks), *licence_remarks(data, config)]):
-                    click.echo(f"note: {remark}", err=True)
-            ranks.barrier()
-            outcome = Trainer(config, data, out, ranks, resume, other_corpus).fit()
+                remarks += filter(None, [idle_gpus(ranks), *licence_remarks(data, config)])
+                for remark in remarks:
+                    tell(f"note: {remark}", err=True)
+            agreed = int(ranks.sum(0 if newest is None else newest + 1)[0])  # 0: there is none
+            step = agreed - 1 if resume and agreed else None
+            outcome = Trainer(config, data, out, ranks, step, other_corpus, other_config).fit()
             if not ranks.first:
                 return ""
             if outcome.preempted:
@@ -77,6 +119,24 @@ def run_training(
                     f"  medshards train --data {data} --out {out} --resume"
                 )
             return _finish(config, data, out, outcome, export)
+
+
+def _hold(out: Path, held: ExitStack) -> None:
+    """Make the folder of the run and hold its lock as long as ``held`` is open; raises Failure."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return held.enter_context(locked(out / LOCK, wait=False))
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise Failure(f"another process is training into {out}; choose another folder") from error
+            time.sleep(0.2)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return tell(
+                f"note: the file system of {out} has no locks: see to it that one run writes there", err=True
+            )
 
 
 def source_of(out: Path, source: str | None, resume: bool) -> str | Path:

@@ -7,6 +7,8 @@ queue is checked: configuration, corpus, access to the weights, disk.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 import subprocess
 import sys
@@ -16,13 +18,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from medshards.common.files import write_atomically
+from medshards.common.files import sha256_file, write_atomically
 from medshards.train.run.checkpoint import steps
 from medshards.train.run.config import Config, dump_config, load_config
 from medshards.train.run.preflight import submission_problems
 from medshards.train.run.session import FINISHED, Failure, failures, source_of
 
 FOLDER, SCRIPT = "slurm", "train.sbatch"
+WRITTEN = ".written.json"  # SHA-256 of the files beside it, as they were written here
 TEMPLATE = "slurm.sbatch.j2"
 UNUSABLE = '"\\\n%'  # in a path: they mean something else in a line of #SBATCH
 
@@ -32,16 +35,29 @@ class Allocation:
     """What is asked of Slurm; None leaves a choice to the cluster.
 
     nodes, gpus_per_node: there will be a rank for each GPU. cpus_per_node: default one for each rank and each of its
-    data workers. time: limit as Slurm writes it, such as 2-00:00:00. extra: any further options of sbatch.
+    data workers. mem: memory of a node, such as 200G. time: limit as Slurm writes it, such as 2-00:00:00. extra: any
+    further options of sbatch.
     """
 
     nodes: int = 1
     gpus_per_node: int = 1
     cpus_per_node: int | None = None
+    mem: str | None = None
     time: str | None = None
     partition: str | None = None
     account: str | None = None
     extra: tuple[str, ...] = ()
+
+    def problems(self) -> list[str]:
+        """Options that would be more than one line of #SBATCH."""
+        given = {"mem": self.mem, "time": self.time, "partition": self.partition, "account": self.account}
+        words = [(f"--{name}", value) for name, value in given.items() if value is not None]
+        words += [("--sbatch", value) for value in self.extra]
+        return [
+            f"{name} {value!r}: a line break ends the option"
+            for name, value in words
+            if not value.isprintable()
+        ]
 
     @property
     def ranks(self) -> int:
@@ -55,34 +71,52 @@ def prepare(
     source: str | None,
     overrides: Sequence[str],
     resume: bool,
-    other_corpus: bool,
+    passed_on: Sequence[str],
     export: Sequence[str],
     allocation: Allocation,
 ) -> Path:
     """Check the run and write OUT/slurm/train.sbatch with its resolved configuration; returns the script.
 
-    The arguments are those of `train.session.run_training`. Raises Failure.
+    The arguments are those of `medshards.train.run.session.run_training`; ``passed_on`` are further words for
+    `medshards train`. Raises Failure, also when it would overwrite what was changed by hand.
     """
     out = out.absolute()
     data = data if "://" in data else str(Path(data).expanduser().absolute())
     with failures(out):
-        config = load_config(source_of(out, source, resume), overrides)
+        config = load_config(source_of(out, source, resume and bool(steps(out))), overrides)
         found = submission_problems(config, data, out, allocation.ranks)
         if set(str(out)) & set(UNUSABLE):
-            found.append(f"{out}: Slurm cannot write its log there; choose a path without quotes, \\ and %")
+            found.append(f"{out!r}: Slurm cannot write its log there; choose a path without quotes, \\ and %")
+        found += allocation.problems()
         if found:
             raise Failure("the job was not written:\n  " + "\n  ".join(found))
         folder = out / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
         config_file, script = folder / "config.yaml", folder / SCRIPT
-        write_atomically(config_file, dump_config(config).encode())
         arguments = ["--data", data, "--out", str(out), "--config", str(config_file), "--auto-resume"]
-        if other_corpus:
-            arguments.append("--other-corpus")
+        arguments += passed_on
         for name in export:
             arguments += ["--export", name]
-        write_atomically(script, render(out, script, arguments, allocation, config).encode())
+        text = render(out, script, arguments, allocation, config)
+        _write(folder, {config_file.name: dump_config(config).encode(), script.name: text.encode()})
     return script
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write these files, unless one of them was changed since it was written here; raises Failure."""
+    digests = folder / WRITTEN
+    before = json.loads(digests.read_bytes()) if digests.is_file() else {}
+    for name, content in files.items():
+        path = folder / name
+        if path.is_file() and path.read_bytes() != content and sha256_file(path) != before.get(name):
+            raise Failure(
+                f"{path} was changed by hand and is not overwritten: submit it as it is (sbatch {folder / SCRIPT}), "
+                "or move it away to have a new one written"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    write_atomically(digests, (json.dumps({**before, **written}, indent=1) + "\n").encode())
+    for name, content in files.items():
+        write_atomically(folder / name, content)
 
 
 def render(out: Path, script: Path, arguments: Sequence[str], allocation: Allocation, config: Config) -> str:

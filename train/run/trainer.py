@@ -20,25 +20,19 @@ import torch
 from torch import Tensor
 
 from medshards.common.files import write_atomically
-from medshards.train.data.batch import Batch
-from medshards.train.data.corpus import CorpusError
-from medshards.train.data.loader import batches
+from medshards.train.data.batch import Bad, Batch
+from medshards.train.data.chain import CorpusError
+from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices
 from medshards.train.objective.objective import Norms
-from medshards.train.run.checkpoint import (
-    Checkpointer,
-    CheckpointError,
-    State,
-    best,
-    folder_of,
-    restore,
-    steps,
-)
-from medshards.train.run.config import Config, dump_config
+from medshards.train.run.checkpoint import State, best, folder_of, read_state, restore
+from medshards.train.run.config import Config, ConfigError, dump_config
+from medshards.train.run.continuation import differences
 from medshards.train.run.monitor import Monitor
 from medshards.train.run.parallel import World
 from medshards.train.run.preemption import Stop
+from medshards.train.run.save import Checkpointer
 from medshards.train.run.step import Learner, build_graph
 from medshards.train.run.validation import Validator
 
@@ -86,9 +80,9 @@ class Outcome:
 class Trainer:
     """One run on this rank.
 
-    data: folder or URL of a corpus. run: folder of the run. resume: go on from its newest checkpoint.
-    other_corpus: allow another corpus than the one the run began with. Raises CorpusError, CheckpointError,
-    WeightsError.
+    data: folder or URL of a corpus. run: folder of the run. resume: go on from its checkpoint of this step.
+    other_corpus, other_config: allow another corpus, or another order or content of the samples, than the run began
+    with. Raises CorpusError, CheckpointError, ConfigError, WeightsError and what `fit` raises.
     """
 
     def __init__(
@@ -97,8 +91,9 @@ class Trainer:
         data: str,
         run: Path,
         ranks: World,
-        resume: bool = False,
+        resume: int | None = None,
         other_corpus: bool = False,
+        other_config: bool = False,
     ) -> None:
         images = config.batch.images or config.batch.per_rank * ranks.size
         config = config.model_copy(update={"batch": config.batch.model_copy(update={"images": images})})
@@ -109,9 +104,10 @@ class Trainer:
         self.learner = Learner(graph, config, ranks)
         self.validate = Validator(self.data.held_out, config, ranks)
         self.checkpoints = Checkpointer(run, ranks, config.run.keep_last, config.run.async_checkpoint)
-        self.step, self.taken, self.bad = 0, 0, 0  # updates made, samples taken, samples that were replaced
-        if resume:
-            self._resume(other_corpus)
+        self.step, self.taken = 0, 0  # updates made, samples taken
+        self.bad: set[str] = set()  # samples that were found damaged, and replaced
+        if resume is not None:
+            self._resume(folder_of(run, resume), other_corpus, other_config)
         left = config.run.epochs * self.data.plan.length - self.taken
         self.total = config.run.steps or self.step + max(0, -(-left // images))
         self.slices = Slices(
@@ -120,33 +116,43 @@ class Trainer:
         self.monitor = Monitor(run, self.step, self.total, ranks.first)
         if ranks.first:
             write_atomically(run / CONFIG, dump_config(config).encode())
-        self._saved = self.step if resume else None
+        self._saved = resume
         self._dropped: Counter[str] = Counter()
         self._clock = Clock()
 
-    def _resume(self, other_corpus: bool) -> None:
-        saved = steps(self.run)
-        if not saved:
-            raise CheckpointError(f"{self.run} has no checkpoint to resume from; start it without --resume")
-        state = restore(folder_of(self.run, saved[-1]), self.learner.graph, self.learner.optimizer)
+    def _resume(self, folder: Path, other_corpus: bool, other_config: bool) -> None:
+        state = read_state(folder)
         if state.corpus != self.data.digest and not other_corpus:
             raise CorpusError(
                 f"{self.run} was trained on the corpus {state.corpus[:12]}, this is {self.data.digest[:12]}: its "
                 "samples are others, or in another order. Give the old corpus, or --other-corpus to go on with "
                 "this one"
             )
-        self.step, self.bad = state.step, state.bad_samples
+        other = differences(state, self.config, self.learner.graph.image_size)
+        if other and not other_config:
+            raise ConfigError(
+                f"{self.run} was trained otherwise, so this would be no continuation of it: {'; '.join(other)}. Leave "
+                "that as it was, or give --other-config to go on all the same"
+            )
+        restore(folder, self.learner.graph, self.learner.optimizer)
+        self.step, self.bad = state.step, set(state.bad_samples)
         self.taken = state.epoch * self.data.plan.length + min(state.position, self.data.plan.length - 1)
 
     def fit(self) -> Outcome:
-        """Train to the last step or to a signal."""
+        """Train to the last step or to a signal.
+
+        Raises CorpusError, StoreError, CheckpointError, WorkerLost, MachineError, FloatingPointError; no data worker
+        is left then either.
+        """
         options, last_pass = self.config.data, self.slices.chunks * self.ranks.size
         pin = self.ranks.device.type == "cuda"
-        feed = batches(self.data.samples, self.slices, options.workers, options.prefetch, pin)
         self._greet()
         self._clock.read()
         preempted = False
-        with Stop() as stop:
+        with (
+            Stop() as stop,
+            Feed(self.data.samples, self.slices, options.workers, options.prefetch, pin) as feed,
+        ):
             while self.step < self.total:
                 with self._clock.waiting():
                     chunks = [next(feed) for _ in range(self.slices.chunks)]
@@ -169,26 +175,31 @@ class Trainer:
     def _agree(self, chunks: Sequence[Batch], asked: bool, passes: int) -> tuple[bool, Norms | None]:
         """One exchange with all ranks before an update: is anyone asked to end, and how much is in the update."""
         counts = torch.cat([chunk.num_boxes for chunk in chunks])
-        problems = [problem for chunk in chunks for problem in chunk.problems]
-        mine = (asked, len(problems), int(counts.sum()), len(counts), int((counts > 0).sum()))
-        stop, bad, boxes, prompts, positives = map(int, self.ranks.sum(*mine))
+        bad = [each for chunk in chunks for each in chunk.bad]
+        mine = (asked, len(bad), int(counts.sum()), len(counts), int((counts > 0).sum()))
+        stop, damaged, boxes, prompts, positives = map(int, self.ranks.sum(*mine))
         if stop:
             return True, None
-        for problem in problems:
-            self.monitor.note(f"replaced a bad sample: {problem}")
-        self.bad += bad
-        if self.bad > self.config.data.max_bad_samples:
-            raise CorpusError(
-                f"{self.bad} samples had to be replaced, more than data.max_bad_samples = "
-                f"{self.config.data.max_bad_samples}; run `medshards verify` on the corpus. "
-                f"The last on rank {self.ranks.rank}: {'; '.join(problems) or 'none'}"
-            )
+        if damaged:
+            self._replaced(bad)
         for chunk in chunks:
             self._dropped.update(chunk.dropped)
         if self.config.run.record_samples:
             self._record(chunks)
         by_rank = self.config.run.normalise == "rank"
         return False, None if by_rank else Norms.of_update(boxes, prompts, positives, passes)
+
+    def _replaced(self, bad: Sequence[Bad]) -> None:
+        """Name the damaged samples of this update on all ranks; raises CorpusError when there were too many."""
+        reasons = self.ranks.gather([each.reason for each in bad])
+        self.bad.update(self.ranks.gather([each.name for each in bad]))
+        for reason in reasons:
+            self.monitor.note(f"replaced a bad sample: {reason}")
+        if len(self.bad) > self.config.data.max_bad_samples:
+            raise CorpusError(
+                f"{len(self.bad)} samples are damaged, more than data.max_bad_samples = "
+                f"{self.config.data.max_bad_samples}; run `medshards verify` on the corpus. The last: {reasons[-1]}"
+            )
 
     def _record(self, chunks: Sequence[Batch]) -> None:
         row = {"step": self.step, "samples": [list(chunk.names) for chunk in chunks]}
@@ -252,7 +263,7 @@ class Trainer:
             config=self.config.model_dump(mode="json"),
             architecture=self.learner.graph.config.to_dict(),
             seed=self.config.run.seed,
-            bad_samples=self.bad,
+            bad_samples=sorted(self.bad),
             score=score,
             world=self.ranks.size,
         )

@@ -7,19 +7,21 @@ threshold in ``top1``, so that early checkpoints can be told apart. Concepts tha
 in ``absent``: the share of them whose highest score stays below 0.5.
 
 A dataset's score is the mean over its pairs of image and concept, the score of a checkpoint the mean over
-datasets. (`medshards evaluate` measures at native resolution and reports much more.)
+datasets. A damaged image is left out and named.
+(`medshards evaluate` measures at native resolution and reports much more.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from medshards.train.data.batch import Batch
-from medshards.train.data.loader import Samples, batches, spread
+from medshards.train.data.batch import Bad, Batch
+from medshards.train.data.feed import Feed
+from medshards.train.data.loader import Samples, spread
 from medshards.train.data.plan import Request
 from medshards.train.model.outputs import Outputs
 from medshards.train.model.postprocess import THRESHOLD, scores, upsample
@@ -42,10 +44,15 @@ class Overlay:
 
 @dataclass
 class Report:
-    """Means by dataset and over datasets; ``overlays`` on the first rank only."""
+    """Means by dataset and over datasets; ``overlays`` on the first rank only.
+
+    bad: each damaged image and what is wrong with it. left_out: number of images that could not be used.
+    """
 
     datasets: dict[str, dict[str, float]]
     overlays: list[Overlay] = field(default_factory=list)
+    bad: Sequence[str] = ()
+    left_out: int = 0
 
     def mean(self, kind: str) -> float | None:
         """Mean over the datasets that have this measure, None when none has."""
@@ -74,48 +81,59 @@ class Validator:
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> Report:
         """Validate; every rank must call it, and the model is in training mode again afterwards."""
-        device, overlays = self.ranks.device, list[Overlay]()
-        slugs = self.corpus.slugs
+        device, overlays, bad, left_out = self.ranks.device, list[Overlay](), list[Bad](), 0
+        slugs, data = self.corpus.slugs, self.config.data
         sums = torch.zeros(len(slugs), len(KINDS) + 1, 2, dtype=torch.float64)
         model.eval()
-        for batch, counts in self._mine():
-            enabled = self.config.run.precision == "bf16"
-            with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-                outputs = model(**batch.inputs(device))
-            if not counts:
-                continue
-            found = masks_of(outputs, batch.images.shape[-1])
-            truth = truth_of(batch, device)
-            dice = torch.stack([dice_of(found[kind], truth) for kind in KINDS], dim=1).cpu()
-            quiet = (scores(outputs).amax(1) < THRESHOLD).cpu()
-            for place, prompt in enumerate(batch.prompts):
-                name = batch.names[int(batch.img_id[place])]
-                row = sums[slugs.index(name.split("/")[0])]
-                if prompt.instances:
-                    row[:-1] += torch.stack([dice[place], torch.ones(len(KINDS))], dim=1)
-                    if len(overlays) < self.config.run.overlays and self.ranks.first:
-                        shown = found[self.config.run.validate_mask][place]
-                        image = batch.images[batch.img_id[place]]
-                        overlays.append(Overlay(name, prompt.text, image, shown.cpu(), truth[place].cpu()))
-                else:
-                    row[-1] += torch.tensor([float(quiet[place]), 1])
+        requests, mine = self._mine()
+        with Feed(self.samples, requests, min(data.workers, len(requests)), data.prefetch) as feed:
+            for batch, counts in zip(feed, mine, strict=True):
+                enabled = self.config.run.precision == "bf16"
+                with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+                    outputs = model(**batch.inputs(device))
+                if counts:
+                    self._add(batch, outputs, sums, overlays)
+                    bad += batch.bad
+                    left_out += sum(batch.void)
         model.train()
-        total = torch.tensor(self.ranks.sum(*sums.flatten().tolist())).view_as(sums)
+        *numbers, out = self.ranks.sum(*sums.flatten().tolist(), left_out)
         datasets = {
             slug: {k: float(s / n) for k, (s, n) in zip((*KINDS, "absent"), row.tolist()) if n}
-            for slug, row in zip(slugs, total)
+            for slug, row in zip(slugs, torch.tensor(numbers, dtype=torch.float64).view_as(sums))
         }
-        return Report(datasets, overlays)
+        return Report(datasets, overlays, self.ranks.gather([each.reason for each in bad]), int(out))
 
-    def _mine(self) -> Iterator[tuple[Batch, bool]]:
+    def _add(self, batch: Batch, outputs: Outputs, sums: Tensor, overlays: list[Overlay]) -> None:
+        """Add the measures of a batch to ``sums`` (datasets, kinds and absent, sum and count)."""
+        found = masks_of(outputs, batch.images.shape[-1])
+        truth = truth_of(batch, self.ranks.device)
+        dice = torch.stack([dice_of(found[kind], truth) for kind in KINDS], dim=1).cpu()
+        quiet = (scores(outputs).amax(1) < THRESHOLD).cpu()
+        for place, prompt in enumerate(batch.prompts):
+            image = int(batch.img_id[place])
+            if batch.void[image]:
+                continue
+            row = sums[self.corpus.slugs.index(batch.names[image].split("/")[0])]
+            if prompt.instances:
+                row[:-1] += torch.stack([dice[place], torch.ones(len(KINDS))], dim=1)
+                if len(overlays) < self.config.run.overlays and self.ranks.first:
+                    shown = found[self.config.run.validate_mask][place].cpu()
+                    overlays.append(
+                        Overlay(
+                            batch.names[image], prompt.text, batch.images[image], shown, truth[place].cpu()
+                        )
+                    )
+            else:
+                row[-1] += torch.tensor([float(quiet[place]), 1])
+
+    def _mine(self) -> tuple[list[list[Request]], list[bool]]:
         """This rank's batches, as many on every rank (FSDP needs that); False: another rank counts it."""
-        ranks = self.ranks
-        places = range(ranks.rank, -(-len(self._requests) // ranks.size) * ranks.size, ranks.size)
-        requests = [self._requests[place if place < len(self._requests) else 0] for place in places]
-        data = self.config.data
-        workers = min(data.workers, len(requests))
-        for place, batch in zip(places, batches(self.samples, requests, workers, data.prefetch)):
-            yield batch, place < len(self._requests)
+        ranks, there = self.ranks, len(self._requests)
+        places = range(ranks.rank, -(-there // ranks.size) * ranks.size, ranks.size)
+        return (
+            [self._requests[place if place < there else 0] for place in places],
+            [place < there for place in places],
+        )
 
 
 def masks_of(outputs: Outputs, side: int) -> dict[str, Tensor]:

@@ -2,20 +2,22 @@
 
 import io
 import json
+import random
 import shutil
 import tarfile
 import time
 from pathlib import Path
 
-import fsspec
 import pytest
 
 from medshards.curate.formats.pictures import png
 from medshards.train.data.batch import Builder
-from medshards.train.data.corpus import BadSample, Corpus, CorpusError
-from medshards.train.data.loader import Samples, batches, concept_names
+from medshards.train.data.chain import CorpusError
+from medshards.train.data.corpus import BadSample, Corpus
+from medshards.train.data.feed import Feed
+from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.plan import Request
-from medshards.train.data.storage import Cached, Folder, open_store
+from medshards.train.data.storage import StoreError
 from medshards.train.run.config import DataConfig
 
 
@@ -72,7 +74,9 @@ def test_opening_reads_no_shard(copy: Path) -> None:
     for shard in copy.rglob("*.tar"):
         shard.unlink()
     opened = Corpus.open(copy)
-    with pytest.raises(BadSample, match=r"busi/benign-001: busi/train/busi-train-000000.tar cannot be read"):
+    with pytest.raises(
+        StoreError, match=r"busi/train/busi-train-000000.tar cannot be read for busi/benign-001: No such file"
+    ):
         opened.read(0)
 
 
@@ -92,6 +96,58 @@ def test_no_corpus_is_said_plainly(tmp_path: Path, copy: Path) -> None:
     (copy / "corpus.json").write_text(json.dumps(facts))
     with pytest.raises(CorpusError, match="its digest does not fit"):
         Corpus.open(copy)
+
+
+def refusals_of_flips(copy: Path, path: str, flips: int) -> int:
+    """In how many of so many trials, each with one bit flipped in a file of a corpus, it is refused."""
+    whole, refused = (copy / path).read_bytes(), 0
+    generator = random.Random(7)
+    for _ in range(flips):
+        data = bytearray(whole)
+        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        (copy / path).write_bytes(data)
+        try:
+            Corpus.open(copy).prepare()
+        except CorpusError:
+            refused += 1
+    (copy / path).write_bytes(whole)
+    return refused
+
+
+@pytest.mark.parametrize("file", ["corpus.json", "drive/manifest.json", "busi/index.parquet"])
+def test_a_flipped_bit_of_the_chain_is_refused(copy: Path, file: str) -> None:
+    assert refusals_of_flips(copy, file, 30) == 30
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_of_an_index_is_refused(copy: Path) -> None:
+    assert refusals_of_flips(copy, "busi/index.parquet", 800) == 800
+
+
+def test_the_index_of_another_dataset_or_build_is_refused(copy: Path) -> None:
+    index = copy / "drive/index.parquet"
+    own = index.read_bytes()
+    index.write_bytes((copy / "ravir/index.parquet").read_bytes())
+    with pytest.raises(
+        CorpusError, match=r"drive/index\.parquet is not the file that its manifest describes"
+    ):
+        Corpus.open(copy)
+    with pytest.raises(CorpusError, match="not the file"):  # its size tells
+        Corpus.open(copy, check_index=False)
+    index.write_bytes(own)
+    (copy / "drive/manifest.json").write_bytes((copy / "ravir/manifest.json").read_bytes())
+    with pytest.raises(CorpusError, match=r"drive/manifest\.json is not the file that the corpus describes"):
+        Corpus.open(copy)
+    (copy / "drive/manifest.json").unlink()
+    with pytest.raises(CorpusError, match=r"drive/manifest\.json is not there"):
+        Corpus.open(copy)
+
+
+def test_without_the_digest_of_an_index_the_checksums_of_its_pages_are_left(copy: Path) -> None:
+    index = copy / "busi/index.parquet"
+    flip(index, 2000)  # within a page
+    with pytest.raises(CorpusError, match=r"busi/index\.parquet cannot be read"):
+        Corpus.open(copy, check_index=False).prepare()
 
 
 @pytest.mark.parametrize("member", ["image", "mask", "record"])
@@ -118,89 +174,47 @@ def test_a_bad_sample_is_named_and_replaced_by_its_neighbour(copy: Path) -> None
         flip(copy / "drive/train/drive-train-000000.tar", offset + 100)
     example = samples_of(copy)[Request(0, 7 + 3)]
     assert example.name == "drive/22_training"
-    assert example.problem is not None
-    assert "drive/25_training" in example.problem
-    assert "drive/26_training" in example.problem
-    (batch,) = batches(samples_of(copy), [[Request(0, 0), Request(0, 7 + 3)]], workers=1)
+    assert [bad.name for bad in example.bad] == ["drive/25_training", "drive/26_training"]
+    assert all("its image in drive/train/" in bad.reason for bad in example.bad)
+    (batch,) = Feed(samples_of(copy), [[Request(0, 0), Request(0, 7 + 3)]], workers=1)
     assert batch.names == ("busi/benign-001", "drive/22_training")
-    assert batch.problems == (example.problem,)
+    assert batch.bad == example.bad
 
 
-def test_a_truncated_shard_is_named(copy: Path) -> None:
+def test_a_truncated_shard_is_no_bad_sample(copy: Path) -> None:
     shard = copy / "ravir/train/ravir-train-000000.tar"
     shard.write_bytes(shard.read_bytes()[:-12000])
-    with pytest.raises(BadSample, match=r"ravir/.*ends after"):
+    with pytest.raises(StoreError, match=r"ravir-train-000000.tar cannot be read for ravir/.*ends after"):
         Corpus.open(copy).read(17)
+    with pytest.raises(StoreError, match="ends after"), Feed(samples_of(copy), [[Request(0, 17)]], 1) as feed:
+        next(feed)
+
+
+def test_a_validation_leaves_a_damaged_image_out(copy: Path) -> None:
+    opened = Corpus.open(copy)
+    flip(copy / "drive/train/drive-train-000000.tar", opened.rows("drive")["image_offset"][4].as_py() + 100)
+    samples = samples_of(copy)
+    samples.replace = False
+    (batch,) = Feed(samples, [[Request(0, 7 + 3), Request(0, 7 + 4)]])
+    assert batch.void == (False, True)
+    assert [bad.name for bad in batch.bad] == ["drive/26_training"]
+    assert batch.images[1].max() == 0
+    assert [prompt.instances for prompt in batch.prompts][-1] == 0
 
 
 def test_when_everything_is_bad_it_stops(copy: Path) -> None:
     shard = copy / "drive/train/drive-train-000000.tar"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(BadSample, match="20 samples in a row"):
+    with pytest.raises(CorpusError, match="20 samples in a row"):
         samples_of(copy)[Request(0, 7)]
 
 
 def test_workers_change_nothing(corpus: Path) -> None:
     requests = [[Request(0, i), Request(1, 17 - i)] for i in range(6)]
-    for alone, helped in zip(batches(samples_of(corpus), requests), batches(samples_of(corpus), requests, 2)):
+    for alone, helped in zip(Feed(samples_of(corpus), requests), Feed(samples_of(corpus), requests, 2)):
         assert (alone.names, alone.prompts) == (helped.names, helped.prompts)
         assert (alone.images == helped.images).all()
         assert (alone.masks == helped.masks).all()
-
-
-@pytest.fixture
-def bucket(corpus: Path) -> str:
-    memory = fsspec.filesystem("memory")
-    for path in corpus.rglob("*"):
-        if path.is_file():
-            memory.pipe_file(f"/bucket/{path.relative_to(corpus)}", path.read_bytes())
-    return "memory://bucket"
-
-
-def test_an_object_store_gives_the_same(corpus: Path, bucket: str) -> None:
-    near, far = Corpus.open(corpus), Corpus.open(bucket)
-    assert far.digest == near.digest
-    assert [far.read(i) for i in range(len(far))] == [near.read(i) for i in range(len(near))]
-
-
-def test_the_cache_holds_no_more_than_its_limit(corpus: Path, bucket: str, tmp_path: Path) -> None:
-    shards = sorted(corpus.rglob("*-train-*.tar"))
-    sizes = [shard.stat().st_size for shard in shards]
-    limit = sum(sizes) - min(sizes)  # one must go
-    far = Corpus.open(bucket, cache=tmp_path / "cache", cache_bytes=limit)
-    near = Corpus.open(corpus)
-    for _ in range(2):
-        for sample in range(len(far)):
-            assert far.read(sample) == near.read(sample)
-            kept = list((tmp_path / "cache").glob("*.tar"))
-            assert sum(path.stat().st_size for path in kept) <= limit
-    assert kept
-    assert not list((tmp_path / "cache").glob(".*partial"))
-
-
-def test_a_cached_shard_is_fetched_once(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store(bucket, tmp_path / "cache", 1 << 30)
-    assert isinstance(store, Cached)
-    fetched = []
-    fetch = store.bucket.fetch
-
-    def counting(path: str, target: Path) -> None:
-        fetched.append(path)
-        fetch(path, target)
-
-    monkeypatch.setattr(store.bucket, "fetch", counting)
-    for offset in (0, 512, 1024):
-        store.read_range("drive/train/drive-train-000000.tar", offset, 512)
-    assert fetched == ["drive/train/drive-train-000000.tar"]
-
-
-def test_few_files_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medshards.train.data.storage.OPEN_FILES", 2)
-    store = Folder(tmp_path)
-    for name in "abcd":
-        (tmp_path / name).write_text(name * 4)
-    assert [store.read_range(name, 1, 2) for name in "abcdab"] == [c.encode() * 2 for c in "abcdab"]
-    assert len(store._files) == 2
 
 
 def test_any_image_format_of_the_corpus_is_decoded(corpus: Path) -> None:

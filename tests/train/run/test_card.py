@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from transformers import Sam3Model
 
 from medshards.train.cli import train
-from medshards.train.data.corpus import CorpusError
+from medshards.train.data.chain import CorpusError
 from medshards.train.run.card import licence_remarks, sources_of, start_of, write_card
 from medshards.train.run.checkpoint import find, read_state
 from medshards.train.run.config import load_config
+from tests.train.cases import rewrite_state
 from tests.train.conftest import build_corpus
 
 CATALOG = yaml.safe_load((Path(__file__).parents[3] / "catalog.yaml").read_text())
@@ -161,9 +162,7 @@ def test_the_card_of_sam3_passes_its_licence_on(
 ) -> None:
     """The same checkpoint as if it had started from weights on the hub, and from a file."""
     run = shutil.copytree(exported[0], tmp_path / "run")
-    state = find(run) / "state.json"
-    said = state.read_text()
-    state.write_text(said.replace('"weights": null', '"weights": "facebook/sam3@abc"'))
+    rewrite_state(find(run), lambda content: content["config"]["model"].update(weights="facebook/sam3@abc"))
     write_card(tmp_path, "hf", run, str(mixed))
     card = (tmp_path / "README.md").read_text()
     head = front_matter(card)
@@ -172,7 +171,9 @@ def test_the_card_of_sam3_passes_its_licence_on(
     assert "passed on only under the SAM License" in card
     assert "## SAM3" in (tmp_path / "ATTRIBUTION.md").read_text()
 
-    state.write_text(said.replace('"weights": null', '"weights": "/home/someone/sam3.pt"'))
+    rewrite_state(
+        find(run), lambda content: content["config"]["model"].update(weights="/home/someone/sam3.pt")
+    )
     write_card(tmp_path, "hf", run, str(mixed))
     card = (tmp_path / "README.md").read_text()
     assert "base_model" not in front_matter(card)
@@ -186,8 +187,7 @@ def test_validation_on_training_images_is_not_passed_off_as_more(
 ) -> None:
     assert "by heart" not in (exported[0] / "export/hf/README.md").read_text()
     run = shutil.copytree(exported[0], tmp_path / "run")
-    state = find(run) / "state.json"
-    state.write_text(state.read_text().replace('"validate_on": "val"', '"validate_on": "train"'))
+    rewrite_state(find(run), lambda content: content["config"]["run"].update(validate_on="train"))
     write_card(tmp_path, "hf", run, str(mixed))
     assert "These are **training** images" in (tmp_path / "README.md").read_text()
 

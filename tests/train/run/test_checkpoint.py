@@ -1,29 +1,37 @@
 """Checkpoints are complete or absent, hold no pickle, and do not grow without end."""
 
+import errno
 import json
+import os
 import pickletools
+import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from medshards.train.run import checkpoint
+from medshards.train.run import save
 from medshards.train.run.checkpoint import (
-    Checkpointer,
     CheckpointError,
     State,
     best,
+    check,
     find,
     folder_of,
     load_model,
+    read_state,
+    recover,
     restore,
     steps,
 )
 from medshards.train.run.config import Config, load_config
 from medshards.train.run.parallel import world
+from medshards.train.run.save import Checkpointer
 from medshards.train.run.step import Learner, build_graph
+from tests.train.cases import rewrite_state
 
 
 def state(
@@ -65,7 +73,9 @@ def test_what_is_saved_comes_back(run: Path) -> None:
             config,
             ranks,
         )
-        assert restore(find(run), other.model, other.optimizer) == saved
+        found = restore(find(run), other.model, other.optimizer)
+        assert list(found.files) == sorted(path.name for path in find(run).glob("*.safetensors"))
+        assert replace(found, files={}) == saved
     for one, two in zip(learner.graph.parameters(), other.graph.parameters()):
         assert torch.equal(one, two)
         if one.requires_grad:
@@ -96,12 +106,12 @@ def test_no_file_is_a_pickle(run: Path) -> None:
 def fake(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Saving writes one small file, so that many checkpoints can be made."""
 
-    def write(tensors: object, storage_writer: checkpoint.HuggingFaceStorageWriter) -> None:
+    def write(tensors: object, storage_writer: save.HuggingFaceStorageWriter) -> None:
         Path(storage_writer.path).mkdir(parents=True)
         (Path(storage_writer.path) / "shard-00001.safetensors").write_text("x")
 
-    monkeypatch.setattr(checkpoint.dcp, "save", write)
-    monkeypatch.setattr(checkpoint, "_tensors", lambda model, optimizer: {})
+    monkeypatch.setattr(save.dcp, "save", write)
+    monkeypatch.setattr(save, "tensors_of", lambda model, optimizer: {})
     return run
 
 
@@ -138,12 +148,13 @@ def test_a_save_that_is_cut_short_leaves_the_old_checkpoints(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(*{"write": (checkpoint, "_sync"), "rename": (Path, "rename")}[moment], die)
+            patched.setattr(*{"write": (save, "sync"), "rename": (Path, "rename")}[moment], die)
             with pytest.raises(KeyboardInterrupt):
                 saver.save(None, None, state(2))  # type: ignore[arg-type]
         assert steps(fake) == [1]
         assert any(path.name.startswith(".") for path in (fake / "checkpoints").iterdir())
-        again = Checkpointer(fake, ranks, 1, True)  # the next start of the run
+        assert recover(fake) == (1, [])  # the next start of the run
+        again = Checkpointer(fake, ranks, 1, True)
         assert [path.name for path in (fake / "checkpoints").iterdir()] == ["step-00000001"]
         again.save(None, None, state(2))  # type: ignore[arg-type]
         assert steps(fake) == [2]
@@ -155,7 +166,7 @@ def test_what_is_no_checkpoint_is_said_plainly(run: Path) -> None:
     folder = folder_of(run, 3)
     folder.mkdir(parents=True)
     (folder / "state.json").write_text('{"version": 99}')
-    with pytest.raises(CheckpointError, match="has version 99, this medshards reads 1"):
+    with pytest.raises(CheckpointError, match="has version 99, this medshards reads 2"):
         load_model(run)
     (folder / "state.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"state\.json cannot be read"):
@@ -169,13 +180,132 @@ def test_a_checkpoint_of_another_model_is_refused(run: Path) -> None:
         Checkpointer(run, ranks, 2, True).save(
             learner.model, learner.optimizer, state(1, None, config, architecture(learner))
         )
-    path = folder_of(run, 1) / "state.json"
-    content = json.loads(path.read_text())
-    content["architecture"]["detr_decoder_config"]["num_queries"] += 1
-    path.write_text(json.dumps(content))
+
+    def one_query_more(content: dict[str, Any]) -> None:
+        content["architecture"]["detr_decoder_config"]["num_queries"] += 1
+
+    rewrite_state(folder_of(run, 1), one_query_more)
     with pytest.raises(CheckpointError, match="cannot be loaded into this model"):
         load_model(run)
     shutil.copytree(folder_of(run, 1), run / "copy")
     next((run / "copy").glob("*.safetensors")).write_bytes(b"\0" * 100)
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
+    with pytest.raises(
+        CheckpointError, match=r"copy/shard.* is damaged: its SHA-256 is not that of state\.json"
+    ):
         load_model(run / "copy")
+
+
+def saved(run: Path, *numbers: int) -> None:
+    """Checkpoints of a tiny model at these steps."""
+    config = load_config("tiny")
+    with world() as ranks:
+        learner = trained(config, ranks)
+        saver = Checkpointer(run, ranks, 9, True)
+        for step in numbers:
+            saver.save(
+                learner.model, learner.optimizer, state(step, 0.1 * step, config, architecture(learner))
+            )
+
+
+def unnoticed_flips(folder: Path, flips: int) -> list[str]:
+    """Flip one bit of a checkpoint so many times; the files in which that was not refused."""
+    generator, files, found = random.Random(5), sorted(folder.iterdir()), []
+    for _ in range(flips):
+        path = generator.choice(files)
+        at, bit = generator.randrange(path.stat().st_size), 1 << generator.randrange(8)
+        flip(path, at, bit)
+        try:
+            check(folder)
+            found.append(path.name)
+        except CheckpointError:
+            pass
+        flip(path, at, bit)
+    assert check(folder)
+    return found
+
+
+def flip(path: Path, at: int = 300, bit: int = 4) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        byte = stream.read(1)[0]
+        stream.seek(at)
+        stream.write(bytes([byte ^ bit]))
+
+
+def test_a_flipped_bit_is_refused(run: Path) -> None:
+    saved(run, 1)
+    assert unnoticed_flips(folder_of(run, 1), 12) == []
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_is_refused(run: Path) -> None:
+    saved(run, 1)
+    assert unnoticed_flips(folder_of(run, 1), 200) == []
+
+
+def test_a_lost_file_is_refused(run: Path) -> None:
+    saved(run, 1)
+    next(folder_of(run, 1).glob("*.safetensors")).unlink()
+    with pytest.raises(CheckpointError, match="is damaged: it has no weights, expected shard-"):
+        check(folder_of(run, 1))
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_newest_whole_one(run: Path) -> None:
+    saved(run, 1, 2, 3)
+    flip(next(folder_of(run, 3).glob("*.safetensors")))
+    flip(folder_of(run, 1) / "state.json")
+    step, remarks = recover(run)
+    assert step == 2
+    assert "is damaged: its SHA-256 is not that of state.json; it is now damaged-step-00000003" in remarks[0]
+    assert "it is now damaged-step-00000001" in remarks[1]
+    assert remarks[2] == f"going on from the newest whole checkpoint, {folder_of(run, 2)}"
+    assert steps(run) == [2]
+    assert best(run) == (2, pytest.approx(0.2))
+    assert recover(run) == (2, [])
+
+
+def test_what_a_killed_process_left_is_swept(fake: Path) -> None:
+    with world() as ranks:
+        saver = Checkpointer(fake, ranks, 5, True)
+        for step in (1, 2):
+            saver.save(None, None, state(step, 0.5))  # type: ignore[arg-type]
+    (folder_of(fake, 1) / "state.json").unlink()  # removing it had begun
+    (fake / "checkpoints/.step-00000003").mkdir()
+    (fake / "checkpoints/.step-00000003/shard-1.safetensors").touch()
+    assert recover(fake) == (2, [])
+    assert [path.name for path in (fake / "checkpoints").iterdir()] == ["step-00000002"]
+    assert recover(fake / "none") == (None, [])
+
+
+def test_an_older_state_that_cannot_be_read_blocks_neither_the_best_nor_saving(fake: Path) -> None:
+    with world() as ranks:
+        saver = Checkpointer(fake, ranks, 2, True)
+        for step in (1, 2):
+            saver.save(None, None, state(step, 1 / step))  # type: ignore[arg-type]
+        (folder_of(fake, 1) / "state.json").write_text("{")
+        assert best(fake) == (2, 0.5)
+        for step in (3, 4):
+            saver.save(None, None, state(step, 0.1))  # type: ignore[arg-type]
+    assert steps(fake) == [2, 3, 4]
+
+
+def test_a_disk_that_is_full_is_said(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: object, storage_writer: save.HuggingFaceStorageWriter) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "shard-1.safetensors")
+
+    monkeypatch.setattr(save.dcp, "save", full)
+    with (
+        world() as ranks,
+        pytest.raises(CheckpointError, match=r"step-00000001 cannot be written.*No space left"),
+    ):
+        Checkpointer(fake, ranks, 2, True).save(None, None, state(1))  # type: ignore[arg-type]
+
+
+def test_a_state_says_what_it_was_taken_of(run: Path) -> None:
+    saved(run, 4)
+    assert read_state(folder_of(run, 4)).step == 4
+    content = json.loads((folder_of(run, 4) / "state.json").read_text())
+    content["step"] = 5
+    (folder_of(run, 4) / "state.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="its digest does not fit"):
+        read_state(folder_of(run, 4))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from medshards.train.data.loader import batches
+from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Request
 from medshards.train.objective.objective import Norms
@@ -36,7 +36,7 @@ def gradients(corpus: Path, out: Path, options: Config, parts: list[list[list[in
         data = open_data(options, str(corpus), graph.image_size)
         learner = Learner(graph, options, ranks)
         mine = [[Request(0, sample) for sample in chunk] for chunk in parts[ranks.rank]]
-        chunks = list(batches(data.samples, mine))
+        chunks = list(Feed(data.samples, mine))
         counts = torch.cat([chunk.num_boxes for chunk in chunks])
         sums = ranks.sum(int(counts.sum()), len(counts), int((counts > 0).sum()))
         boxes, prompts, positives = map(int, sums)

@@ -97,10 +97,10 @@ def test_the_model_can_be_loaded_for_evaluation(whole: Path, corpus: Path) -> No
     assert not model.training
     assert all(p.dtype == torch.float32 for p in model.parameters())
     data = open_data(config, str(corpus), model.image_size)
-    from medshards.train.data.loader import batches
+    from medshards.train.data.feed import Feed
     from medshards.train.data.plan import Request
 
-    (batch,) = batches(data.held_out, [[Request(0, 0), Request(0, 1)]])
+    (batch,) = Feed(data.held_out, [[Request(0, 0), Request(0, 1)]])
     with torch.no_grad():
         outputs = model(**batch.inputs("cpu"))
     assert outputs.masks is not None
@@ -223,7 +223,7 @@ def test_too_many_bad_samples_end_the_run(corpus: Path, tmp_path: Path) -> None:
     ]
     notes = [row["note"] for row in rows(tmp_path / "many") if "note" in row]
     assert sum("replaced a bad sample: drive/2" in note for note in notes) >= 3
-    assert read_state(folder_of(tmp_path / "many", 5)).bad_samples >= 3
+    assert len(read_state(folder_of(tmp_path / "many", 5)).bad_samples) == 3  # each once, though met twice
 
 
 def test_the_log_survives_a_resume_without_doubles(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""The chain of digests of a corpus: corpus.json → manifest.json → index.parquet, each compared with the one before.
+
+(`medshards.train.data.corpus` goes on to the members of each sample.) So an index with a changed byte, or that of
+another dataset or another build, is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from medshards.common.files import sha256_file
+from medshards.shards.build import index
+from medshards.shards.build.manifest import CORPUS, MANIFEST, own_digest
+from medshards.train.data.storage import Expected, Folder, Store, StoreError, persist
+
+PLANNED = ["split", "group", "concepts", "absent"]
+REPAIR = "run `medshards verify`, then build it or copy it again"
+
+
+class CorpusError(ValueError):
+    """The corpus cannot be used; the message says what was expected, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The index of one dataset, as its manifest describes it; ``shards`` by their path in the corpus."""
+
+    store: Store
+    slug: str
+    expected: Expected
+    shards: Mapping[str, Expected]
+    check: bool
+
+    @classmethod
+    def open(cls, store: Store, slug: str, facts: dict[str, Any], check: bool) -> Index:
+        """Read the manifest of a dataset and compare its index with it; ``facts`` is corpus.json.
+
+        Without ``check`` the index is compared with its size alone. Raises CorpusError, StoreError.
+        """
+        manifest = read_manifest(store, slug, facts)
+        own = cls(
+            store,
+            slug,
+            _expected(manifest["files"][index.INDEX]),
+            {f"{slug}/{shard['file']}": _expected(shard) for shard in manifest["shards"]},
+            check,
+        )
+        if isinstance(store, Folder):
+            own._compare_on_disk(store.root / own.path)
+        return own
+
+    @property
+    def path(self) -> str:
+        """Path in the corpus."""
+        return f"{self.slug}/{index.INDEX}"
+
+    def planned(self, split: str) -> pa.Table:
+        """Group, concepts and absent concepts of a split's samples, and the row of each in the index."""
+        table = self.read(PLANNED)
+        table = table.append_column("row", pa.array(np.arange(len(table))))
+        return table.filter(pc.equal(table["split"], split)).drop_columns(["split"]).combine_chunks()
+
+    def read(self, columns: list[str]) -> pa.Table:
+        """These columns of all samples; raises CorpusError, StoreError."""
+        store = self.store
+        source: Any = store.root / self.path if isinstance(store, Folder) else io.BytesIO(self._fetch())
+        try:
+            with pq.ParquetFile(source, page_checksum_verification=True) as file:
+                return file.read(columns, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise CorpusError(f"{self.path} cannot be read ({error}); {REPAIR}") from error
+
+    def _fetch(self) -> bytes:
+        def right(data: bytes) -> bool:
+            return len(data) == self.expected.size and (
+                not self.check or hashlib.sha256(data).hexdigest() == self.expected.sha256
+            )
+
+        return _file(self.store, self.path, right)
+
+    def _compare_on_disk(self, path: Path) -> None:
+        try:
+            same = path.stat().st_size == self.expected.size and (
+                not self.check or sha256_file(path) == self.expected.sha256
+            )
+        except OSError as error:
+            raise CorpusError(f"{self.path} cannot be read: {reason(error)}; {REPAIR}") from error
+        if not same:
+            raise CorpusError(f"{self.path} is not the file that its manifest describes; {REPAIR}")
+
+
+def read_manifest(store: Store, slug: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """manifest.json of a dataset, the one that ``facts``, corpus.json, mean; raises CorpusError, StoreError."""
+    digest = facts["datasets"][slug]["manifest_sha256"]
+    data = _file(store, f"{slug}/{MANIFEST}", lambda data: hashlib.sha256(data).hexdigest() == digest)
+    return dict(json.loads(data))
+
+
+def _expected(facts: dict[str, Any]) -> Expected:
+    return Expected(facts["bytes"], facts["sha256"])
+
+
+def _file(store: Store, path: str, right: Callable[[bytes], bool]) -> bytes:
+    """A whole small file; raises CorpusError when it is not there or not ``right``, and StoreError."""
+
+    def attempt() -> bytes:
+        data = store.read(path)
+        if not right(data):
+            raise CorpusError(f"{path} is not the file that the corpus describes; {REPAIR}")
+        return data
+
+    try:
+        return persist(attempt, (OSError, CorpusError) if store.remote else (OSError,))
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path} is not there; {REPAIR}") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def reason(error: OSError) -> str:
+    """What an error says, in one line."""
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__
+
+
+def read_facts(store: Store, location: str | Path) -> dict[str, Any]:
+    """corpus.json, whose own digest fits; raises CorpusError, StoreError."""
+
+    def right(data: bytes) -> bool:
+        try:
+            facts = json.loads(data)
+        except ValueError:
+            return False
+        return isinstance(facts, dict) and facts.get("digest") == own_digest(facts)
+
+    try:
+        return dict(json.loads(_file(store, CORPUS, right)))
+    except CorpusError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise CorpusError(
+                f"{location} is no corpus: it has no {CORPUS}. Give the folder that `medshards build` wrote "
+                "(--out), or build it first"
+            ) from error
+        raise CorpusError(f"{location}: {CORPUS} is damaged: its digest does not fit; {REPAIR}") from error
+    except StoreError as error:
+        raise StoreError(f"{location}: {error}") from error
