@@ -182,7 +182,12 @@ def read_threshold(file: File, above: int = 127) -> NDArray[np.bool_]:
 
 
 def require_foreground(values: NDArray, above: int, file: File) -> NDArray[np.bool_]:
-    """`values` > `above`. Raises Reject (`unknown_label`) where some are above 0 and none is: a mask of 0 and 1."""
+    """`values` > `above`, which is meant for 0 to 255; 16-bit values that go beyond are measured against 65,535.
+
+    Raises Reject (`unknown_label`) where some values are above 0 and none above the threshold: a mask of 0 and 1.
+    """
+    if values.dtype == np.uint16 and values.max(initial=0) > 255:
+        above *= 257
     mask: NDArray[np.bool_] = values > above
     if not mask.any() and values.any():
         count, greatest = np.count_nonzero(values), values.max()

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -56,6 +57,7 @@ def scaled(value: float, dtype: type) -> NDArray:
 
 
 GREY = scaled(255, np.uint8)
+SOFT = np.maximum(GREY, cv2.dilate(GREY, np.ones((5, 5))) // 3)
 HOLED = np.where(MASK, 0.5, np.nan).astype(np.float32)
 ENCODINGS: dict[str, bytes] = {
     "0 and 255": png(GREY),
@@ -76,6 +78,8 @@ ENCODINGS: dict[str, bytes] = {
     "0 and 1 in 16 bits": png(scaled(1, np.uint16)),
     "0 and 255 in 16 bits": png(scaled(255, np.uint16)),
     "0 and 65535": png(scaled(65535, np.uint16)),
+    "soft borders": png(SOFT),
+    "soft borders in 16 bits": png(SOFT.astype(np.uint16) * 257),
     "0 and 1 in 32 bits": tiff(scaled(1, np.int32)),
     "0 and -1": tiff(scaled(-1, np.int16)),
     "fractions": tiff(scaled(0.9, np.float32)),
@@ -113,6 +117,7 @@ READERS: dict[str, Callable[[File], NDArray]] = {
 }
 READ = {  # what each reader takes; all else is refused
     "threshold": {
+        *("soft borders", "soft borders in 16 bits"),
         *(
             "0 and 255",
             "0 and 255 as RGB",

@@ -169,6 +169,7 @@ def test_no_name_in_a_jpeg_is_kept(place: str, tmp_path: Path) -> None:
     assert kept[:2] == b"\xff\xd8"  # and it is a JPEG still, not decoded and encoded again
     assert np.array_equal(pixels, np.squeeze(jpeg.decode(clean, 1 if "grey" in place else 3)))
     assert np.array_equal(pixels, np.squeeze(jpeg.decode(kept, 1 if "grey" in place else 3)))
+    assert stored(kept, tmp_path)[1] == kept
 
 
 def test_bytes_between_the_coded_pixels_and_the_end_are_refused(tmp_path: Path) -> None:
@@ -190,6 +191,7 @@ def test_no_name_in_a_png_is_kept(place: str, tmp_path: Path) -> None:
     assert np.array_equal(pixels, PIXELS)
     assert np.array_equal(png.decode(kept), PIXELS)
     assert NAME[:4] not in kept
+    assert stored(kept, tmp_path)[1] == kept
     header = png.read_header(kept)
     assert {kind for kind, _, _ in header.chunks} == {b"IHDR", b"IDAT", b"IEND"}
     stream = b"".join(kept[at + 8 : at + size - 4] for kind, at, size in header.chunks if kind == b"IDAT")
