@@ -240,7 +240,7 @@ def test_every_row_of_a_png_is_counted(size: tuple[int, int], interlaced: bool) 
 
 
 def test_no_name_reaches_a_corpus(tmp_path: Path) -> None:
-    images, masks = (tmp_path / "kvasir_seg" / "Kvasir-SEG" / part for part in ("images", "masks"))
+    images, masks = (tmp_path / "raw/kvasir_seg/Kvasir-SEG" / part for part in ("images", "masks"))
     images.mkdir(parents=True)
     masks.mkdir()
     mask = encoded("JPEG", np.where(np.indices(PIXELS.shape)[0] < 20, 255, 0).astype(np.uint8))
@@ -248,7 +248,7 @@ def test_no_name_reaches_a_corpus(tmp_path: Path) -> None:
     for number, data in enumerate(files):
         (images / f"cj{number:023d}.jpg").write_bytes(data)
         (masks / f"cj{number:023d}.jpg").write_bytes(mask)
-    build = ["build", "kvasir_seg", "--raw", str(tmp_path), "--out", str(tmp_path / "out")]
+    build = ["build", "kvasir_seg", "--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(cli, build)
     assert result.exit_code == 0, result.output
     assert f"{len(files)} samples" in result.output

@@ -79,7 +79,7 @@ def test_other_numbers_are_no_pixels(kind: type, tmp_path: Path) -> None:
 
 
 def test_a_12_bit_radiograph_gets_a_window_in_the_corpus(tmp_path: Path) -> None:
-    folder = tmp_path / "chest_xray_masks" / "Lung Segmentation"
+    folder = tmp_path / "raw/chest_xray_masks/Lung Segmentation"
     mask = np.zeros((200, 160), np.uint8)
     mask[40:160, 20:70] = mask[40:160, 90:140] = 255
     rows, columns = np.indices(mask.shape)
@@ -88,7 +88,7 @@ def test_a_12_bit_radiograph_gets_a_window_in_the_corpus(tmp_path: Path) -> None
         (folder / part).mkdir(parents=True)
         (folder / part / "MCUCXR_0001_0.png").write_bytes(imagecodecs.png_encode(data))
     out = tmp_path / "out"
-    command = ["build", "chest_xray_masks", "--raw", str(tmp_path), "--out", str(out)]
+    command = ["build", "chest_xray_masks", "--raw", str(tmp_path / "raw"), "--out", str(out)]
     assert CliRunner().invoke(cli, command).exit_code == 0
     (tar,) = out.rglob("*.tar")
     assert b'"intensity":{"intercept":0.0,"slope":1.0,"unit":"arbitrary","window":[' in tar.read_bytes()
