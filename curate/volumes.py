@@ -57,6 +57,10 @@ class Grid:
         column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(slice_), float(row), float(column)
 
+    def facts(self) -> dict[str, Any]:
+        """Shape and affine as JSON values, for the record of a sample."""
+        return {"shape": list(self.shape), "affine": (self.affine + 0.0).tolist()}  # no -0.0
+
     def __repr__(self) -> str:
         return f"Grid(shape={self.shape}, spacing_mm={_rounded(self.spacing_mm)})"
 

@@ -178,8 +178,8 @@ class PairedStudies(Source):
         volume = as_axial(images.read(modality))
         facts: dict[str, Any] = {
             "modality": modality,
-            "grid": _as_json(pet_grid),
-            "original_grid": _as_json(images.grid(modality)),
+            "grid": pet_grid.facts(),
+            "original_grid": images.grid(modality).facts(),
         }
         flags = [*volume.flags, *organs.flags]
         if modality == "MR":
@@ -242,10 +242,6 @@ def _suffix(name: str) -> str:
 
 def _any(case: Case) -> File:
     return next(iter(case.files.values()))
-
-
-def _as_json(grid: Grid) -> dict[str, Any]:
-    return {"shape": list(grid.shape), "affine": (grid.affine + 0.0).tolist()}  # no -0.0
 
 
 def _liver_median(volume: Volume, organs: Organs) -> float | None:

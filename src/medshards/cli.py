@@ -42,6 +42,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
     "evaluate": ("medshards.evaluate.cli", "Measure text-prompt Dice and IoU of a checkpoint."),
     "overview": ("medshards.evaluate.cli", "Draw samples of a corpus with their masks and prompts."),
+    "prompts": (
+        "medshards.evaluate.prompts.cli",
+        "Build and prove sets of prompts that are spoilt in a controlled way.",
+    ),
     "demo": ("medshards.demo", "Run the whole way on phantoms, in ./demo."),
 }
 

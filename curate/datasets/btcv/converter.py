@@ -22,7 +22,7 @@ from medshards.curate.slices import NOTHING, choose
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
 from medshards.curate.volume_slices import to_slices
-from medshards.curate.volumes import Volume, as_axial
+from medshards.curate.volumes import Grid, Volume, as_axial
 
 NUMBER = re.compile(
     r"(?:img|label|ABD_)(\d{3,4})(?:_0000)?\.nii(?:\.gz)?"
@@ -59,7 +59,7 @@ class Converter(Source):
 
     def load(self, case: Case) -> Iterator[Sample | Skip]:
         file = case.files["mask"]
-        image, labels = read_pair(case.files["image"], file)
+        image, labels, stored = read_pair(case.files["image"], file)
         chosen = choose(self.slices, np.count_nonzero(labels, axis=(1, 2)).tolist())
         if not chosen:
             yield Skip(file.name, NOTHING)
@@ -76,6 +76,7 @@ class Converter(Source):
                 spacing=image.spacing_mm[1:],
                 position=SlicePosition(case.key, index, len(labels)),
                 intensity=slices.intensity(index),
+                extra={"modality": "CT", "grid": image.grid.facts(), "original_grid": stored.facts()},
             )
 
 
@@ -101,8 +102,8 @@ def read_splits(table: File | None) -> dict[int, str]:
         raise Reject("unreadable", message, table.name) from error
 
 
-def read_pair(file: File, mask: File) -> tuple[Volume, np.ndarray]:
-    """The CT in HU and its labels (D×H×W), axial.
+def read_pair(file: File, mask: File) -> tuple[Volume, np.ndarray, Grid]:
+    """The CT in HU and its labels (D×H×W), axial, and the grid on which they are stored.
 
     Raises Reject (`no_orientation`, `size_mismatch`, `renumbered`, `left_right`, and those of NIfTI).
     """
@@ -125,7 +126,7 @@ def read_pair(file: File, mask: File) -> tuple[Volume, np.ndarray]:
             raise Reject(
                 "left_right", "by the image's header the liver lies on the left, the spleen on the right"
             )
-    return as_axial(image), labels
+    return as_axial(image), labels, image.grid
 
 
 def column(labels: np.ndarray, value: int) -> float:

@@ -1,0 +1,280 @@
+"""Command `prompts`: build, prove and show sets of perturbed prompts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from medshards.common.console import progress_bar, say
+
+SHOWN = 20  # faults printed
+
+
+@click.group()
+def prompts() -> None:
+    """Sets of prompts that are spoilt in a controlled way, beside the shards of a corpus.
+
+    \b
+    medshards prompts build corpus --datasets btcv --workers 8
+    medshards prompts verify corpus
+    medshards prompts show corpus
+    """
+
+
+@prompts.command()
+@click.argument("data", metavar="CORPUS")
+@click.option("--set", "name", help="Name of the set: lower case, digits, hyphens.  [default: core, or full]")
+@click.option("--full", is_flag=True, help="All families at five severities; else the core set at three.")
+@click.option("--families", multiple=True, metavar="ID,…", help="Only these families; repeatable.")
+@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(["train", "val", "test"]),
+    help="Only these splits; repeatable.",
+)
+@click.option(
+    "--replicates", type=click.IntRange(1), default=1, show_default=True, help="Draws of each random family."
+)
+@click.option(
+    "--border",
+    type=click.Choice(["foreground", "background"]),
+    default="foreground",
+    show_default=True,
+    help="What lies beyond the image when a mask shrinks; foreground is the published study's rule.",
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write here.  [default: beside the shards]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def build(
+    data: str,
+    name: str | None,
+    full: bool,
+    families: tuple[str, ...],
+    datasets: tuple[str, ...],
+    splits: tuple[str, ...],
+    replicates: int,
+    border: str,
+    workers: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Make the prompts of a set for every class of every picture or volume in CORPUS.
+
+    Base shards stay as they are; each gets an overlay with the same keys. The same corpus and options give the same
+    set, whatever the number of workers.
+    """
+    from medshards.evaluate.prompts.families.catalog import choose
+    from medshards.evaluate.prompts.sets.build import SPLITS, Recipe, build_set
+    from medshards.evaluate.prompts.sets.overlay import NAME
+    from medshards.shards.build.engine import WorkerDied
+    from medshards.train.data.corpus import BadSample, CorpusError
+
+    part = "full" if full else "core"
+    name = name or part
+    if not NAME.fullmatch(name):
+        raise click.BadParameter(
+            f"{name!r}: lower-case letters, digits and hyphens, at most 31", param_hint="--set"
+        )
+    ids = tuple(_split(families))
+    try:
+        choose(part, ids)
+    except KeyError as error:
+        raise click.BadParameter(
+            f"no family {error}; `medshards prompts show --families` lists them", param_hint="--families"
+        ) from error
+    recipe = Recipe(name, part, ids, replicates, border == "foreground")
+    try:
+        with progress_bar("prompts") as report:
+            made = build_set(
+                data, recipe, out or _folder(data), _split(datasets), splits or SPLITS, workers, report
+            )
+    except (CorpusError, BadSample, WorkerDied) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error
+    if as_json:
+        click.echo(json.dumps({slug: _summary(m) for slug, m in made.items()}, indent=1))
+        return
+    for slug, manifest in made.items():
+        facts = _summary(manifest)
+        click.echo(
+            f"{slug}: {facts['prompts']:,} prompts, {facts['empty']:,} empty, {facts['unreachable']:,} unreachable; "
+            f"set {name}, digest {facts['digest'][:16]}"
+        )
+
+
+@prompts.command()
+@click.argument("data", metavar="CORPUS")
+@click.option("--set", "name", help="Only this set.  [default: all]")
+@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
+@click.option(
+    "--sets",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the sets lie.  [default: beside the shards]",
+)
+@click.option("--quick", is_flag=True, help="Check stored digests only; make nothing anew.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+def verify(
+    data: str, name: str | None, datasets: tuple[str, ...], sets: Path | None, quick: bool, workers: int
+) -> None:
+    """Make every prompt anew from the base shards of CORPUS, compare, and name what differs."""
+    from medshards.evaluate.prompts.sets.verify import read_manifest, verify_set
+    from medshards.train.data.corpus import BadSample, CorpusError
+
+    folder = sets or _folder(data)
+    faults = []
+    try:
+        for slug, own in _chosen(folder, name, datasets):
+            with progress_bar(f"{slug} {own}") as report:
+                found = verify_set(data, slug, own, folder, workers, not quick, report)
+            faults += found
+            if not found:
+                manifest = read_manifest(folder, slug, own)
+                click.echo(
+                    f"clean: {slug}, set {own}: {manifest['prompts']:,} prompts, digest {manifest['digest'][:16]}"
+                )
+    except (CorpusError, BadSample) as error:
+        raise click.ClickException(str(error)) from error
+    for fault in faults[:SHOWN]:
+        say(str(fault))
+    if len(faults) > SHOWN:
+        say(f"… and {len(faults) - SHOWN} more")
+    if faults:
+        sys.exit(1)
+
+
+@prompts.command()
+@click.argument("data", metavar="[CORPUS]", required=False)
+@click.option("--set", "name", help="Only this set.  [default: all]")
+@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
+@click.option(
+    "--sets",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the sets lie.  [default: beside the shards]",
+)
+@click.option("--families", is_flag=True, help="List the families instead.")
+@click.option("--texts", is_flag=True, help="List the text prompts of every concept instead, for review.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(
+    data: str | None,
+    name: str | None,
+    datasets: tuple[str, ...],
+    sets: Path | None,
+    families: bool,
+    texts: bool,
+    as_json: bool,
+) -> None:
+    """Show what sets there are and what is in them: prompts by family and severity.
+
+    \b
+    medshards prompts show corpus --set core
+    medshards prompts show --families
+    """
+    if families or texts:
+        rows = _families() if families else _texts()
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False)) if as_json else _print(rows)
+        return
+    if data is None:
+        raise click.UsageError("give the CORPUS, or --families, or --texts")
+    from medshards.evaluate.prompts.sets.verify import read_manifest
+
+    folder = sets or _folder(data)
+    try:
+        found = {
+            (slug, own): read_manifest(folder, slug, own) for slug, own in _chosen(folder, name, datasets)
+        }
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([_summary(m) | {"counts": m["counts"]} for m in found.values()], indent=1))
+        return
+    for (slug, own), manifest in found.items():
+        click.echo(f"{slug}, set {own}: {manifest['prompts']:,} prompts, digest {manifest['digest'][:16]}")
+        _print(_by_family(manifest))
+
+
+def _by_family(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a family: how many prompts of each severity were made, and how many are empty or unreachable."""
+    rows: dict[str, dict[str, Any]] = {}
+    for concepts in manifest["counts"].values():
+        for family, severities in concepts.items():
+            row = rows.setdefault(family, {"family": family, "made": 0, "empty": 0, "unreachable": 0})
+            for states in severities.values():
+                for state, count in states.items():
+                    row[state] += count
+    return [rows[f["id"]] for f in manifest["families"] if f["id"] in rows]
+
+
+def _families() -> list[dict[str, Any]]:
+    from medshards.evaluate.prompts.families.catalog import families
+
+    return [
+        {
+            "id": f.id,
+            "kind": f.kind,
+            "ladder": f.ladder,
+            "core": "yes" if f.core else "",
+            "expected": f.expected,
+            "what": f.title,
+        }
+        for f in families()
+    ]
+
+
+def _texts() -> list[dict[str, Any]]:
+    from medshards.evaluate.prompts.families.texts import listed
+
+    return [{"concept": c, "family": f, "text": t} for c, f, t in listed()]
+
+
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE)
+    for heading in rows[0] if rows else ():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
+    console.print(table)
+
+
+def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
+    rows = _by_family(manifest)
+    sums = {state: sum(row[state] for row in rows) for state in ("empty", "unreachable")}
+    return {k: manifest[k] for k in ("dataset", "set", "part", "prompts", "digest")} | sums
+
+
+def _chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tuple[str, str]]:
+    from medshards.evaluate.prompts.sets.verify import sets_of
+
+    slugs = _split(datasets) or sorted(p.name for p in folder.iterdir() if p.is_dir())
+    found = [(slug, own) for slug in slugs for own in sets_of(folder, slug) if name in (None, own)]
+    if not found:
+        what = f"no set {name!r}" if name else "no prompt set"
+        raise click.ClickException(f"{what} in {folder}; `medshards prompts build` makes one")
+    return found
+
+
+def _folder(data: str) -> Path:
+    if "://" in data:
+        raise click.UsageError("the corpus is in a bucket: give a local folder for the set (--out, --sets)")
+    if not Path(data).is_dir():
+        raise click.ClickException(f"{data}: no such folder")
+    return Path(data)
+
+
+def _split(texts: Sequence[str]) -> list[str]:
+    return [part for text in texts for part in text.split(",") if part]
