@@ -17,10 +17,16 @@ from medshards.common.console import progress_bar, say
 
 SHOWN = 20  # faults printed
 
+sets_option = click.option(
+    "--sets",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the sets.  [default: CORPUS-prompts, beside the corpus]",
+)
+
 
 @click.group()
 def prompts() -> None:
-    """Sets of prompts that are spoilt in a controlled way, beside the shards of a corpus.
+    """Sets of prompts that are spoilt in a controlled way, for the shards of a corpus.
 
     \b
     medshards prompts build corpus --datasets btcv --workers 8
@@ -53,11 +59,7 @@ def prompts() -> None:
     help="What lies beyond the image when a mask shrinks; foreground is the published study's rule.",
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write here.  [default: beside the shards]",
-)
+@sets_option
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def build(
     data: str,
@@ -69,7 +71,7 @@ def build(
     replicates: int,
     border: str,
     workers: int,
-    out: Path | None,
+    sets: Path | None,
     as_json: bool,
 ) -> None:
     """Make the prompts of a set for every class of every picture or volume in CORPUS.
@@ -100,7 +102,7 @@ def build(
     try:
         with progress_bar("prompts") as report:
             made = build_set(
-                data, recipe, out or _folder(data), _split(datasets), splits or SPLITS, workers, report
+                data, recipe, sets or _folder(data), _split(datasets), splits or SPLITS, workers, report
             )
     except (CorpusError, BadSample, WorkerDied) as error:
         raise click.ClickException(str(error)) from error
@@ -121,11 +123,7 @@ def build(
 @click.argument("data", metavar="CORPUS")
 @click.option("--set", "name", help="Only this set.  [default: all]")
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
-@click.option(
-    "--sets",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the sets lie.  [default: beside the shards]",
-)
+@sets_option
 @click.option("--quick", is_flag=True, help="Check stored digests only; make nothing anew.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 def verify(
@@ -161,11 +159,7 @@ def verify(
 @click.argument("data", metavar="[CORPUS]", required=False)
 @click.option("--set", "name", help="Only this set.  [default: all]")
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
-@click.option(
-    "--sets",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the sets lie.  [default: beside the shards]",
-)
+@sets_option
 @click.option("--families", is_flag=True, help="List the families instead.")
 @click.option("--texts", is_flag=True, help="List the text prompts of every concept instead, for review.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -260,7 +254,8 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
 def _chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tuple[str, str]]:
     from medshards.evaluate.prompts.sets.verify import sets_of
 
-    slugs = _split(datasets) or sorted(p.name for p in folder.iterdir() if p.is_dir())
+    there = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    slugs = _split(datasets) or there
     found = [(slug, own) for slug in slugs for own in sets_of(folder, slug) if name in (None, own)]
     if not found:
         what = f"no set {name!r}" if name else "no prompt set"
@@ -269,11 +264,11 @@ def _chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tup
 
 
 def _folder(data: str) -> Path:
+    """Where the sets of a corpus lie: beside it, so that nothing in it changes."""
     if "://" in data:
-        raise click.UsageError("the corpus is in a bucket: give a local folder for the set (--out, --sets)")
-    if not Path(data).is_dir():
-        raise click.ClickException(f"{data}: no such folder")
-    return Path(data)
+        raise click.UsageError("the corpus is in a bucket: give a local folder for its prompt sets (--sets)")
+    corpus = Path(data).resolve()
+    return corpus.with_name(f"{corpus.name}-prompts")
 
 
 def _split(texts: Sequence[str]) -> list[str]:

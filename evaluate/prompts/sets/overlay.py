@@ -1,6 +1,7 @@
-"""Overlay shards: the prompts of a set beside the base shards, joined by key.
+"""Overlay shards: the prompts of a set, one shard for each base shard, joined by key.
 
-`train/btcv-train-000123.tar` has `train/btcv-train-000123.prompts-core.tar`, with the same keys in the same order.
+`btcv/train/btcv-train-000123.tar` of the corpus has `btcv/train/btcv-train-000123.prompts-core.tar` in the folder of
+the sets, with the same keys in the same order. The corpus itself never changes.
 Members of a sample: KEY.prompts.json, a list of records (empty for all slices of a volume but its first), and, where
 there are masks, KEY.prompts.npz: for each prompt id the bits of its crop, eight voxels a byte.
 """

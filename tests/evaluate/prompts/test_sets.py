@@ -15,7 +15,6 @@ from medshards.evaluate.prompts.sets import build
 from medshards.evaluate.prompts.sets.build import Recipe, build_set
 from medshards.evaluate.prompts.sets.overlay import read_shard
 from medshards.evaluate.prompts.sets.verify import verify_set
-from medshards.shards.build.manifest import read_corpus
 from medshards.shards.prove.verify import verify
 from medshards.train.data.corpus import Corpus
 
@@ -167,12 +166,12 @@ def test_the_commands(corpus: Path, tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in run(command, ["show", data]).output.splitlines())
     assert "M14-jitter" in run(command, ["show", "--families"]).output
     assert "Harnblase" in run(command, ["show", "--texts"]).output
-    assert read_corpus(tmp_path / "corpus") is not None
-    assert not verify(tmp_path / "corpus")  # the overlays are no strangers to `medshards verify`
+    assert not verify(tmp_path / "corpus")
+    assert files(tmp_path / "corpus") == files(corpus)  # the corpus is left alone
     wrong = run(command, ["build", data, "--families", "M99"])
     assert wrong.exit_code == 2
     assert "M99" in wrong.output
-    shard = next((tmp_path / "corpus").rglob("*.prompts-core.tar"))
+    shard = next((tmp_path / "corpus-prompts").rglob("*.prompts-core.tar"))
     shard.write_bytes(shard.read_bytes()[:-1500])
     broken = run(command, ["verify", data, "--quick"])
     assert broken.exit_code == 1
