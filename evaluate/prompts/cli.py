@@ -80,9 +80,8 @@ def build(
     set, whatever the number of workers.
     """
     from medshards.evaluate.prompts.families.catalog import choose
-    from medshards.evaluate.prompts.sets.build import SPLITS, Recipe, build_set
+    from medshards.evaluate.prompts.sets.build import SPLITS, Recipe, WorkerDied, build_set
     from medshards.evaluate.prompts.sets.overlay import NAME
-    from medshards.shards.build.engine import WorkerDied
     from medshards.train.data.corpus import BadSample, CorpusError
 
     part = "full" if full else "core"

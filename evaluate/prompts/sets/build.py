@@ -31,6 +31,10 @@ from medshards.train.data.corpus import Corpus, CorpusError
 SPLITS = ("train", "val", "test")
 
 
+class WorkerDied(RuntimeError):
+    """A worker process ended without a word; the message says at what."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a set is made of. Equal recipes on equal masks give equal sets.
@@ -137,6 +141,12 @@ def _make(place: Place) -> _Piece:
     return _Worker.current.make(place)
 
 
+def _died(place: Place) -> _Piece:
+    raise WorkerDied(
+        f"{place.slug}/{place.name}: the worker that made its prompts died (out of memory?); try fewer --workers"
+    )
+
+
 def build_set(
     location: str | Path,
     recipe: Recipe,
@@ -148,7 +158,7 @@ def build_set(
 ) -> dict[str, dict[str, Any]]:
     """Write the set of every dataset (only `slugs`) below `out`; the manifest of each by slug.
 
-    Raises CorpusError when there is nothing to make prompts for, BadSample when a sample cannot be read.
+    Raises CorpusError when there is nothing to make prompts for, BadSample when a sample cannot be read, WorkerDied.
     """
     everything: list[Place] = []
     facts: dict[str, Any] = {}
@@ -164,8 +174,8 @@ def build_set(
     work.mkdir(parents=True)
     try:
         pieces: list[_Piece] = []
-        arguments = (str(location), recipe, str(work), everything)
-        for piece in run(_make, everything, workers, _initialize, arguments):
+        setup = (_initialize, (str(location), recipe, str(work), everything))
+        for piece in run(_make, everything, workers if workers > 1 else 0, _died, setup):
             pieces.append(piece)
             progress("prompts", len(pieces), len(everything))
         manifests = {}

@@ -62,7 +62,7 @@ def verify_set(
     rebuild: bool = True,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[Fault]:
-    """Everything that is wrong with a set in the folder `sets` .
+    """Everything that is wrong with a set in the folder `sets`.
 
     rebuild: also make every prompt anew from the base shards.
     """
