@@ -21,10 +21,11 @@ from medshards.shards.build.dry_run import inspect_download
 from medshards.shards.build.manifest import read_corpus
 from medshards.shards.cli import options
 from medshards.shards.encode.policy import SLICES, Profile
-from medshards.shards.prove.audit import audit
-from medshards.shards.prove.audit import markdown as as_markdown
+from medshards.shards.prove.audit import nearest_pair, read_samples
 from medshards.shards.prove.stats import corpus_stats
-from medshards.shards.prove.table import print_audit, print_stats
+from medshards.shards.prove.table import print_plot, print_stats, print_table1
+from medshards.shards.prove.table1 import compare
+from medshards.shards.prove.table1 import markdown as as_markdown
 from medshards.shards.prove.verify import verify as prove
 
 
@@ -188,14 +189,17 @@ def verify(out: Path, workers: int, expect: str | None, as_json: bool) -> None:
         click.echo(
             f"clean: {samples} samples of {len(corpus['datasets'])} datasets, digest {corpus['digest'][:16]}"
         )
+        if nearest := nearest_pair(read_samples(out)):
+            click.echo(f"nearest pair of two splits: {nearest}")
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--paper", is_flag=True, help="Every row of Table 1, and why the figures differ where they do.")
 @click.option("--markdown", is_flag=True, help="The same as Markdown.")
+@click.option("--plot", is_flag=True, help="Images of each dataset and split as bars.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that is measured as JSON.")
-def stats(out: Path, paper: bool, markdown: bool, as_json: bool) -> None:
+def stats(out: Path, paper: bool, markdown: bool, plot: bool, as_json: bool) -> None:
     """Measure the corpus OUT: images, annotations, median area, splits, concepts.
 
     Beside each dataset of the paper's Table 1 stands what the paper's rule measures on this corpus, with ✓ where
@@ -208,17 +212,22 @@ def stats(out: Path, paper: bool, markdown: bool, as_json: bool) -> None:
         measured = corpus_stats(out, catalog)
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    rows = audit(measured, catalog)
+    rows = compare(measured, catalog)
+    nearest = None if paper or markdown or plot else nearest_pair(read_samples(out))
     if as_json:
         facts = (
             {"table1": [asdict(row) | {"agreements": row.agreements} for row in rows]}
             if paper
-            else {"datasets": measured}
+            else {"datasets": measured, "nearest": nearest.facts if nearest else None}
         )
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     elif markdown:
         click.echo(as_markdown(rows))
     elif paper:
-        print_audit(rows)
+        print_table1(rows)
+    elif plot:
+        print_plot(measured)
     else:
         print_stats(measured, catalog)
+        if nearest:
+            click.echo(f"nearest pair of two splits: {nearest}")

@@ -1,125 +1,178 @@
-"""The audit: every row of the paper's Table 1 beside what a corpus gives, and why they differ.
+"""The audit: what stands in more than one split, within a dataset and between all datasets of a corpus.
 
-The measurement is `shards.stats.table1`, the printed figures, their certainty and the notes are the catalog's.
+Samples are tied together by their group, by a patient whose name is one in several datasets, by equal images, and
+by pictures that show the same view (`shards.build.likeness`). Ties that reach from one split into another are leaks.
+Whatever was joined already is not compared again: many alike pictures are one leak with a few examples, not a list of
+all pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from medshards.curate.catalog.entry import Certain, Entry, Paper
+import pyarrow.parquet as pq
 
-FIGURES = ("images", "annotations", "median_area")
-HALF = 0.5  # the paper prints medians without decimals
-Figures = tuple[float | None, float | None, float | None]
+from medshards.shards.build import index
+from medshards.shards.build.likeness import SAME, Sets, Views, join_alike, nearest
+from medshards.shards.build.manifest import CORPUS, read_corpus
+from medshards.shards.encode.fingerprint import blank
+from medshards.shards.encode.stage import BlobReader
+
+PATIENT = re.compile(r"TCGA-\w{2}-\w{4}")  # the one name of a patient that several datasets use
+COLUMNS = ["key", "split", "group", "image_sha256", "fingerprint", "name"]
+PLACE = ["shard", "json_offset", "json_size"]
+Kind = Literal["group", "patient", "equal image", "same view", "nearest pair"]
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of Table 1. Figures are images, annotations and median area (px), in this order.
+class Sample:
+    """A sample of the corpus, as the audit sees it. name: file name of its source image."""
 
-    measured: by the paper's rule on the corpus; None where nothing was measured.
-    certainty: of each printed figure, whether the rule gives it on a complete copy (see docs/catalog.md).
-    reason: why a figure differs or was not measured; "" when all three agree.
-    """
-
-    slug: str
-    title: str
-    modality: str
-    printed: Figures
-    measured: Figures | None
-    certainty: tuple[Certain, Certain, Certain]
-    reason: str
+    dataset: str
+    key: str
+    split: str
+    group: str
+    digest: str
+    fingerprint: bytes
+    name: str
 
     @property
-    def agreements(self) -> tuple[bool, ...]:
-        """Of each figure whether the measured one is the printed one."""
-        return tuple(agrees(m, p) for m, p in zip(self.measured or (None,) * 3, self.printed, strict=True))
+    def facts(self) -> dict[str, str]:
+        """Dataset, key and split, for reports."""
+        return {"dataset": self.dataset, "key": self.key, "split": self.split}
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.key} ({self.split})"
 
 
-def audit(measured: Sequence[dict[str, Any]], catalog: dict[str, Entry]) -> list[Row]:
-    """All rows of Table 1 in the paper's order; `measured` is what `corpus_stats` returns."""
-    found = {row["slug"]: row for row in measured}
-    return [
-        _row(entry, entry.paper, found.get(slug))
-        for slug, entry in catalog.items()
-        if entry.paper is not None
-    ]
+@dataclass(frozen=True)
+class Tie:
+    """Two samples that belong together. correlation: of the two pictures, where these were compared."""
+
+    kind: Kind
+    a: Sample
+    b: Sample
+    correlation: float | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Kind, correlation and the two samples as JSON values."""
+        return {
+            "kind": self.kind,
+            "correlation": self.correlation,
+            "samples": [self.a.facts, self.b.facts],
+        }
+
+    def __str__(self) -> str:
+        how = self.kind if self.correlation is None else f"{self.kind}, correlation {self.correlation:.2f}"
+        return f"{self.a} and {self.b}: {how}"
 
 
-def _row(entry: Entry, paper: Paper, found: dict[str, Any] | None) -> Row:
-    printed, sure = (_three(paper.model_dump()), _three(paper.certainty.model_dump()))
-    measured = _three(found["table1"]) if found and found["table1"] else None
-    if found is None:
-        reason = "not in this corpus"
-    elif measured is None:
-        reason = f'cannot be measured: of each volume this corpus holds "{found["slices"]}" slices alone'
-    elif all(agrees(m, p) for m, p in zip(measured, printed, strict=True)):
-        reason = ""
-    elif sure[0] == "reproduced" and measured[0] != printed[0]:
-        rest = "" if set(sure) == {"reproduced"} else f"; {paper.note.strip()}"
-        reason = f"no complete copy: the rule is known to give {paper.images:,} images on one{rest}"
-    else:
-        reason = paper.note.strip()
-    return Row(entry.slug, paper.row, entry.modality, printed, measured, sure, reason)
+@dataclass(frozen=True)
+class Leak:
+    """Samples that belong together and stand in more than one split.
+
+    ties: those that reach from one split into another. samples: number by dataset and split.
+    """
+
+    ties: tuple[Tie, ...]
+    samples: dict[tuple[str, str], int]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{n} {dataset} {split}" for (dataset, split), n in self.samples.items())
+        return f"{self.ties[0]} ({counts})"
 
 
-def _three(facts: dict[str, Any]) -> Any:
-    return tuple(facts[name] for name in FIGURES)
-
-
-def summary(rows: Iterable[Row]) -> str:
-    """How far the audit came, in a sentence or two."""
-    rows = list(rows)
-    here = [row for row in rows if row.measured is not None]
-    exact = [row for row in here if all(row.agreements)]
-    images, annotations = (sum(row.printed[k] or 0 for row in rows) for k in (0, 1))
-    ours = [sum(row.measured[k] or 0 for row in here if row.measured) for k in (0, 1)]
-    known = [row for row in rows if set(row.certainty) == {"reproduced"}]
-    return (
-        f"{len(here)} of {len(rows)} datasets measured, {len(exact)} of them with all three figures as printed; "
-        f"{ours[0]:,} of {images:,} images, {ours[1]:,} of {annotations:,} annotations. On complete copies the rules "
-        f"are known to reproduce all three figures of {len(known)} datasets."
-    )
-
-
-def agrees(measured: float | None, printed: float | None) -> bool:
-    """True when a measured figure is the printed one, rounded."""
-    return measured is not None and printed is not None and abs(measured - printed) <= HALF
-
-
-def number(value: float | None) -> str:
-    """A figure with thousands separators; one decimal where it has one."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
-
-
-def figures(values: Figures | None, marks: Sequence[bool] = (False,) * 3) -> str:
-    """Three figures in one cell, each with a mark where it agrees."""
-    if values is None:
-        return "-"
-    return " / ".join(number(v) + ("✓" if mark else "") for v, mark in zip(values, marks, strict=True))
-
-
-def certainty(row: Row) -> str:
-    """The certainty of the three figures in one cell."""
-    return row.certainty[0] if len(set(row.certainty)) == 1 else " / ".join(row.certainty)
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The audit as Markdown: a table, then the notes on what differs."""
-    lines = [
-        "| dataset | printed: images / annotations / median px | measured here | rule gives the figure |",
-        "|---|---|---|---|",
-    ]
-    for row in rows:
-        measured = figures(row.measured, row.agreements) if row.measured else row.reason
-        lines.append(
-            f"| {row.title} (`{row.slug}`) | {figures(row.printed)} | {measured} | {certainty(row)} |"
+def read_samples(out: Path) -> list[Sample]:
+    """All samples of the corpus at `out`. Raises FileNotFoundError when there is no corpus."""
+    corpus = read_corpus(out)
+    if corpus is None:
+        raise FileNotFoundError(
+            f"{out / CORPUS}: no such file; expected the folder that `medshards build --out` wrote"
         )
-    lines += ["", summary(rows)]
-    notes = [f"- `{row.slug}`: {row.reason}" for row in rows if row.measured and row.reason]
-    return "\n".join([*lines, *(["", "Where they differ:", "", *notes] if notes else [])])
+    return [
+        Sample(slug, *row.values())
+        for slug in sorted(corpus["datasets"])
+        for row in pq.read_table(out / slug / index.INDEX, columns=COLUMNS).select(COLUMNS).to_pylist()
+    ]
+
+
+def leaks(samples: Sequence[Sample]) -> list[Leak]:
+    """What stands in more than one split, in the order of the samples."""
+    sets = Sets([str(i) for i in range(len(samples))])
+    ties: list[Tie] = []
+
+    def tie(kind: Kind, i: int, j: int, correlation: float | None = None) -> None:
+        if sets.find(i) != sets.find(j):
+            sets.join(i, j)
+        if samples[i].split != samples[j].split:
+            ties.append(Tie(kind, samples[i], samples[j], correlation))
+
+    first: dict[tuple[str, ...], int] = {}
+    for position, sample in enumerate(samples):
+        tie("group", first.setdefault(("group", sample.dataset, sample.group), position), position)
+        if patient := PATIENT.search(sample.group):
+            tie("patient", first.setdefault(("patient", patient[0]), position), position)
+        if not blank(sample.fingerprint):
+            tie("equal image", first.setdefault(("image", sample.digest), position), position)
+    sets.settle()
+    for link in join_alike(Views([s.fingerprint for s in samples]), sets):
+        tie("same view", link.i, link.j, link.correlation)
+    place = {id(sample): position for position, sample in enumerate(samples)}
+    found: dict[int, list[Tie]] = {}
+    for each in ties:
+        found.setdefault(int(sets.label[place[id(each.a)]]), []).append(each)
+    members: dict[int, Counter[tuple[str, str]]] = {label: Counter() for label in found}
+    for label, sample in zip(sets.label.tolist(), samples, strict=True):
+        if label in members:
+            members[label][sample.dataset, sample.split] += 1
+    return [Leak(tuple(found[label]), dict(members[label])) for label in sorted(found)]
+
+
+def nearest_pair(samples: Sequence[Sample]) -> Tie | None:
+    """The two samples of different splits whose pictures are most alike; None when no two are candidates."""
+    link = nearest(Views([s.fingerprint for s in samples]), [s.split for s in samples])
+    if link is None:
+        return None
+    kind: Kind = "same view" if link.correlation >= SAME else "nearest pair"
+    return Tie(kind, samples[link.i], samples[link.j], link.correlation)
+
+
+def listed(out: Path, samples: Sequence[Sample], path: Path) -> list[tuple[Sample, str]]:
+    """The samples that a published list names, each with the entry that names it.
+
+    path: a text file with an entry a line: the SHA-256 of a source file or of a stored image, or the name of a
+    source image with or without its ending; empty lines and lines that begin with # are left out. Raises OSError,
+    and ValueError when the file is no text.
+    """
+    entries = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()}
+    wanted = {
+        e.lower() if re.fullmatch(r"[0-9a-fA-F]{64}", e) else Path(e).name
+        for e in entries
+        if e[:1] not in ("", "#")
+    }
+    found = []
+    for sample, sources in zip(samples, _sources(out, samples), strict=True):
+        names = (sample.digest, sample.name, Path(sample.name).stem, *sources)
+        if entry := next((name for name in names if name in wanted), None):
+            found.append((sample, entry))
+    return found
+
+
+def _sources(out: Path, samples: Sequence[Sample]) -> list[list[str]]:
+    """SHA-256 of the source files of each sample."""
+    reader, found = BlobReader(), []
+    for slug in dict.fromkeys(s.dataset for s in samples):
+        for row in pq.read_table(out / slug / index.INDEX, columns=PLACE).to_pylist():
+            record = json.loads(
+                reader.read(str(out / slug / row["shard"]), row["json_offset"], row["json_size"])
+            )
+            found.append([origin["sha256"] for origin in record["origin"]])
+    reader.close()
+    return found

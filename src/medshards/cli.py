@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Convert downloads into shards with train and validation splits.",
     ),
     "verify": ("medshards.shards.cli.prove", "Recompute every digest of a corpus and name what is wrong."),
+    "audit": ("medshards.shards.cli.audit", "Look for leaks between splits, over all datasets of a corpus."),
     "stats": ("medshards.shards.cli.prove", "Measure a corpus beside the paper's Table 1."),
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
     "evaluate": ("medshards.evaluate.cli", "Measure text-prompt Dice and IoU of a checkpoint."),

@@ -1,93 +1,170 @@
-"""The audit tells what agrees with Table 1, what does not and why, and what is not there."""
+"""The audit finds what stands in more than one split, within and between datasets."""
 
+import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import PIL.Image
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from medshards.cli import cli
-from medshards.curate.catalog.entry import Entry, load_catalog
+from medshards.curate import phantoms
+from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.prove.audit import audit, markdown, summary
-from medshards.shards.prove.stats import dataset_stats
-from tests.shards.conftest import Build
+from medshards.shards.build.manifest import write_corpus
+from medshards.shards.encode.fingerprint import SIDE
+from medshards.shards.prove.audit import Sample, leaks, nearest_pair, read_samples
+from tests.shards.build.pictures import picture
 
-CATALOG = load_catalog()
-ROWS = [slug for slug, entry in CATALOG.items() if entry.paper is not None]
-
-
-def _printed(slug: str, **figures: Any) -> dict[str, Entry]:
-    """The catalog, with other printed figures of one dataset."""
-    entry = CATALOG[slug]
-    assert entry.paper is not None
-    return CATALOG | {slug: entry.model_copy(update={"paper": entry.paper.model_copy(update=figures)})}
+KVASIR = "Kvasir-SEG/images/cju0qkwl35piu0993l0dewei2.jpg"
 
 
-def _measured(slug: str, images: int, annotations: int, median: float | None) -> dict[str, Any]:
-    return {"slug": slug, "table1": {"images": images, "annotations": annotations, "median_area": median}}
+def _corpus(
+    folder: Path, change: Callable[[Path], object] = lambda raw: None, profile: str = "default"
+) -> Path:
+    """Phantoms of DRIVE (train, val, test) and Kvasir-SEG (train, val), changed before they are built."""
+    for slug in ("drive", "kvasir_seg"):
+        phantoms.write_phantom(slug, folder / "raw" / slug)
+    change(folder / "raw")
+    for slug in ("drive", "kvasir_seg"):
+        build_dataset(load_catalog()[slug], folder / "raw" / slug, folder / "out", profile)  # type: ignore[arg-type]
+    write_corpus(folder / "out", profile, "none")
+    return folder / "out"
 
 
-def test_every_row_of_the_table_stands_there_and_adds_up() -> None:
-    rows = audit([], CATALOG)
-    assert [row.slug for row in rows] == ROWS
-    assert len(rows) == 33
-    assert {row.reason for row in rows} == {"not in this corpus"}
-    assert "0 of 76,956 images, 0 of 263,705 annotations" in summary(rows)
-    assert markdown(rows).count("\n| ") == 33
+def _plant(raw: Path) -> None:
+    """Put a test image of DRIVE among those of Kvasir-SEG: 2 % cropped, resized, as JPEG."""
+    with PIL.Image.open(raw / "drive/DRIVE/test/images/01_test.tif") as image:
+        width, height = image.size
+        cropped = image.crop((0, round(0.02 * height), width - round(0.02 * width), height))
+    with PIL.Image.open(raw / "kvasir_seg" / KVASIR) as old:
+        size = old.size
+    cropped.resize(size).save(raw / "kvasir_seg" / KVASIR, quality=75)
 
 
-@pytest.mark.parametrize(
-    ("median", "agrees"), [(28176.0, True), (28175.5, True), (28175.0, False), (None, False)]
-)
-def test_a_median_agrees_when_rounding_gives_the_printed_one(median: float | None, agrees: bool) -> None:
-    (row,) = [r for r in audit([_measured("drive", 20, 20, median)], CATALOG) if r.slug == "drive"]
-    assert row.agreements == (True, True, agrees)
-    assert (row.reason == "") == agrees
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _corpus(tmp_path_factory.mktemp("planted"), _plant)
 
 
-def test_reasons() -> None:
-    def reason(slug: str, images: int) -> str:
-        return next(r.reason for r in audit([_measured(slug, images, 1, 1.0)], CATALOG) if r.slug == slug)
+def audit(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["audit", *map(str, arguments)])
 
-    known, guessed = CATALOG["bus_uclm"].paper, CATALOG["covid_qu_ex"].paper
-    assert known is not None
-    assert guessed is not None
-    assert reason("bus_uclm", 3) == "no complete copy: the rule is known to give 264 images on one"
-    assert reason("bus_uclm", 264) == known.note.strip()
-    assert reason("covid_qu_ex", 3) == guessed.note.strip()
-    (row,) = [
-        r
-        for r in audit([{"slug": "acouslic", "slices": "every 5", "table1": None}], CATALOG)
-        if r.slug == "acouslic"
+
+def test_a_planted_copy_in_another_dataset_and_split_is_found(planted: Path) -> None:
+    (leak,) = leaks(read_samples(planted))
+    (tie,) = leak.ties
+    assert tie.kind == "same view"
+    assert {(s.dataset, s.key) for s in (tie.a, tie.b)} == {
+        ("drive", "01_test"),
+        ("kvasir_seg", Path(KVASIR).stem),
+    }
+    assert tie.a.split == "test" != tie.b.split
+    told = audit(planted)
+    assert told.exit_code == 1
+    assert "leak: drive/01_test (test) and kvasir_seg/cju0qkwl35piu0993l0dewei2" in told.output
+    assert "1 leaks between splits" in told.output
+    facts = json.loads(audit(planted, "--json").stdout)
+    assert [n["samples"] for n in facts["leaks"][0]["samples"]] == [1, 1]
+
+
+def test_a_corpus_without_leaks_exits_with_0(tmp_path: Path) -> None:
+    told = audit(_corpus(tmp_path))
+    assert told.exit_code == 0, told.output
+    assert "14 samples" not in told.output
+    assert "12 samples of 2 datasets: 0 leaks between splits" in told.output
+
+
+def test_samples_of_a_published_list_are_named(planted: Path, tmp_path: Path) -> None:
+    source = planted.parent / "raw/drive/DRIVE/training/images/21_training.tif"
+    stored = next(s for s in read_samples(planted) if s.key == "22_training")
+    names = [
+        hashlib.sha256(source.read_bytes()).hexdigest().upper(),
+        stored.digest,
+        "# a note",
+        "",
+        "x/02_test",
+        "no.png",
     ]
-    assert row.measured is None
-    assert "every 5" in row.reason
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    told = audit(planted, "--against", tmp_path / "list.txt", "--json")
+    assert told.exit_code == 1
+    assert {s["key"] for s in json.loads(told.stdout)["listed"]} == {"21_training", "22_training", "02_test"}
 
 
-def test_a_corpus_beside_its_row(build: Build, raw: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    build(out)
-    told = CliRunner().invoke(cli, ["stats", str(out), "--paper", "--json"])
-    rows = {row["slug"]: row for row in json.loads(told.output)["table1"]}
-    assert rows["drive"]["measured"][:2] == [6, 6]  # six training images are drawn, one tree each
-    assert rows["drive"]["agreements"] == [False, False, False]
-    assert rows["busi"]["measured"] is None
-    text = CliRunner().invoke(cli, ["stats", str(out), "--paper"]).output
-    assert all(slug in text for slug in ROWS)
-    assert "drive: no complete copy" in text
-    table = CliRunner().invoke(cli, ["stats", str(out), "--markdown"]).output
-    assert [line.count("|") for line in table.splitlines() if line.startswith("|")] == [5] * 35
-    assert "- `drive`: no complete copy" in table
+def _sample(
+    dataset: str, number: int, split: str, group: str = "", digest: str = "", view: int = -1
+) -> Sample:
+    shown = picture(number if view < 0 else view, noise=2)
+    return Sample(
+        dataset, str(number), split, group or str(number), digest or str(number), shown, f"{number}.png"
+    )
 
 
-def test_agreement_is_marked(raw: Path, tmp_path: Path) -> None:
-    build_dataset(CATALOG["drive"], raw / "drive", tmp_path)
-    catalog = _printed("drive", images=6, annotations=6)
-    rows = audit([dataset_stats(tmp_path / "drive", "drive", catalog["drive"])], catalog)
-    assert "| 6 / 6 / 28,176 | 6✓ / 6✓ / " in markdown(rows)
+def test_every_kind_of_tie_is_told() -> None:
+    samples = [
+        _sample("a", 0, "train", group="p"),
+        _sample("a", 1, "val", group="p"),
+        _sample("a", 2, "train", group="TCGA-A1-B234"),
+        _sample("b", 3, "test", group="TCGA-A1-B234-01Z"),
+        _sample("a", 4, "val", digest="same"),
+        _sample("b", 5, "train", digest="same"),
+        _sample("a", 6, "train", view=6),
+        _sample("b", 7, "test", view=6),
+        _sample("a", 8, "train", group="1"),
+        _sample("b", 9, "test", group="1"),  # a number names no patient across datasets
+        _sample("a", 10, "train", view=10),
+        _sample("b", 11, "train", view=10),  # both in one split
+    ]
+    found = leaks(samples)
+    assert [[tie.kind for tie in leak.ties] for leak in found] == [
+        ["group"],
+        ["patient"],
+        ["equal image"],
+        ["same view"],
+    ]
+    assert [{s.key for tie in leak.ties for s in (tie.a, tie.b)} for leak in found] == [
+        {str(n), str(n + 1)} for n in (0, 2, 4, 6)
+    ]
 
 
-def test_two_forms_at_once_are_wrong_usage(tmp_path: Path) -> None:
-    assert CliRunner().invoke(cli, ["stats", str(tmp_path), "--markdown", "--json"]).exit_code == 2
+def test_what_is_tied_over_others_is_one_leak_with_its_counts() -> None:
+    samples = [_sample("a", n, "train" if n < 4 else "val", view=0) for n in range(5)] + [
+        _sample("b", 9, "test")
+    ]
+    (leak,) = leaks(samples)
+    assert leak.samples == {("a", "train"): 4, ("a", "val"): 1}
+
+
+def test_blank_pictures_are_no_leak() -> None:
+    blank = bytes(SIDE * SIDE)
+    samples = [
+        Sample("a", str(n), split, str(n), "same", blank, "") for n, split in enumerate(("train", "test"))
+    ]
+    assert leaks(samples) == []
+    assert nearest_pair(samples) is None
+
+
+def test_the_split_of_the_paper_leaks_where_groups_are_divided(tmp_path: Path) -> None:
+    """Two frames of one view, which the split by image may divide: it does for one of these two pairs."""
+
+    def double(raw: Path) -> None:
+        names = sorted((raw / "kvasir_seg/Kvasir-SEG/images").iterdir())
+        for image in names[1:]:
+            shutil.copy(names[0], image)
+            shutil.copy(
+                names[0].parents[1] / "masks" / names[0].name, names[0].parents[1] / "masks" / image.name
+            )
+
+    assert [leak.ties[0].kind for leak in leaks(read_samples(_corpus(tmp_path, double, "paper")))] == [
+        "equal image"
+    ]
+
+
+def test_no_corpus_is_one_line(tmp_path: Path) -> None:
+    told = audit(tmp_path)
+    assert told.exit_code == 1
+    assert "expected the folder that `medshards build --out` wrote" in told.output

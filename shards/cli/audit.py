@@ -1,0 +1,70 @@
+"""Command `audit`; the command `medshards` looks it up here by name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medshards.common.console import say
+from medshards.shards.prove.audit import Leak, leaks, listed, nearest_pair, read_samples
+
+SHOWN = 20
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Also name the samples that this list holds: a SHA-256 or a file name a line.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is found as JSON.")
+def audit(out: Path, against: Path | None, as_json: bool) -> None:
+    """Look for leaks in the corpus OUT: what stands in more than one split, over all its datasets together.
+
+    Groups, patients, equal images and pictures of the same view (resized, re-encoded, slightly cropped) are
+    compared within and between datasets, external sets included. What counts as the same view, and how well that
+    was measured: docs/splits.md. Exit status 1 when something is found.
+
+    \b
+    medshards audit corpus
+    medshards audit corpus --against test-set-sha256.txt
+    """
+    try:
+        samples = read_samples(out)
+        found = leaks(samples)
+        nearest = None if found else nearest_pair(samples)
+        named = listed(out, samples, against) if against else []
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        facts = {
+            "samples": len(samples),
+            "leaks": [_leak(leak) for leak in found],
+            "nearest": nearest.facts if nearest else None,
+            "listed": [sample.facts | {"entry": entry} for sample, entry in named],
+        }
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        lines = [f"leak: {leak}" for leak in found], [f"listed: {s}: {entry}" for s, entry in named]
+        for part in lines:
+            for line in part[:SHOWN]:
+                say(line)
+            if len(part) > SHOWN:
+                say(f"{len(part) - SHOWN} more; --json names all")
+        datasets = len({sample.dataset for sample in samples})
+        told = f"{len(samples)} samples of {datasets} datasets: {len(found)} leaks between splits"
+        click.echo(told + (f", {len(named)} samples listed in {against}" if against else ""))
+        if nearest:
+            click.echo(f"nearest pair of two splits: {nearest}")
+    if found or named:
+        sys.exit(1)
+
+
+def _leak(leak: Leak) -> dict[str, Any]:
+    counts = [{"dataset": d, "split": s, "samples": n} for (d, s), n in leak.samples.items()]
+    return {"ties": [tie.facts for tie in leak.ties], "samples": counts}
