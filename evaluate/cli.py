@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from medshards.evaluate.measure import Dataset
-    from medshards.evaluate.protocol import Rule
 
 SHOWN = 20  # unreadable samples printed; all are in the report
 
@@ -110,9 +109,10 @@ def evaluate(
     """
     from medshards.common.window import parse_windows
     from medshards.evaluate import measure
+    from medshards.evaluate.open import OPENING, open_segmenter
+    from medshards.evaluate.protocol import rules_of
     from medshards.evaluate.volumes import VolumeError, VolumeWriter
     from medshards.train.data.corpus import BadSample, CorpusError
-    from medshards.train.run.checkpoint import CheckpointError
     from medshards.vocab.vocabulary import UnknownConcept
 
     rules = rules_of(aggregate, min_score, union_score)
@@ -125,8 +125,8 @@ def evaluate(
         if not any(len(dataset.corpus) for dataset in opened):
             splits = ", ".join(f"{dataset.slug} ({dataset.split})" for dataset in opened)
             raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")
-        predictor, facts = measure.load(checkpoint, _device(device))
-        made = {**facts, **measure.protocol_facts(data, opened[0].corpus.facts)}
+        segmenter = open_segmenter(checkpoint, device)
+        made = {**segmenter.facts(), **measure.protocol_facts(data, opened[0].corpus.facts)}
         if windows:
             made["windows"] = ", ".join(
                 f"{unit} {low:g} to {high:g}" for unit, (low, high) in windows.items()
@@ -135,14 +135,14 @@ def evaluate(
             made["also_asked"] = ", ".join(f"{d.slug}: {', '.join(d.foreign) or 'nothing'}" for d in opened)
         volumes = VolumeWriter(nifti) if nifti is not None else None
         with _progress(opened) as step:
-            report = measure.evaluate(predictor, opened, rules, made, step, windows, volumes)
+            report = measure.evaluate(segmenter, opened, rules, made, step, windows, volumes)
         if volumes is not None:
             volumes.close()
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             text = _json(report.facts()) if out.suffix == ".json" else report.markdown()
             out.write_text(text, encoding="utf-8")
-    except (CorpusError, CheckpointError, BadSample, VolumeError, UnknownConcept) as error:
+    except (CorpusError, *OPENING, BadSample, VolumeError, UnknownConcept) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error
@@ -155,19 +155,6 @@ def evaluate(
     if report.unreadable:
         click.echo(f"{len(report.unreadable)} samples could not be read and are in no figure", err=True)
         sys.exit(1)
-
-
-def rules_of(aggregate: Sequence[str], min_score: Sequence[float], union_score: float) -> list[Rule]:
-    """The rules that the options ask for, each once."""
-    from medshards.evaluate.protocol import Rule
-
-    rules = []
-    for name in aggregate:
-        if name == "top1":
-            rules += [Rule("top1", score) for score in min_score]
-        else:
-            rules.append(Rule("union", union_score) if name == "union" else Rule("semantic"))
-    return list(dict.fromkeys(rules))
 
 
 def _json(facts: object) -> str:
@@ -213,10 +200,10 @@ def overview(
     medshards overview corpus --out predictions.png --checkpoint run --per-dataset 2
     """
     from medshards.evaluate import measure
+    from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.overview import overview as draw
-    from medshards.evaluate.protocol import Rule
     from medshards.train.data.corpus import BadSample, CorpusError
-    from medshards.train.run.checkpoint import CheckpointError
+    from medshards.train.model.answers import Rule
 
     slugs = _split(datasets)
     try:
@@ -224,16 +211,17 @@ def overview(
             draw(data, target, per_dataset, slugs)
         else:
             opened = {d.slug: d for d in measure.open_datasets(data, slugs)}
-            predictor, _ = measure.load(checkpoint, _device(None))
-            rule = Rule("top1", 0.0)
+            segmenter, rule = open_segmenter(checkpoint), Rule("top1", 0.0)
             draw(
                 data,
                 target,
                 per_dataset,
                 {slug: dataset.split for slug, dataset in opened.items()},
-                lambda slug, sample: predictor.masks(sample, opened[slug], [rule])[rule],
+                lambda slug, sample: measure.contest(
+                    measure.claims_of(segmenter, sample, opened[slug], [rule])[rule], sample, opened[slug]
+                ),
             )
-    except (CorpusError, CheckpointError, BadSample) as error:
+    except (CorpusError, *OPENING, BadSample) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or target}: {error.strerror or error}") from error
@@ -243,9 +231,3 @@ def overview(
 def _split(texts: Sequence[str]) -> list[str]:
     """Slugs given one by one or with commas between them."""
     return [slug for text in texts for slug in text.split(",") if slug]
-
-
-def _device(wanted: str | None) -> str:
-    import torch
-
-    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")

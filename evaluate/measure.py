@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from medshards.common.files import sha256_file
 from medshards.common.window import Windows
 from medshards.evaluate.metrics import overlap
-from medshards.evaluate.protocol import Answer, Rule, answer, resolve
+from medshards.evaluate.protocol import resolve
 from medshards.evaluate.report import Report, Score
+from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.evaluate.volumes import VolumeWriter
 from medshards.shards.build.manifest import MANIFEST, tool_version
 from medshards.shards.build.split import TEST, VAL
 from medshards.shards.encode.record import Stored
-from medshards.train.data.batch import decode_image, decode_planes, resize_image
+from medshards.train.data.batch import decode_image, decode_planes
 from medshards.train.data.corpus import BadSample, Corpus, CorpusError, Raw
-from medshards.train.data.tokenizer import tokenize
-from medshards.train.model.graph import Sam3Graph
-from medshards.train.model.outputs import Outputs
-from medshards.train.model.postprocess import normalise
-from medshards.train.run.checkpoint import find, load_model, read_state
+from medshards.train.model.answers import UNION_SCORE, Claim, Rule
 from medshards.vocab.vocabulary import Vocabulary
 
 
@@ -103,54 +97,38 @@ def asked(sample: Stored) -> list[str]:
     return sorted({*(i["concept"] for i in sample.record["instances"]), *sample.record["absent"]})
 
 
-class Predictor:
-    """A model that answers text prompts."""
+def query_of(sample: Stored, dataset: Dataset) -> tuple[Query, list[str]]:
+    """What to ask of a sample, and the concept of each text: every class annotated, then every foreign concept.
 
-    def __init__(self, model: Sam3Graph) -> None:
-        self.model = model.eval()
-        self.device = next(model.parameters()).device
-
-    @torch.no_grad()
-    def outputs(self, image: NDArray[np.uint8], texts: Sequence[str]) -> Outputs:
-        """Ask one image (uint8 H×W or H×W×3) for every text; the image is encoded once."""
-        pixels = normalise(resize_image(image, self.model.image_size)[None].to(self.device))
-        ids, mask = (t.to(self.device) for t in tokenize(texts))
-        prompts = torch.arange(len(texts), device=self.device)
-        return self.model(pixels, torch.zeros_like(prompts), ids, mask, prompts)
-
-    def answers(
-        self, sample: Stored, dataset: Dataset, rules: Sequence[Rule]
-    ) -> dict[Rule, dict[str, Answer]]:
-        """Under each rule what the model says of every class annotated in the image and every foreign concept."""
-        concepts = asked(sample)
-        if missing := [c for c in concepts if c not in dataset.texts]:
-            raise BadSample(
-                f"{dataset.slug}/{sample.record['key']}: no prompt is known for {', '.join(missing)}"
-            )
-        texts = {c: dataset.texts[c] for c in concepts} | dataset.foreign
-        if not texts:
-            return {rule: {} for rule in rules}
-        outputs = self.outputs(sample.image, list(texts.values()))
-        size = (sample.image.shape[0], sample.image.shape[1])
-        return {rule: {c: answer(outputs, k, size, rule) for k, c in enumerate(texts)} for rule in rules}
-
-    def masks(
-        self, sample: Stored, dataset: Dataset, rules: Sequence[Rule]
-    ) -> dict[Rule, dict[str, NDArray[np.bool_]]]:
-        """Under each rule the mask (bool H×W) of every class annotated in the image, contested pixels resolved."""
-        return {
-            rule: contest(answers, sample, dataset)
-            for rule, answers in self.answers(sample, dataset, rules).items()
-        }
+    Raises BadSample when a class has no prompt.
+    """
+    concepts = asked(sample)
+    if missing := [c for c in concepts if c not in dataset.texts]:
+        raise BadSample(f"{dataset.slug}/{sample.record['key']}: no prompt is known for {', '.join(missing)}")
+    texts = {c: dataset.texts[c] for c in concepts} | dataset.foreign
+    return Query(f"{dataset.slug}/{sample.record['key']}", sample.image, tuple(texts.values())), list(texts)
 
 
-def contest(answers: Mapping[str, Answer], sample: Stored, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+def claims_of(
+    segmenter: Segmenter, sample: Stored, dataset: Dataset, rules: Sequence[Rule]
+) -> dict[Rule, dict[str, Claim]]:
+    """Under each rule what is claimed for every class annotated in the image and every foreign concept."""
+    query, concepts = query_of(sample, dataset)
+    floor = min(
+        (r.min_score for r in rules if r.aggregate == "union" and r.min_score is not None),
+        default=UNION_SCORE,
+    )
+    (answers,) = segmenter.segment([query], floor, any(r.aggregate == "semantic" for r in rules))
+    return {rule: {c: a.claim(rule) for c, a in zip(concepts, answers, strict=True)} for rule in rules}
+
+
+def contest(claims: Mapping[str, Claim], sample: Stored, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
     """The masks (bool H×W) of the classes annotated in the image; foreign concepts take no pixel from them."""
-    return resolve({c: answers[c] for c in asked(sample)}, dataset.broader)
+    return resolve({c: claims[c] for c in asked(sample)}, dataset.broader)
 
 
 def evaluate(
-    predictor: Predictor,
+    segmenter: Segmenter,
     datasets: Sequence[Dataset],
     rules: Sequence[Rule],
     made: Mapping[str, Any],
@@ -175,8 +153,8 @@ def evaluate(
                 sample = decode(dataset.corpus.read(number), windows)
                 truth = truth_of(sample)
                 absent = [*sample.record["absent"], *dataset.foreign]
-                answers = predictor.answers(sample, dataset, rules)
-                found = {rule: contest(answers[rule], sample, dataset) for rule in rules}
+                claims = claims_of(segmenter, sample, dataset, rules)
+                found = {rule: contest(claims[rule], sample, dataset) for rule in rules}
                 if volumes is not None and asked(sample):
                     volumes.add(sample.record, found[rules[0]])
                 for score in scores:
@@ -184,26 +162,12 @@ def evaluate(
                     for concept, mask in truth.items():
                         score.add(concept, overlap(found[score.rule][concept], mask))
                     for concept in absent:
-                        score.add_absent(empty=not answers[score.rule][concept].claimed.any())
+                        score.add_absent(empty=not claims[score.rule][concept].claimed.any())
             except BadSample as error:
                 slug, key = dataset.corpus.name(number).split("/", 1)
                 report.unreadable.append((slug, key, str(error).removeprefix(f"{slug}/{key}: ")))
             progress(dataset.slug)
     return report
-
-
-def load(checkpoint: Path, device: str) -> tuple[Predictor, dict[str, Any]]:
-    """The model of a run or checkpoint, and what the report says of it. Raises CheckpointError."""
-    folder = find(checkpoint)
-    model, config = load_model(folder, device)
-    facts = {
-        "checkpoint": str(folder),
-        "checkpoint_step": read_state(folder).step,
-        "checkpoint_sha256": folder_digest(folder),
-        "architecture": config.model.preset if config.model.weights is None else config.model.weights,
-        "network_input": f"{model.image_size} x {model.image_size} px, float32 on {torch.device(device).type}",
-    }
-    return Predictor(model), facts
 
 
 def protocol_facts(location: str | Path, corpus: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,13 +185,3 @@ def protocol_facts(location: str | Path, corpus: Mapping[str, Any]) -> dict[str,
         "contested_pixels": "highest score times mask probability; a class does not compete with a broader one",
         "both_empty": 1.0,
     }
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over name and SHA-256 of every file of a folder, in order of name."""
-    lines = [
-        f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n"
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

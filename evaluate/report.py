@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medshards.evaluate.metrics import Overlap
-from medshards.evaluate.protocol import Rule
+from medshards.train.model.answers import Rule
 
 NOTE = (
     "Dice and IoU in [0, 1]. pairs: (image, class) pairs whose class occurs in the ground truth; Dice, IoU: mean over "

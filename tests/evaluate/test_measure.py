@@ -13,13 +13,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medshards.evaluate.measure import Predictor, decode, evaluate, open_datasets
-from medshards.evaluate.protocol import Rule
+from medshards.evaluate.measure import decode, evaluate, open_datasets
+from medshards.evaluate.segmenter import ModelSegmenter
+from medshards.train.model.answers import Rule
 from medshards.train.model.outputs import Outputs
 from medshards.train.model.weights import build_model
 
 
-class Fixed(Predictor):
+class Fixed(ModelSegmenter):
     """Answers every prompt with the left half of the image, score 0.04, except those whose text says "vein".
 
     A vein is found in the upper half, with score 0.64, so it takes the upper left quarter from an artery.
@@ -27,8 +28,10 @@ class Fixed(Predictor):
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+        self.batch = 1
 
-    def outputs(self, image: NDArray[np.uint8], texts: Sequence[str]) -> Outputs:
+    def outputs(self, asked: Sequence[tuple[NDArray[np.uint8], Sequence[str]]]) -> Outputs:
+        ((_, texts),) = asked
         self.asked.append(list(texts))
         masks = torch.full((len(texts), 2, 4, 4), -40.0)
         logits = torch.full((1, len(texts), 2), -50.0)
@@ -175,10 +178,10 @@ def test_the_image_is_encoded_once_for_all_its_prompts(corpus: Path) -> None:
         ),
         with_kwargs=True,
     )
-    predictor = Predictor(model)
+    predictor = ModelSegmenter(model)
     (dataset,) = open_datasets(corpus, ["ravir"], "train")
     sample = decode(dataset.corpus.read(0))
-    outputs = predictor.outputs(sample.image, ["retinal artery", "retinal vein", "optic disc"])
+    outputs = predictor.outputs([(sample.image, ["retinal artery", "retinal vein", "optic disc"])])
     assert seen == [torch.Size([1, 3, 112, 112])]
     assert outputs.masks is not None
     assert outputs.masks.shape[0] == 3
@@ -186,11 +189,11 @@ def test_the_image_is_encoded_once_for_all_its_prompts(corpus: Path) -> None:
 
 
 def test_prompts_of_one_pass_do_not_influence_each_other(corpus: Path) -> None:
-    predictor = Predictor(build_model(preset="tiny", seed=4))
+    predictor = ModelSegmenter(build_model(preset="tiny", seed=4))
     (dataset,) = open_datasets(corpus, ["ravir"], "train")
     sample = decode(dataset.corpus.read(0))
-    both = predictor.outputs(sample.image, ["retinal artery", "retinal vein"])
-    alone = predictor.outputs(sample.image, ["retinal vein"])
+    both = predictor.outputs([(sample.image, ["retinal artery", "retinal vein"])])
+    alone = predictor.outputs([(sample.image, ["retinal vein"])])
     assert both.masks is not None
     assert alone.masks is not None
     torch.testing.assert_close(both.masks[1], alone.masks[0], rtol=1e-4, atol=1e-4)

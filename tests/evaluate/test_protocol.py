@@ -7,11 +7,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medshards.evaluate.protocol import Answer, Rule, answer, resolve
+from medshards.evaluate.protocol import resolve
+from medshards.train.model.answers import Claim, Rule
+from medshards.train.model.answers import answer as answer_of
 from medshards.train.model.outputs import Outputs
 from tests.train.cases import load
 
 SIZE = (23, 17)
+
+
+def answer(outputs: Outputs, prompt: int, size: tuple[int, int], rule: Rule) -> Claim:
+    return answer_of(outputs, prompt, size, rule.min_score or 0.0, rule.min_score is None).claim(rule)
 
 
 def outputs_of(case: dict[str, torch.Tensor]) -> Outputs:
@@ -121,9 +127,9 @@ def test_presence_below_one_half_leaves_the_semantic_map_empty() -> None:
     assert not answer(outputs_of(case), 1, SIZE, Rule("semantic")).claimed.any()
 
 
-def row(*confidence: float) -> Answer:
+def row(*confidence: float) -> Claim:
     values = np.array([confidence], np.float32)
-    return Answer(values > 0, values)
+    return Claim(values > 0, values)
 
 
 def test_contested_pixels_go_to_the_most_confident_class() -> None:

@@ -26,9 +26,10 @@ from torch import Tensor
 from transformers import Sam3Config
 from transformers.initialization import no_init_weights
 
+from medshards.train.model.diagnosis import cause, misfit, no_state_dict
 from medshards.train.model.graph import Sam3Graph, set_drop_path
 from medshards.train.model.initialisation import initialise
-from medshards.train.model.state_dict import from_official, to_official
+from medshards.train.model.state_dict import DETECTOR, from_official, official_name, to_official
 
 ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
@@ -101,7 +102,7 @@ def build_model(
         if folder is not None:
             load_tensors(model, dict(_folder_tensors(folder)), str(weights))
         else:
-            load_tensors(model, from_official(read_official(Path(weights)), model.state_dict()), str(weights))
+            load_tensors(model, official_tensors(Path(weights), model), str(weights))
     set_drop_path(model, regularisation.drop_path)
     return model.train()
 
@@ -113,25 +114,9 @@ def load_tensors(model: Sam3Graph, tensors: Mapping[str, Tensor], source: str) -
     Raises WeightsError unless names and shapes agree exactly.
     """
     own = model.state_dict()
-    missing = sorted(own.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - own.keys())
-    shapes = [
-        f"{name} is {tuple(tensors[name].shape)}, the model has {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & tensors.keys())
-        if own[name].shape != tensors[name].shape
-    ]
-    found = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    if any(found.values()):
-        lines = [
-            f"  {len(names)} {what}: {'; '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
-            for what, names in found.items()
-            if names
-        ]
-        raise WeightsError(
-            f"{source} does not fit this model ({len(own)} tensors expected, {len(tensors)} found):\n"
-            + "\n".join(lines)
-            + "\nIs it a SAM3 image model, and is this its preset?"
-        )
+    problem = misfit(*({n: tuple(t.shape) for n, t in each.items()} for each in (own, tensors)))
+    if problem is not None:
+        raise WeightsError(f"{source} does not fit this model {problem}")
     for name, tensor in tensors.items():
         own[name].copy_(tensor)
 
@@ -146,8 +131,42 @@ def read_official(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} is not a file of plain tensors as torch.save writes it: {error}"
         ) from error
-    found = found.get("model", found)
+    found = found.get("model", found) if isinstance(found, dict) else found
+    if (problem := no_state_dict(found)) is not None:
+        raise WeightsError(f"{path}: {problem}; expected an official checkpoint such as sam3.pt")
     return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+
+
+def official_tensors(path: Path, model: Sam3Graph) -> dict[str, Tensor]:
+    """Tensors of an official ``.pt`` file under the model's names, where they are its own; raises WeightsError."""
+    official, own = read_official(path), model.state_dict()
+    tensors = from_official(official, own)
+    if not tensors.keys() & own.keys():  # something else altogether: told by its own names
+        names: dict[str, tuple[int, ...]] = {DETECTOR + official_name(name)[0]: () for name in own}
+        reason = cause(names, dict.fromkeys(official, ()))
+        raise WeightsError(
+            f"{path}: none of its {len(official)} tensors is one of SAM3's image model. {reason}"
+        )
+    return tensors
+
+
+def fitting_preset(path: Path) -> str:
+    """The preset whose architecture an official ``.pt`` file has; raises WeightsError when it fits none.
+
+    A file holds no architecture, so the side of the network input is that of the preset.
+    """
+    refusals = []
+    for preset in presets():
+        with torch.device("meta"), no_init_weights():
+            model = Sam3Graph(preset_config(preset))
+        own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        found = {name: tuple(tensor.shape) for name, tensor in official_tensors(path, model).items()}
+        problem = misfit(own, found)
+        if problem is None:
+            return preset
+        refusals.append((sum(own.get(name) == shape for name, shape in found.items()), preset, problem))
+    _, nearest, problem = max(refusals)
+    raise WeightsError(f"{path} fits none of the presets {', '.join(presets())}; of {nearest} {problem}")
 
 
 def export_folder(model: Sam3Graph, folder: Path) -> None:
@@ -207,6 +226,8 @@ def _config(values: dict | None) -> Sam3Config:
 
 def _read_json(path: Path) -> dict:
     if not path.is_file():
+        if (path.parent / "adapter_config.json").is_file():
+            raise WeightsError(f"{path.parent} has no {path.name}. {cause({}, {'lora_': ()})}")
         raise WeightsError(
             f"{path.parent} has no {path.name}; a model folder holds config.json and model.safetensors"
         )

@@ -1,0 +1,88 @@
+"""Open whatever can answer: a run, a checkpoint, weights in either format, predictions made elsewhere, a baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medshards.common.files import sha256_file
+from medshards.evaluate.predictions import PredictionFolder, is_predictions
+from medshards.evaluate.segmenter import BASELINES, Baseline, ModelSegmenter, Segmenter
+from medshards.train.model.graph import Sam3Graph
+from medshards.train.model.hub import is_hub_id
+from medshards.train.model.weights import WeightsError, build_model, fitting_preset
+from medshards.train.run.checkpoint import CheckpointError, find, load_model, read_state
+
+GPU_BATCH = 8  # images; on a CPU one at a time is as fast
+
+
+def open_segmenter(
+    what: str | Path, device: str | None = None, batch: int | None = None, precision: str | None = None
+) -> Segmenter:
+    """Open a segmenter.
+
+    what: a run (its best checkpoint, else the newest) or one checkpoint; a folder in Hugging Face format or a hub id;
+    an official .pt file; a folder of predictions (evaluate/predictions.py); `empty` or `everything`. device: of torch,
+    by default cuda where there is one. precision: fp32, or bf16 (default on a GPU). Raises CheckpointError and
+    WeightsError; never loads a part.
+    """
+    path = Path(what)
+    if str(what) in BASELINES and not path.exists():
+        return Baseline(str(what))
+    if is_predictions(path):
+        return PredictionFolder(path)
+    device = device or default_device()
+    model, facts = load(path, device)
+    on_gpu = torch.device(device).type != "cpu"
+    return ModelSegmenter(
+        model, facts, batch or (GPU_BATCH if on_gpu else 1), precision or ("bf16" if on_gpu else "fp32")
+    )
+
+
+def default_device() -> str:
+    """cuda where there is one, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load(path: Path, device: str) -> tuple[Sam3Graph, dict[str, Any]]:
+    """A model and what a report says of its weights. Raises CheckpointError, WeightsError."""
+    if path.suffix in (".pt", ".pth"):
+        preset = fitting_preset(path)
+        model = build_model(path, preset)
+        return model.eval().to(device), {
+            "weights": str(path),
+            "weights_sha256": sha256_file(path),
+            "architecture": preset,
+        }
+    if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
+        model = build_model(path)
+        return model.eval().to(device), {"weights": str(path), "weights_sha256": folder_digest(path)}
+    if is_hub_id(str(path)):
+        return build_model(str(path)).eval().to(device), {"weights": str(path)}
+    if path.is_file():
+        raise WeightsError(f"{path} is no checkpoint: expected a folder, or an official file ending in .pt")
+    folder = find(path)
+    model, config = load_model(folder, device)
+    return model, {
+        "checkpoint": str(folder),
+        "checkpoint_step": read_state(folder).step,
+        "checkpoint_sha256": folder_digest(folder),
+        "architecture": config.model.preset if config.model.weights is None else config.model.weights,
+    }
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over name and SHA-256 of every file of a folder, in order of name."""
+    lines = [
+        f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+OPENING = (CheckpointError, WeightsError)
+"""What opening raises; the message is for people."""
