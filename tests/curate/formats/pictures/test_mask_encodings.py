@@ -194,6 +194,13 @@ def test_a_mask_is_right_or_refused(encoding: str, reader: str, tmp_path: Path) 
         assert caught.value.file == "mask"
 
 
+@pytest.mark.parametrize("value", [0.5, 1.5, np.nan, -1])
+def test_class_values_of_any_reader_are_whole(value: float) -> None:
+    values = np.where(MASK, value, 0)
+    with pytest.raises(Reject, match="label_not_integer"):
+        raster.split_values(values, {0: "background", 1: "lesion", -1: "other"}, File("mask", Path("mask")))
+
+
 @pytest.mark.parametrize("encoding", [png(GREY * 0), jpeg(GREY * 0), png(MASK & False), tiff(GREY * 0)])
 def test_a_mask_without_foreground_is_empty(encoding: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mask"

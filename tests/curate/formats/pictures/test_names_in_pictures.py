@@ -43,10 +43,14 @@ def first(extra: bytes, data: bytes = BASELINE) -> bytes:
     return data[:20] + extra + data[20:]
 
 
-def between_scans(extra: bytes) -> bytes:
+def between_scans(extra: bytes, refinement: bool = False) -> bytes:
+    """`extra` before the second scan, or before the one that refines the direct components and needs no table."""
     at = jpeg.read_header(PROGRESSIVE).segments
-    second = [offset for marker, offset, _ in at if marker == 0xDA][1]
-    return PROGRESSIVE[:second] + extra + PROGRESSIVE[second:]
+    scans = [PROGRESSIVE[offset : offset + 14] for marker, offset, _ in at if marker == 0xDA]
+    direct = [scan for scan in scans if scan[4] == 3]  # three components in one scan: their direct parts
+    assert [scan[13] >> 4 for scan in direct] == [0, 1]
+    place = PROGRESSIVE.index(direct[1] if refinement else scans[1])
+    return PROGRESSIVE[:place] + extra + PROGRESSIVE[place:]
 
 
 def before_scan(extra: bytes, data: bytes = BASELINE) -> bytes:
@@ -89,6 +93,10 @@ IN_JPEG: dict[str, bytes] = {
     "number of lines": BASELINE[:-2] + segment(0xDC) + BASELINE[-2:],
     "hierarchical": before_scan(segment(0xDF)),
     "reserved marker": first(segment(0xF3)),
+    "quantization table between scans": between_scans(segment(0xDB, b"\0" + PADDED)),
+    "Huffman table between scans, before one that needs none": between_scans(
+        segment(0xC4, b"\0" + CODES), refinement=True
+    ),
     "comment between scans": between_scans(segment(0xFE)),
     "APP1 between scans": between_scans(segment(0xE1)),
     "comment behind the last scan": BASELINE[:-2] + segment(0xFE) + BASELINE[-2:],
