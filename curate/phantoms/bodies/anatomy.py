@@ -1,4 +1,4 @@
-"""A body of boxes on a small PET grid, and what CT, MR and PET show of it."""
+"""A body of ellipsoids on a small PET grid, and what CT, MR and PET show of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHAPE = (
     20,
 )  # slices from feet to head, rows from front to back, columns from the patient's right to left
 SPACING = (12.0, 16.0, 16.0)  # mm
-# Boxes of each organ: first and last slice, row and column
+# Ellipsoids of each organ by the boxes around them: first and last slice, row and column
 ORGANS: dict[str, list[tuple[int, int, int, int, int, int]]] = {
     "brain": [(16, 18, 5, 10, 7, 12)],
     "lung": [(10, 14, 4, 11, 2, 5), (10, 14, 4, 11, 14, 17)],
@@ -55,6 +55,21 @@ def annotated_slices() -> int:
     return len({k for boxes in ORGANS.values() for box in boxes for k in range(box[0], box[1] + 1)})
 
 
+def organ_mask(name: str) -> NDArray[np.bool_]:
+    """An organ (bool D×H×W). An ellipsoid reaches every side of its box; only the smallest organs fill theirs."""
+    mask = np.zeros(SHAPE, bool)
+    for box in ORGANS[name]:
+        distance = np.zeros(SHAPE)
+        for axis, (first, last) in enumerate(zip(box[::2], box[1::2], strict=True)):
+            place = np.arange(SHAPE[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
+            # half a voxel more than half the box, so that an organ two voxels thin has an end, too
+            distance = distance + ((place - (first + last) / 2) / ((last - first + 2) / 2)) ** 2
+        inside = np.zeros(SHAPE, bool)
+        inside[box[0] : box[1] + 1, box[2] : box[3] + 1, box[4] : box[5] + 1] = True
+        mask |= inside & (distance <= 1)
+    return mask
+
+
 def draw(rng: np.random.Generator, modality: str) -> Body:
     """A body with a little noise everywhere, so that no slice is empty."""
     masks = {}
@@ -62,11 +77,8 @@ def draw(rng: np.random.Generator, modality: str) -> Body:
     suv[:, 2:14, 1:19] = 0.8
     structural = np.full(SHAPE, -1000 if modality == "CT" else 4)
     structural[:, 2:14, 1:19] = 40 if modality == "CT" else 300
-    for number, (name, boxes) in enumerate(ORGANS.items()):
-        mask = np.zeros(SHAPE, bool)
-        for box in boxes:
-            mask[box[0] : box[1] + 1, box[2] : box[3] + 1, box[4] : box[5] + 1] = True
-        masks[name] = mask
+    for number, name in enumerate(ORGANS):
+        mask = masks[name] = organ_mask(name)
         suv[mask] = SUV.get(name, 1.5)
         structural[mask] = HU.get(name, 50) if modality == "CT" else 200 + 30 * number
     noise = (rng.random((2, *SHAPE)) < 0.1).astype(int)  # sparse, so that the files stay small

@@ -106,3 +106,25 @@ def test_other_values_shapes_and_missing_images(phantom: Path) -> None:
     (phantom / US / "US/001_P1_1_left_US.nii").unlink()
     (reject,) = list_download(SOURCE, phantom).rejects
     assert (reject["code"], Path(reject["file"]).name) == ("missing_image", "001_P1_1_left.nii")
+
+
+@pytest.mark.parametrize("odd", [-1, 256])
+def test_ultrasound_beyond_8_bits_keeps_its_numbers(phantom: Path, odd: int) -> None:
+    path = phantom / US / "US/001_P1_1_left_US.nii"
+    array = np.array(nib.load(path).dataobj).T
+    array[1, 0, 0] = odd
+    segthy.save(path, array, np.eye(4))
+    sample = load_all(phantom)["us-001_P1_1_left-0001"]
+    assert sample.image.pixels.dtype == np.uint16
+    assert sample.intensity is not None
+    value = sample.image.pixels[0, 0] * sample.intensity.slope + sample.intensity.intercept
+    assert value == pytest.approx(odd, abs=0.01)
+
+
+def test_mri_of_small_numbers_is_no_8_bit_picture(phantom: Path) -> None:
+    path = phantom / MRI / "MRI/001_MRI.nii.gz"
+    segthy.save(path, np.asarray(nib.load(path).dataobj).T // 8, segthy.LPS)
+    sample = load_all(phantom)["mri-001-0001"]
+    assert sample.image.pixels.max() < 256
+    assert sample.image.pixels.dtype == np.uint16
+    assert sample.intensity is not None

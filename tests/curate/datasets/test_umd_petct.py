@@ -14,7 +14,7 @@ import pytest
 from medshards.curate.listing import Listing, list_download
 from medshards.curate.paired.converter import PairedStudies
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.phantoms.bodies.anatomy import ORGANS, SHAPE
+from medshards.curate.phantoms.bodies.anatomy import ORGANS, SHAPE, organ_mask
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
 
@@ -108,16 +108,14 @@ def test_every_layout_gives_the_body_that_was_drawn(phantom: Path, name: str) ->
             assert sample.position.count == SHAPE[0]
             assert sample.spacing == pytest.approx((16, 16))
             drawn = {
-                organ.replace(" ", "_"): sum((b[3] - b[2] + 1) * (b[5] - b[4] + 1) for b in here)
-                for organ, boxes in ORGANS.items()
-                if (here := [b for b in boxes if b[0] <= sample.position.index <= b[1]])
+                organ.replace(" ", "_"): area
+                for organ in ORGANS
+                if (area := int(organ_mask(organ)[sample.position.index].sum()))
             }
             assert {i.concept: i.area for i in sample.instances} == drawn, sample.key
             for instance in sample.instances:
-                boxes = ORGANS[instance.concept.replace("_", " ")]
-                if len(boxes) == 1:
-                    box = boxes[0]
-                    assert instance.region.bbox == (box[4], box[2], box[5] - box[4] + 1, box[3] - box[2] + 1)
+                drawn_here = organ_mask(instance.concept.replace("_", " "))[sample.position.index]
+                np.testing.assert_array_equal(instance.region.mask(sample.image.size), drawn_here)
             (other,) = sample.pair
             assert by_key[other].pair == (sample.key,)
             assert by_key[other].position.index == sample.position.index  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ from medshards.curate.formats.dicom.series import scan
 from medshards.curate.formats.dicom.stack import iter_slices, read_suv, read_volume, stack, suv_slices
 from medshards.curate.formats.dicom.suv import check_suv_range, suv_scale
 from medshards.curate.formats.volumes.nifti import read_labels
+from medshards.curate.phantoms.bodies.dicom import pet_slice
 from medshards.curate.sample import Reject
 from tests.curate.dicom_edits import Edit, copies, dicom_files, put, read
 
@@ -137,6 +138,24 @@ def test_relatives_of_the_reference_object(base: Path, edits: Edit, factor: floa
     found = scale_of(base, edits)
     assert found[0] == pytest.approx(factor, rel=1e-4)
     assert found[1] == reference
+
+
+def drawn_pet(**values: object) -> PetHeader:
+    """Header of the phantom's PET: 70 kg, 350 MBq of 18F an hour before a scan of 120 s a bed."""
+    ds = pet_slice("P01", 1, 0, np.ones((4, 4)))
+    put(**values)(ds)
+    return PetHeader.of(ds)
+
+
+def test_decay_during_the_frame_and_before_it_is_undone() -> None:
+    """λT / (1 − e^(−λT)) for the fall of activity during T = 120 s, 2^(t / T½) for the time before the frame."""
+    uncorrected = {"DecayCorrection": "NONE", "CorrectedImage": ["ATTN"]}
+    headers = [drawn_pet(**uncorrected), drawn_pet(**uncorrected, AcquisitionTime="110200")]
+    loss = np.log(2) * 120 / 6586.2
+    during = loss / (1 - np.exp(-loss))
+    assert during == pytest.approx(1.00633, abs=1e-5)
+    before = 2 ** (np.array([3600, 3720]) / 6586.2)
+    np.testing.assert_allclose(suv_scale(headers).factors, 70_000 / 350e6 * during * before, rtol=1e-9)
 
 
 def private(creator: str | None, group: int, element: int, vr: str, value: str) -> Edit:
