@@ -19,10 +19,13 @@ from scipy import ndimage
 
 from medshards.curate.sample import Reject
 
-MAX_VOXELS = 2**30  # 2 GiB as int16; a larger header is taken for a damaged one
+MAX_VOXELS = (
+    2**29
+)  # 1 GiB as int16, a body of 2,048 slices of 512×512; a larger header is taken for a damaged one
 GRID_TOLERANCE = 0.1  # voxels; below it two grids are one
 # Value of voxels that lie outside the source after resampling. Air for CT, nothing for the rest.
 OUTSIDE = {"hu": -1000.0}
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # mm, from DICOM's patient coordinates to those of an affine
 
 
 @dataclass(frozen=True, eq=False)

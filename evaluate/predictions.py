@@ -135,7 +135,7 @@ def _array(path: Path) -> NDArray[Any]:
     try:
         if path.suffix == ".png":
             return read_grey(File(path.name, path))[None]
-        return nifti.read_labels(path, oriented=False).array
+        return nifti.read_labels(File(path.name, path), oriented=False).array
     except Reject as reject:
         raise BadSample(str(reject)) from reject
 

@@ -77,18 +77,19 @@ class PairedStudies(Source):
         key = load_key()
         crosswalk = read_crosswalk(tree.files.values())
         splits = _splits(crosswalk) if crosswalk is not None else {}
-        finder: Callable[..., Iterable[Study | Incomplete | Skip]] = FINDERS.get(
+        finder: Callable[..., Iterable[Study | Incomplete | Skip | Reject]] = FINDERS.get(
             tree.layout.title, find_dicom
         )
         for item in finder(tree.files, self.modality):
-            if isinstance(item, Skip):
+            if isinstance(item, (Skip, Reject)):
                 yield item
                 continue
             person = crosswalk.person(self.slug, item.patient) if crosswalk is not None else None
             group = pseudonym(key, "patient", person or plain_id(item.patient))
             folder = f"{group}/{pseudonym(key, 'study', item.patient, item.name)[:8]}"
             if isinstance(item, Incomplete):
-                yield Reject(item.reject.code, item.reject.message, folder)
+                where = ", ".join(filter(None, (folder, item.reject.file)))
+                yield Reject(item.reject.code, item.reject.message, where)
                 continue
             try:
                 files = self._files(item, folder)
@@ -140,6 +141,7 @@ class PairedStudies(Source):
         shown = {
             modality: self._picture(modality, images, pet_grid, organs) for modality in (self.modality, "PT")
         }
+        del images  # and the files that it holds
         chosen = choose(self.slices, organs.annotated(pet_grid.shape[0]))
         lost = dict(organs.lost)
         for modality, (slices, facts) in shown.items():
@@ -158,7 +160,7 @@ class PairedStudies(Source):
                     case.split,
                     spacing=pet_grid.spacing_mm[1:],
                     position=SlicePosition(f"{case.key}-{modality.lower()}", index, len(slices)),
-                    concepts=tuple(sorted({self.concept(label, _any(case)) for label in organs.regions})),
+                    concepts=self._told(organs, index, case),
                     intensity=slices.intensity(index),
                     pair=tuple(key for other, key in keys.items() if other != modality),
                     lost=lost,
@@ -195,6 +197,12 @@ class PairedStudies(Source):
                 flags.append("liver_suv_unusual")
         return to_slices(volume), {**facts, "flags": flags}
 
+    def _told(self, organs: Organs, index: int, case: Case) -> tuple[str, ...]:
+        """The concepts of which a slice says whether they are there, by all of their labels."""
+        labels = {label: self.concept(label, _any(case)) for label in organs.regions}
+        silent = {concept for label, concept in labels.items() if not organs.tells(label, index)}
+        return tuple(sorted(set(labels.values()) - silent))
+
     def _instances(self, organs: Organs, index: int, case: Case) -> list[Instance]:
         return [
             Instance(self.concept(label, _any(case)), regions[index], label)
@@ -210,7 +218,7 @@ def _trees(files: Mapping[str, File]) -> list[Tree]:
     """
     trees = recognise(dict(files), LAYOUTS)
     rest = {p: f for p, f in files.items() if not any(p.startswith(t.base) for t in trees)}
-    if any(is_dicom(file.path) for file in rest.values()):
+    if any(is_dicom(file) for file in rest.values()):
         trees.append(Tree(DICOM, "", rest))
     crosswalks = {f"../{path}": file for path, file in files.items() if is_crosswalk(file)}
     return [Tree(t.layout, "", {**crosswalks, **_table_above(files, t.base), **t.files}) for t in trees]

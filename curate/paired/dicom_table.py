@@ -7,7 +7,7 @@ whether a build of paired studies would take it, and if not, why. Names, ids, da
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,19 @@ from rich.console import Console
 from rich.table import Table
 
 from medshards.curate.formats.dicom.kinds import REASONS
-from medshards.curate.formats.dicom.rtstruct import distance_from_slices, read_rois, roi_names
-from medshards.curate.formats.dicom.segmentation import read_segments
+from medshards.curate.formats.dicom.rtstruct import StructureSet
+from medshards.curate.formats.dicom.segmentation import Segmentation
 from medshards.curate.formats.dicom.series import Scan, Series, scan
 from medshards.curate.formats.dicom.stack import read_suv, read_volume, stack
 from medshards.curate.formats.dicom.suv import check_suv_range
-from medshards.curate.formats.dicom.tags import digest
+from medshards.curate.formats.dicom.tags import Ids, Source, digest
 from medshards.curate.identity import load_key, pseudonym
 from medshards.curate.paired.converter import LIVER_SUV
-from medshards.curate.paired.dicom_studies import Header, is_dicom, read_header
+from medshards.curate.paired.dicom_studies import SUFFIXES, is_dicom, may_be_dicom
 from medshards.curate.paired.images import choose_mr, choose_pet, choose_structural
 from medshards.curate.paired.tables import OrganNames, plain_id
 from medshards.curate.sample import Reject
-from medshards.curate.tree import views
+from medshards.curate.tree import File, views
 from medshards.curate.volume_slices import UNITS
 from medshards.curate.volumes import GRID_TOLERANCE, Volume, resample
 from medshards.vocab.vocabulary import load_labels
@@ -49,20 +49,18 @@ def describe(folder: Path) -> list[Row]:
     on those that are there). Raises Reject `empty`, `no_series`, and those of archives.
     """
     for files in views(folder):
-        paths = [file.path for file in files.values() if is_dicom(file.path)]
-        if paths:
+        likely = [file for file in files.values() if may_be_dicom(file)]
+        if any(is_dicom(file) for file in likely):
             break
-    if not paths:
+    else:
         raise Reject("no_series", f"no DICOM files were found below {folder}")
-    headers = {path: header for path in paths if (header := read_header(path)) is not None}
-    found = scan(paths)
-    rows = [_row(series, found, headers) for series in found.series]
+    found = scan(likely)
+    rows = [_row(series, found) for series in found.series]
     _mark_used(rows, found)
-    return rows + list(_left_out(found, headers))
+    return rows + list(_left_out(found))
 
 
-def _whose(path: Path, headers: Mapping[Path, Header]) -> Row:
-    header = headers.get(path)
+def _whose(header: Ids | None) -> Row:
     if header is None:
         return {"patient": "", "study": "", "series": ""}
     return {
@@ -72,11 +70,11 @@ def _whose(path: Path, headers: Mapping[Path, Header]) -> Row:
     }
 
 
-def _row(series: Series, found: Scan, headers: Mapping[Path, Header]) -> Row:
+def _row(series: Series, found: Scan) -> Row:
     row: Row = {
-        **_whose(series.paths[0], headers),
+        **_whose(found.ids[series.files[0]]),
         "modality": series.modality,
-        "files": len(series.paths),
+        "files": len(series.files),
         **({"contrast": series.contrast} if series.modality == "MR" else {}),
     }
     row["shape"] = [len(series.frames), series.rows, series.columns]
@@ -140,25 +138,26 @@ def _plausible(volume: Volume, found: Scan, flags: list[str]) -> Row:
 def _liver(pet: Volume, found: Scan) -> np.ndarray | None:
     """The liver (bool D×H×W on the PET's grid) by the first RTSTRUCT or SEG that has one in this frame of reference."""
     names = OrganNames(load_labels("umd_petct"))
-    for path in (*found.rtstructs, *found.segmentations):
+    for source in (*found.rtstructs, *found.segmentations):
         try:
-            for volume in _livers(path, path in found.rtstructs, found, pet, names):
+            for volume in _livers(source, source in found.rtstructs, found, pet, names):
                 return resample(volume, pet.grid).array
         except Reject:  # of another patient, or damaged: a build says so
             continue
     return None
 
 
-def _livers(path: Path, contours: bool, found: Scan, pet: Volume, names: OrganNames) -> Iterator[Volume]:
+def _livers(source: Source, contours: bool, found: Scan, pet: Volume, names: OrganNames) -> Iterator[Volume]:
     if not contours:
-        yield from (s.mask for s in read_segments(path) if names.find(s.label) == "liver")
+        yield from (s.mask for s in Segmentation(source).segments() if names.find(s.label) == "liver")
         return
-    wanted = {number for number, name in roi_names(path).items() if names.find(name) == "liver"}
+    structures = StructureSet(source)
+    wanted = {number for number, name in structures.names.items() if names.find(name) == "liver"}
     near = [s for s in found.series if wanted and s.frame_of_reference == pet.frame]
     for series in sorted(near, key=lambda s: s.modality != "PT"):
         grid = stack(series).grid
-        if distance_from_slices(path, grid) <= GRID_TOLERANCE:
-            yield from (roi.mask for roi in read_rois(path, grid) if roi.number in wanted)
+        if structures.distance_from_slices(grid) <= GRID_TOLERANCE:
+            yield from (roi.mask for roi in structures.rois(grid) if roi.number in wanted)
             return
 
 
@@ -168,7 +167,7 @@ def _mark_used(rows: Sequence[Row], found: Scan) -> None:
     for series, row in zip(found.series, rows, strict=True):
         studies[row["patient"], row["study"]].append((series, row))
     for members in studies.values():
-        part = Scan(tuple(series for series, _ in members), (), (), (), ())
+        part = Scan(tuple(series for series, _ in members), ())
         for series, row in members:
             row["used"] = "refused" not in row
             try:
@@ -187,21 +186,21 @@ def _chosen(part: Scan, modality: str) -> Series:
     return choose_mr(part, pet) if modality == "MR" else choose_structural(part, modality, pet)
 
 
-def _left_out(found: Scan, headers: Mapping[Path, Header]) -> Iterator[Row]:
-    groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+def _left_out(found: Scan) -> Iterator[Row]:
+    groups: dict[tuple[str, ...], list[File]] = defaultdict(list)
     for entry in found.left_out:
-        if entry.code not in NOT_SERIES:
-            for path in entry.paths:
-                header = headers.get(path)
-                groups[
-                    entry.code, *((header.patient, header.series, header.modality) if header else ())
-                ].append(path)
-    for (code, *_), paths in sorted(groups.items()):
-        modality = headers[paths[0]].modality if paths[0] in headers else ""
+        for file in entry.files:
+            if entry.code not in NOT_SERIES and not (entry.code == "empty" and file.suffix not in SUFFIXES):
+                whose = found.ids.get(file)
+                groups[entry.code, *((whose.patient, whose.series, whose.modality) if whose else ())].append(
+                    file
+                )
+    for (code, *_), files in sorted(groups.items()):
+        whose = found.ids.get(files[0])
         yield {
-            **_whose(paths[0], headers),
-            "modality": modality if modality in KNOWN_MODALITIES else "",
-            "files": len(paths),
+            **_whose(whose),
+            "modality": whose.modality if whose and whose.modality in KNOWN_MODALITIES else "",
+            "files": len(files),
             "refused": code,
             "message": REASONS.get(code, code),
         }
@@ -234,7 +233,7 @@ def print_table(rows: Sequence[Row]) -> None:
             ", ".join(row.get("flags", ())) or ("" if row.get("used") else row.get("message", "")),
         )
     console.print(table)
-    count = len({row["patient"] for row in rows})
+    count = len({row["patient"] for row in rows if row["patient"]})
     used = sum(bool(row.get("used")) for row in rows)
     console.print(
         f"{len(rows)} series of {count} patients, {used} would be used by a build of paired studies"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from medshards.curate.formats.dicom.kinds import DAMAGED
 from medshards.curate.formats.dicom.series import Scan, Series, scan
 from medshards.curate.formats.dicom.stack import Stack, read_suv, read_volume, stack
-from medshards.curate.formats.dicom.suv import MAX_SUV_P999, check_suv_range
+from medshards.curate.formats.dicom.suv import MAX_SUV_P999, check_suv_range, top_of
 from medshards.curate.formats.files import blame
 from medshards.curate.formats.volumes import nifti
 from medshards.curate.paired.study import choose_contrast
@@ -23,7 +24,6 @@ from medshards.curate.volumes import Grid, Volume, as_axial, same_grid
 
 COMPOSED = 1.5  # a composed whole-body series is longer than any of its stations by at least this factor
 OVERLAP = 0.5  # part of the smaller image that must lie in the other
-THIN = 4  # every 4th voxel along each axis is enough for a percentile
 
 
 class Images(ABC):
@@ -62,23 +62,21 @@ class NiftiImages(Images):
 
     def grid(self, modality: str) -> Grid:
         if modality not in self._headers:
-            with blame(self.file(modality)):
-                self._headers[modality] = nifti.read_header(self.file(modality).path)
+            self._headers[modality] = nifti.read_header(self.file(modality))
         return self._headers[modality].grid
 
     def read(self, modality: str) -> Volume:
         unit = {"CT": "hu", "PT": "suvbw"}.get(modality, "arbitrary")
+        volume = nifti.read_image(self.file(modality), modality, unit)
         with blame(self.file(modality)):
-            volume = nifti.read_image(self.file(modality).path, modality, unit)
             return self._pet(volume) if modality == "PT" else volume
 
     def _pet(self, volume: Volume) -> Volume:
         """The PET in the unit that its layout states, or that its numbers leave possible."""
-        thin = volume.array[::THIN, ::THIN, ::THIN]
         stated = self.case.facts["pet_unit"]
-        activity = float(np.percentile(thin, 99.9)) > MAX_SUV_P999
+        activity = top_of(volume.array) > MAX_SUV_P999
         if stated == "suv":
-            check_suv_range(thin)
+            check_suv_range(volume.array)
             unit, flag = "suvbw", "suv_as_supplied"
         elif activity:
             unit, flag = "bqml", "activity_not_suv"
@@ -90,11 +88,18 @@ class NiftiImages(Images):
 
 
 class DicomImages(Images):
-    """Images from the DICOM series of a study."""
+    """Images from the DICOM series of a study. Every file is opened once and held until the case is done.
+
+    Raises: Reject for files that cannot be read beside others of their series, for series that are missing or that
+    cannot be chosen between.
+    """
 
     def __init__(self, case: Case, modality: str) -> None:
-        self._files = case.files
-        self.scan: Scan = scan(path for file in case.files.values() for path in file.parts)
+        self._roles = {
+            part: (role, file) for role in case.files.values() for part, file in by_part(role).items()
+        }
+        self.scan: Scan = scan((file for _, file in self._roles.values()), keep=True)
+        self._check_whole()
         pet = choose_pet(self.scan)
         if modality == "CT":
             structural, self.contrast = choose_structural(self.scan, "CT", pet), ""
@@ -105,9 +110,16 @@ class DicomImages(Images):
         self.series: Mapping[str, Series] = {"PT": pet, modality: structural}
         self._stacks: dict[str, Stack] = {}
 
+    def _check_whole(self) -> None:
+        """Refuse a series of which a file is damaged: the volume would lack a slice, at its end without a gap."""
+        whole = {self._roles[file.path][0] for series in self.scan.series for file in series.files}
+        for left in self.scan.left_out:
+            for file in left.files if left.code in DAMAGED else ():
+                if self._roles[file.path][0] in whole:
+                    raise Reject(left.code, f"{left.message}; download the series again", file.name)
+
     def file(self, modality: str) -> File:
-        first = self.series[modality].paths[0]
-        return next(file for file in self._files.values() if first in file.parts)
+        return self._roles[self.series[modality].files[0].path][0]
 
     def grid(self, modality: str) -> Grid:
         if modality not in self._stacks:
@@ -121,9 +133,21 @@ class DicomImages(Images):
                 return read_suv(self.series["PT"])
             return read_volume(self.series[modality])
 
-    def objects(self, kind: str) -> tuple[Path, ...]:
-        """Files of the mask objects: RTSTRUCT or SEG."""
-        return self.scan.rtstructs if kind == "RTSTRUCT" else self.scan.segmentations
+
+def by_part(file: File) -> dict[Path, File]:
+    """The parts of a file, each under a name that says where it lies in its folder and not what it is called."""
+    places = {folder: _places(folder) for folder in {part.parent for part in file.parts}}
+    return {part: File(f"{file.name}, {places[part.parent][part.name]}", part) for part in file.parts}
+
+
+def place(path: Path) -> str:
+    """Which file of its folder it is, as a name may be that of a patient: `file 23 of 24 by name`."""
+    return _places(path.parent)[path.name]
+
+
+def _places(folder: Path) -> dict[str, str]:
+    names = sorted(p.name for p in folder.iterdir() if p.is_file())
+    return {name: f"file {n} of {len(names)} by name" for n, name in enumerate(names, start=1)}
 
 
 def choose_pet(found: Scan) -> Series:
@@ -139,7 +163,7 @@ def _only(found: Scan, modality: str) -> Series:
         raise Reject("several_series", message)
     if series:
         return series[0]
-    reasons = ", ".join(f"{left.message} ({len(left.paths)} files)" for left in found.left_out)
+    reasons = ", ".join(f"{left.message} ({len(left.files)} files)" for left in found.left_out)
     code = found.left_out[0].code if len(found.left_out) == 1 else "missing_image"
     raise Reject(code, f"no usable {modality} series" + (f"; left out: {reasons}" if reasons else ""))
 
@@ -154,7 +178,7 @@ def choose_structural(found: Scan, modality: str, pet: Series) -> Series:
     if series and not near:
         message = f"PET and {modality} have different frames of reference; a registration would be needed"
         raise Reject("frame_of_reference_differs", message)
-    return _only(Scan(near, found.left_out, (), (), ()), modality)
+    return _only(Scan(near, found.left_out), modality)
 
 
 def choose_mr(found: Scan, pet: Series) -> Series:

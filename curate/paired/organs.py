@@ -7,17 +7,15 @@ it is brought to the PET by nearest neighbour, so that both images of the pair c
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.dicom.references import referenced_series
-from medshards.curate.formats.dicom.rtstruct import distance_from_slices, plain_name, read_rois
-from medshards.curate.formats.dicom.segmentation import read_segments
+from medshards.curate.formats.dicom.rtstruct import StructureSet, plain_name
+from medshards.curate.formats.dicom.segmentation import Segmentation
 from medshards.curate.formats.files import blame
 from medshards.curate.formats.volumes import nifti
 from medshards.curate.masks import by_id
@@ -41,17 +39,29 @@ from medshards.curate.volumes import (
 class Organs:
     """Masks by label, each slice by slice.
 
-    regions: label → slice of the PET's axial grid → region. An organ that is annotated and empty has no slice.
+    regions: label → slice of the PET's axial grid → region. An organ of which nothing is drawn has no slice.
     lost: what could not be drawn, counted.
+    contoured: labels drawn as contours, of which a slice between two drawn ones says nothing.
+    uncertain: labels of which something could not be drawn, so that no slice proves them absent.
     """
 
     regions: dict[str, dict[int, Region]] = field(default_factory=lambda: defaultdict(dict))
     flags: list[str] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
+    contoured: set[str] = field(default_factory=set)
+    uncertain: set[str] = field(default_factory=set)
 
     def annotated(self, slices: int) -> list[int]:
         """Number of annotated pixels of each slice."""
         return [sum(r[k].area for r in self.regions.values() if k in r) for k in range(slices)]
+
+    def tells(self, label: str, index: int) -> bool:
+        """True when a slice says whether an organ is there. An empty mask does not: it may have been emptied."""
+        own = self.regions[label]
+        if index in own:
+            return True
+        between = label in self.contoured and own and min(own) < index < max(own)
+        return bool(own) and label not in self.uncertain and not between
 
     def swapped(self) -> bool:
         """True when a left organ lies to the right of its right one: a wrong label table, or a wrong orientation."""
@@ -84,18 +94,18 @@ def read_organs(case: Case, images: Images, names: OrganNames) -> Organs:
         if "table" not in case.files:
             message = "its integers need a label table (labels.json, dataset.json or a CSV id,name) beside or above it"
             raise Reject("label_table_missing", message, file.name)
+        names_of = read_table(case.files["table"], section)
         with blame(file):
-            _add_label_map(organs, file, read_table(case.files["table"], section), images, names)
+            _add_label_map(organs, file, names_of, images, names)
     for role, file in case.files.items():
         if role.startswith("mask:"):
             with blame(file):
                 _add_binary(organs, file, role.removeprefix("mask:"), images)
     if not maps and not any(role.startswith("mask:") for role in case.files):
         assert isinstance(images, DicomImages)
-        for label, volume in _dicom_masks(case, images, table, names, organs):
-            _add(organs, label, volume, images)
-    if not organs.regions:
-        raise Reject("missing_mask", "the masks hold no organ")
+        _add_dicom(organs, images, table, names)
+    if not any(organs.regions.values()):
+        raise Reject("missing_mask", "the masks hold no voxel of an organ on the slices of the PET")
     if organs.swapped():
         organs.flags.append("left_and_right_swapped")
     return organs
@@ -109,7 +119,7 @@ def _add_label_map(
     organs: Organs, file: File, table: Mapping[str, str], images: Images, names: OrganNames
 ) -> None:
     labels: dict[int, str] = {}
-    volume = nifti.read_labels(file.path)
+    volume = nifti.read_labels(file)
     organs.flags += [flag for flag in volume.flags if flag not in organs.flags]
     before = set(organs.regions)
     for index, ids in enumerate(_on_pet(volume, images, organs)):
@@ -146,7 +156,7 @@ def _both(a: Region, b: Region, size: tuple[int, ...]) -> Region:
 
 
 def _add_binary(organs: Organs, file: File, label: str, images: Images) -> None:
-    volume = nifti.read_labels(file.path)
+    volume = nifti.read_labels(file)
     values = np.unique(volume.array)
     # 0 and one other value: 1 by habit, 255 by that of others
     if values.size > 2 or (values.size == 2 and values[0] != 0):
@@ -182,68 +192,94 @@ def _on_pet(mask: Volume, images: Images, organs: Organs) -> Iterable[NDArray[An
     return resample_slices(axial, replace(pet, frame=None))
 
 
-def _dicom_masks(
-    case: Case, images: DicomImages, table: Mapping[str, str], names: OrganNames, organs: Organs
-) -> Iterator[tuple[str, Volume]]:
-    """(label, mask) of each segment and ROI that is an organ.
+def _add_dicom(organs: Organs, images: DicomImages, table: Mapping[str, str], names: OrganNames) -> None:
+    """Add each segment and ROI that is an organ.
 
     Objects drawn on the PET go before others: the same organ outlined on both images is one mask.
     """
-    drawn: dict[str, list[tuple[str, Path]]] = {"PT": [], images.modality: []}
-    for kind in ("SEG", "RTSTRUCT"):
-        for path in images.objects(kind):
-            with blame(_file_of(case, path)):
-                drawn[_drawn_on(kind, path, images)].append((kind, path))
+    drawn: dict[str, list[Segmentation | StructureSet]] = {"PT": [], images.modality: []}
+    for source in images.scan.segmentations:
+        segmentation = Segmentation(source)
+        drawn[_drawn_on(segmentation, images)].append(segmentation)
+    for source in images.scan.rtstructs:
+        structures = StructureSet(source)
+        drawn[_drawn_on(structures, images)].append(structures)
     on = next((modality for modality, found in drawn.items() if found), None)
     if on is None:
         raise Reject("missing_mask", "the study has neither RTSTRUCT nor SEG nor masks as NIfTI")
-    grid = images.grid(on)
-    for kind, path in drawn[on]:
-        file = _file_of(case, path)
-        with blame(file):
-            if kind == "SEG":
-                for segment in read_segments(path, grid, images.series[on]):
-                    organs.flags += [flag for flag in segment.mask.flags if flag not in organs.flags]
-                    if segment.threshold is not None and "seg_threshold_0.5" not in organs.flags:
-                        organs.flags.append("seg_threshold_0.5")
-                    found = _find(segment.label, table, names) or names.by_code(*segment.coded_type)
-                    yield from _if_organ(found, f"segment {segment.number}", segment.mask, names)
+    for masks in drawn[on]:
+        with blame(masks.file):
+            if isinstance(masks, Segmentation):
+                _add_segments(organs, masks, on, images, table, names)
             else:
-                for roi in read_rois(path, grid):
-                    organs.lost.update({f"contours left out ({what})": n for what, n in roi.lost.items()})
-                    yield from _if_organ(_find(roi.name, table, names), f"ROI {roi.number}", roi.mask, names)
+                _add_rois(organs, masks, on, images, table, names)
+
+
+def _add_segments(
+    organs: Organs,
+    masks: Segmentation,
+    on: str,
+    images: DicomImages,
+    table: Mapping[str, str],
+    names: OrganNames,
+) -> None:
+    instances = {frame.instance for frame in images.series[on].frames}
+    for segment in masks.segments(images.grid(on), instances):
+        cut = ("seg_threshold_0.5",) if segment.threshold is not None else ()
+        organs.flags += [flag for flag in (*segment.mask.flags, *cut) if flag not in organs.flags]
+        found = _find(segment.label, table, names) or names.by_code(*segment.coded_type)
+        label = _known_organ(found, f"segment {segment.number}")
+        if not names.ignored(label):
+            _add(organs, label, segment.mask, images)
+
+
+def _add_rois(
+    organs: Organs,
+    masks: StructureSet,
+    on: str,
+    images: DicomImages,
+    table: Mapping[str, str],
+    names: OrganNames,
+) -> None:
+    for roi in masks.rois(images.grid(on)):
+        label = _known_organ(_find(roi.name, table, names), f"ROI {roi.number}")
+        organs.lost.update({f"contours left out ({what})": n for what, n in roi.lost.items()})
+        organs.flags += [flag for flag in roi.mask.flags if flag not in organs.flags]
+        if not names.ignored(label):
+            organs.contoured.add(label)
+            if set(roi.lost) - {"outside_image"}:
+                organs.uncertain.add(label)
+            _add(organs, label, roi.mask, images)
 
 
 def _find(name: str, table: Mapping[str, str], names: OrganNames) -> str | None:
     return names.find(table.get(plain_name(name), name))
 
 
-def _if_organ(label: str | None, what: str, mask: Volume, names: OrganNames) -> Iterator[tuple[str, Volume]]:
+def _known_organ(label: str | None, what: str) -> str:
     if label is None:  # its name is free text and stays unsaid
         message = f"{what} has a name that is no known organ; a label table (id,name) may call it one, or background"
         raise Reject("unknown_label", message)
-    if not names.ignored(label):
-        yield label, mask
+    return label
 
 
-def _drawn_on(kind: str, path: Path, images: DicomImages) -> str:
+def _drawn_on(masks: Segmentation | StructureSet, images: DicomImages) -> str:
     """PT or the structural modality: what the object refers to, else the image on whose slices it lies."""
-    references = referenced_series(path)
     for modality, series in images.series.items():
-        if series.uid in references or references & {frame.instance for frame in series.frames}:
+        if series.uid in masks.references or masks.references & {f.instance for f in series.frames}:
             return modality
     for modality in images.series:
-        if _fits(kind, path, images.grid(modality)):
+        if _fits(masks, images.grid(modality)):
             return modality
-    raise Reject("grid_mismatch", "the object was drawn on neither of the two images")
+    raise Reject("grid_mismatch", "the object was drawn on neither of the two images", masks.file.name)
 
 
-def _fits(kind: str, path: Path, grid: Grid) -> bool:
-    if kind == "RTSTRUCT":
-        return distance_from_slices(path, grid) <= GRID_TOLERANCE
+def _fits(masks: Segmentation | StructureSet, grid: Grid) -> bool:
+    if isinstance(masks, StructureSet):
+        return masks.distance_from_slices(grid) <= GRID_TOLERANCE
     try:
-        own = next(read_segments(path)).mask.grid
-    except (StopIteration, Reject):
+        own = masks.grid()
+    except Reject:
         return False
     check_frames(own, grid)
     to_grid = np.linalg.inv(grid.affine) @ own.affine
@@ -251,7 +287,3 @@ def _fits(kind: str, path: Path, grid: Grid) -> bool:
         np.abs(to_grid[:2, 3]).max() <= GRID_TOLERANCE
         and np.abs(to_grid[:3, :2] - np.eye(3)[:, :2]).max() < 1e-3
     )
-
-
-def _file_of(case: Case, path: Path) -> File:
-    return next(file for file in case.files.values() if path in file.parts)

@@ -143,7 +143,7 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
         from medshards.curate.paired.dicom_studies import is_dicom
 
         files = list_files(raw)
-        if any(is_dicom(file.path) for file in files.values()):  # whose folders may be called after patients
+        if any(is_dicom(file) for file in files.values()):  # whose folders may be called after patients
             raise click.ClickException(
                 f"{raw} holds DICOM files; `medshards inspect --dicom {raw}` lists them"
             )

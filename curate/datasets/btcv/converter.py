@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from medshards.curate.formats.files import blame, require_file
+from medshards.curate.formats.files import blame
 from medshards.curate.formats.jsonfile import read_object
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.volumes import nifti
@@ -107,14 +107,11 @@ def read_pair(file: File, mask: File) -> tuple[Volume, np.ndarray, Grid]:
 
     Raises Reject (`no_orientation`, `size_mismatch`, `renumbered`, `left_right`, and those of NIfTI).
     """
-    with blame(file):
-        require_file(file)
-        image = nifti.read_image(file.path, "CT", "hu")
-        if "no_orientation" in image.flags:
-            raise Reject("no_orientation", "its header does not say where left and right are")
+    image = nifti.read_image(file, "CT", "hu")
+    if "no_orientation" in image.flags:
+        raise Reject("no_orientation", "its header does not say where left and right are", file.name)
+    stored = nifti.read_labels(mask, oriented=False)
     with blame(mask):
-        require_file(mask)
-        stored = nifti.read_labels(mask.path, oriented=False)
         if stored.array.shape != image.array.shape:
             message = f"the labels are {stored.array.shape}, their image {image.array.shape}"
             raise Reject("size_mismatch", message)

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from medshards.curate.formats.files import blame, require_file
 from medshards.curate.formats.numbers import as_bytes
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.volumes import nifti
@@ -92,15 +91,11 @@ def by_stem(tree: Tree, folder: str, suffix: str) -> dict[str, File]:
 
 def read_pair(file: File, mask: File, modality: str) -> tuple[Volume, Volume]:
     """A volume and its labels on one grid, that of the image. Raises Reject (`size_mismatch` and those of NIfTI)."""
-    with blame(file):
-        require_file(file)
-        image = nifti.read_image(file.path, modality, "arbitrary")
-    with blame(mask):
-        require_file(mask)
-        labels = nifti.read_labels(mask.path, first=True, oriented=False)
-        if labels.array.shape != image.array.shape:
-            message = f"the labels are {labels.array.shape}, their image {image.array.shape}"
-            raise Reject("size_mismatch", message)
+    image = nifti.read_image(file, modality, "arbitrary")
+    labels = nifti.read_labels(mask, first=True, oriented=False)
+    if labels.array.shape != image.array.shape:
+        message = f"the labels are {labels.array.shape}, their image {image.array.shape}"
+        raise Reject("size_mismatch", message, mask.name)
     labels = replace(labels, affine=image.affine)
     axes = np.abs(image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0))
     if modality == "MR" and "no_orientation" not in image.flags and axes[2].argmax() == 2:

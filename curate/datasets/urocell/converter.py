@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.files import blame, require_file
 from medshards.curate.formats.numbers import as_bytes
 from medshards.curate.formats.volumes import nifti
 from medshards.curate.masks import by_id
@@ -71,17 +70,13 @@ class Converter(Source):
     def load(self, case: Case) -> Iterator[Sample | Skip]:
         files = dict(case.files)
         file = files.pop("image")
-        with blame(file):
-            require_file(file)
-            image = nifti.read_image(file.path, "EM", "arbitrary", oriented=False).array
+        image = nifti.read_image(file, "EM", "arbitrary", oriented=False).array
         volumes = {}
         for label, labels in files.items():
-            with blame(labels):
-                require_file(labels)
-                volumes[label] = nifti.read_labels(labels.path, oriented=False).array
-                if volumes[label].shape != image.shape:
-                    message = f"the labels are {volumes[label].shape}, their image {image.shape}"
-                    raise Reject("size_mismatch", message)
+            volumes[label] = nifti.read_labels(labels, oriented=False).array
+            if volumes[label].shape != image.shape:
+                message = f"the labels are {volumes[label].shape}, their image {image.shape}"
+                raise Reject("size_mismatch", message, labels.name)
         blank: NDArray = image.min(axis=(0, 2)) == image.max(axis=(0, 2))
         annotated = sum(np.count_nonzero(volume, axis=(0, 2)) for volume in volumes.values())
         for _ in np.flatnonzero(blank & (annotated > 0)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from pydicom.datadict import keyword_for_tag
@@ -16,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from medshards.curate.formats.dicom.kinds import REASONS, mr_contrast
 from medshards.curate.formats.dicom.pet_header import PetHeader
-from medshards.curate.formats.dicom.tags import digest, items, number, numbers, text, texts, value
+from medshards.curate.formats.dicom.tags import Source, digest, items, number, numbers, text, texts, value
 from medshards.curate.sample import Reject
 
 MAX_SIDE = 1 << 14  # pixels; a larger header is taken for a damaged one
@@ -43,9 +42,10 @@ class Frame:
     index: frame number in the file, from 0. position: centre of the first pixel, LPS mm.
     mr_kind: what separates pictures of one MR series. repeat_keys: what separates repeats at one position.
     instance: digest of the SOP instance UID. pet: header of a classic PET slice.
+    padding: first and last stored value that stands for no measurement.
     """
 
-    path: Path
+    source: Source
     index: int
     position: tuple[float, float, float]
     slope: float
@@ -57,6 +57,13 @@ class Frame:
     slice_spacing: float | None  # mm, as the header says; used for a single slice only
     pet: PetHeader | None
     real_world: RealWorldValues | None
+    padding: tuple[int, int] | None
+
+    @property
+    def time(self) -> tuple[object, ...]:
+        """What differs between the time frames and gates of a PET."""
+        _, index, identifier, _, trigger = self.repeat_keys
+        return index, identifier, trigger, self.pet.frame_reference if self.pet is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ def functional_groups(item: Dataset) -> dict[str, Dataset]:
     return table
 
 
-def frames_of(ds: Dataset, path: Path) -> Iterator[tuple[Frame, Geometry]]:
+def frames_of(ds: Dataset, source: Source) -> Iterator[tuple[Frame, Geometry]]:
     """All frames of an image object.
 
     Raises: Reject `no_geometry`, `frames_missing`, `not_an_image`.
@@ -118,17 +125,17 @@ def frames_of(ds: Dataset, path: Path) -> Iterator[tuple[Frame, Geometry]]:
     if not per_frame and not shared_items:
         if count != 1:
             raise _reject("no_geometry")
-        yield _frame(ds, _Groups(ds, None, {}), path, 0, size, classic=True)
+        yield _frame(ds, _Groups(ds, None, {}), source, 0, size, classic=True)
         return
     if len(per_frame) != count:
         raise _reject("frames_missing")
     shared = functional_groups(shared_items[0]) if shared_items else {}
     for index, item in enumerate(per_frame):
-        yield _frame(ds, _Groups(ds, item, shared), path, index, size, classic=False)
+        yield _frame(ds, _Groups(ds, item, shared), source, index, size, classic=False)
 
 
 def _frame(
-    ds: Dataset, groups: _Groups, path: Path, index: int, size: tuple[int, int], classic: bool
+    ds: Dataset, groups: _Groups, source: Source, index: int, size: tuple[int, int], classic: bool
 ) -> tuple[Frame, Geometry]:
     position = groups.numbers("ImagePositionPatient", 3)
     orientation = groups.numbers("ImageOrientationPatient", 6)
@@ -141,7 +148,7 @@ def _frame(
     contrast = mr_contrast(ds, image_type) if text(ds, "Modality") == "MR" else ""
     between = groups.number("SpacingBetweenSlices") or groups.number("SliceThickness")
     frame = Frame(
-        path=path,
+        source=source,
         index=index,
         position=(position[0], position[1], position[2]),
         slope=_or(groups.number("RescaleSlope"), 1.0),
@@ -159,6 +166,7 @@ def _frame(
         slice_spacing=between if between and between > 0 else None,
         pet=PetHeader.of(ds) if classic and text(ds, "Modality") == "PT" else None,
         real_world=None if classic else _real_world(groups.holder("RealWorldValueSlope")),
+        padding=_padding(ds),
     )
     return frame, Geometry(*size, orientation, (spacing[0], spacing[1]))
 
@@ -182,14 +190,20 @@ def _real_world(item: Dataset) -> RealWorldValues | None:
     return RealWorldValues(slope, _or(number(item, "RealWorldValueIntercept"), 0.0), first, last, known)
 
 
-def real_world_values(ds: Dataset) -> list[RealWorldValues]:
-    """All mappings of a Real World Value Mapping object (…67)."""
-    found = [
-        _real_world(mapping)
-        for image in items(ds, "ReferencedImageRealWorldValueMappingSequence")
-        for mapping in items(image, "RealWorldValueMappingSequence")
-    ]
-    return [mapping for mapping in found if mapping is not None]
+def _padding(ds: Dataset) -> tuple[int, int] | None:
+    """First and last stored value of padding, by Pixel Padding Value (0028,0120) and Range Limit (0028,0121).
+
+    Either may be written with the sign of the other representation, so it is read by that of the pixels.
+    """
+    first = number(ds, "PixelPaddingValue")
+    if first is None:
+        return None
+    last = number(ds, "PixelPaddingRangeLimit")
+    bits = int(number(ds, "BitsAllocated") or 16)
+    ends = [int(v) % (1 << bits) for v in (first, first if last is None else last)]
+    if number(ds, "PixelRepresentation") == 1:
+        ends = [v - (1 << bits) if v >= 1 << (bits - 1) else v for v in ends]
+    return min(ends), max(ends)
 
 
 def _or(number_: float | None, default: float) -> float:

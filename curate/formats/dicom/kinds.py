@@ -11,13 +11,16 @@ from medshards.curate.sample import Reject
 
 MODALITIES = ("CT", "PT", "MR")
 UNITS = ("BQML", "GML", "CM2ML", "CNTS", "CPS", "PROPCNTS", "PROPCPS", "1CM")
+DICOMDIR = "1.2.840.10008.1.3.10"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MASK_OBJECTS = {
     "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
     "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
-    "1.2.840.10008.5.1.4.1.1.67": "RWV",
+    "1.2.840.10008.5.1.4.1.1.66.7": "SEG",  # label map
 }
+IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "4", "128"))  # classic CT, MR and PET
 REASONS = {
+    "empty": "an empty file",
     "not_dicom": "not a DICOM file",
     "unreadable": "the DICOM header is damaged or cut off",
     "dicomdir": "an index of other files",
@@ -34,6 +37,8 @@ REASONS = {
     "modality_lut": "values go through a look-up table instead of slope and intercept",
     "frames_missing": "NumberOfFrames and the per-frame functional groups do not agree",
 }
+# Files that a download should hold whole: beside others of their series, they mean that it is not all there
+DAMAGED = ("empty", "not_dicom", "unreadable", "no_geometry", "frames_missing")
 _REFORMAT = re.compile(r"\b(MIP|MINIP|MPR|REFORMATTED)\b|\bMAX(IMUM)?[ _]?IP\b")
 _MU_MAP = re.compile(r"(^|[^A-Z])(U|MU)[ _-]?MAP|MRAC([^A-Z]|$)")
 _ENDINGS = {
@@ -52,21 +57,21 @@ _TOKENS = {
 
 
 def object_kind(ds: Dataset) -> str:
-    """`image` for a slice or stack worth reading, else `RTSTRUCT`, `SEG` or `RWV`.
+    """`image` for a slice or stack worth reading, else `RTSTRUCT` or `SEG`.
 
     Raises: Reject with a code of `REASONS` for everything else.
     """
-    sop_class = str(value(ds, "SOPClassUID") or "")
     modality = text(ds, "Modality")
     media = str(value(ds.file_meta, "MediaStorageSOPClassUID") or "") if hasattr(ds, "file_meta") else ""
-    if media == "1.2.840.10008.1.3.10":
+    sop_class = str(value(ds, "SOPClassUID") or media)
+    if media == DICOMDIR:
         raise _left_out("dicomdir")
     if sop_class in MASK_OBJECTS:
         return MASK_OBJECTS[sop_class]
     if sop_class == SECONDARY_CAPTURE or sop_class.startswith(SECONDARY_CAPTURE + "."):
         raise _left_out("secondary_capture")
     if "Rows" not in ds or "Columns" not in ds:
-        raise _left_out("not_an_image")
+        raise _left_out("unreadable" if sop_class in IMAGES else "not_an_image")
     if modality not in MODALITIES:
         raise _left_out("modality_unsupported")
     if (
@@ -94,8 +99,8 @@ def _check_pet(ds: Dataset) -> None:
         raise _left_out("not_attenuation_corrected")
     if "CorrectedImage" in ds and "ATTN" not in texts(ds, "CorrectedImage"):
         raise _left_out("not_attenuation_corrected")
-    series_type = texts(ds, "SeriesType")
-    if {"DYNAMIC", "GATED"} & set(series_type) or (number(ds, "NumberOfTimeSlices") or 1) > 1:
+    # whole-body series count their beds in NumberOfTimeSlices (0054,0101): time is told by geometry, in `series`
+    if {"DYNAMIC", "GATED"} & set(texts(ds, "SeriesType")):
         raise _left_out("dynamic_pet")
 
 

@@ -16,6 +16,8 @@ from medshards.curate.sample import Reject
 
 DAY = 86400.0
 SAME_REFERENCE = 2.0  # s; slices of one series must agree on the moment of decay correction
+CLOCKS = 60.0  # s; by no more may the clocks of injection and scanner differ
+LONG_UPTAKE = 6 * 3600.0  # s; no short-lived tracer is waited for longer
 LONG_LIVED = 10 * 3600.0  # s; 64Cu (12.7 h) and longer may be injected on an earlier day
 FLUORINE_18 = (6500.0, 6680.0)  # s; 6586.2 and 6588 are both in use
 
@@ -73,6 +75,7 @@ def uptake_time(
 
     De-identification often shifts dates but not times of day: for short-lived nuclides a difference of
     more than a day falls back on the times of day.
+    Raises: Reject `uptake_implausible`, `injection_after_scan`, `injection_date_missing`, `injection_time_missing`.
     """
     long_lived = half_life >= LONG_LIVED
     flags: list[str] = []
@@ -80,7 +83,7 @@ def uptake_time(
         seconds, more = reference.since(first.injection)
         flags += more
         if abs(seconds) > DAY and not (long_lived and seconds > 0):
-            if long_lived or seconds % DAY > 6 * 3600:
+            if long_lived or seconds % DAY > LONG_UPTAKE:
                 raise Reject("uptake_implausible", "more than a day lies between injection and scan")
             seconds, flags = seconds % DAY, [*flags, "dates_shifted"]
     elif first.injection_time is not None:
@@ -93,17 +96,22 @@ def uptake_time(
         midnight = day.replace(hour=0, minute=0, second=0, microsecond=0)
         injected = Moment(midnight + first.injection_time, reference.offset)
         seconds = reference.since(injected)[0]
-        if seconds < 0:  # injected before midnight, scanned after
+        if seconds < 0 <= seconds + DAY <= LONG_UPTAKE:  # injected before midnight, scanned after
             seconds += DAY
-        if not 0 <= seconds <= DAY:
+        if abs(seconds) > DAY:
             seconds, flags = seconds % DAY, [*flags, "dates_shifted"]
     else:
         raise Reject(
             "injection_time_missing", "neither (0018,1078) nor (0018,1072) tells when the tracer was injected"
         )
+    if seconds < -CLOCKS:
+        message = (
+            f"the tracer was injected {-seconds / 60:.0f} min after the scan began, as the header has it"
+        )
+        raise Reject("injection_after_scan", message)
     if seconds < 0:
         flags.append("uptake_negative")
-    if FLUORINE_18[0] <= half_life <= FLUORINE_18[1] and seconds > 6 * 3600:
+    if FLUORINE_18[0] <= half_life <= FLUORINE_18[1] and seconds > LONG_UPTAKE:
         flags.append("uptake_long")
     return seconds, tuple(flags)
 

@@ -46,7 +46,8 @@ class Moment:
 class PetHeader:
     """One PET slice's header.
 
-    Seconds: half_life, duration, frame_reference. Bq: dose as written. kg: weight as written; height as
+    Seconds: half_life (as written, else the nuclide's), usual_half_life (of the nuclide that is named), duration,
+    frame_reference. Bq: dose as written. kg: weight as written; height as
     written (m or cm). injection_time is a time of day. private_reference is the maker's own moment of
     decay correction. None: absent or not readable.
     """
@@ -64,6 +65,7 @@ class PetHeader:
     tracers: int
     dose: float | None
     half_life: float | None
+    usual_half_life: float | None
     injection: Moment | None
     injection_time: timedelta | None
     series: Moment | None
@@ -102,7 +104,8 @@ class PetHeader:
             sex=text(ds, "PatientSex"),
             tracers=len(sequence),
             dose=number(tracer, "RadionuclideTotalDose"),
-            half_life=_half_life(tracer),
+            half_life=_stated_half_life(tracer) or _usual_half_life(tracer),
+            usual_half_life=_usual_half_life(tracer),
             injection=parse_dt(text(tracer, "RadiopharmaceuticalStartDateTime"), offset),
             injection_time=parse_tm(text(tracer, "RadiopharmaceuticalStartTime")),
             series=_moment(ds, "Series", offset),
@@ -170,10 +173,12 @@ def _maker(name: str) -> str:
     return next((maker for maker in ("siemens", "philips") if maker.upper() in name), "other")
 
 
-def _half_life(tracer: Dataset) -> float | None:
+def _stated_half_life(tracer: Dataset) -> float | None:
     stated = number(tracer, "RadionuclideHalfLife")
-    if stated is not None and stated > 0:
-        return stated
+    return stated if stated is not None and stated > 0 else None
+
+
+def _usual_half_life(tracer: Dataset) -> float | None:
     codes = tracer.get("RadionuclideCodeSequence") or [Dataset()]
     return HALF_LIFE.get(text(codes[0], "CodeValue"))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 from pydicom.pixels import iter_pixels
 
-from medshards.curate.formats.dicom.tags import open_dicom, quiet
+from medshards.curate.formats.dicom.tags import Source, quiet
 from medshards.curate.sample import Reject
 
 
-def stored_frames(path: Path, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+def stored_frames(source: Source, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     """Decoded frames (H×W, stored type) in the order of `indices`, one array at a time.
 
     The whole object is read first: only then does pydicom check that the pixel data are as long as the
@@ -24,7 +23,7 @@ def stored_frames(path: Path, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     if not indices:
         return
     with quiet():
-        pixels = iter_pixels(open_dicom(path), indices=indices)
+        pixels = iter_pixels(source.open(), indices=indices)
     while True:
         try:
             with quiet():
@@ -37,5 +36,6 @@ def stored_frames(path: Path, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
             raise Reject(
                 "no_pixel_data",
                 "the pixel data are missing, cut off or in a transfer syntax that cannot be decoded",
+                source.file.name,
             ) from None
         yield values

@@ -1,14 +1,15 @@
 """DICOM Segmentation objects as masks: one per segment, every frame placed by its position.
 
-Frames of a SEG are sparse and in no order, and segments may overlap. BINARY frames are packed bit by bit
-across frame borders; FRACTIONAL ones become masks at 0.5 of their maximum.
+Frames of a SEG are sparse and in no order, and segments may overlap. BINARY frames are packed bit by bit across frame
+borders; FRACTIONAL ones become masks at 0.5 of their maximum; the pixels of a LABELMAP (SOP class …66.7) are numbers of
+segments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,23 @@ from pydicom.dataset import Dataset
 
 from medshards.curate.formats.dicom.frames import functional_groups
 from medshards.curate.formats.dicom.pixels import stored_frames
-from medshards.curate.formats.dicom.series import Series
-from medshards.curate.formats.dicom.tags import digest, items, number, numbers, open_dicom, quiet, text, value
-from medshards.curate.sample import Reject
-from medshards.curate.volumes import GRID_TOLERANCE, Grid, Volume, check_frames
+from medshards.curate.formats.dicom.tags import (
+    Source,
+    digest,
+    items,
+    number,
+    numbers,
+    quiet,
+    referenced,
+    text,
+    value,
+)
+from medshards.curate.formats.files import blame
+from medshards.curate.masks import by_id
+from medshards.curate.sample import Region, Reject
+from medshards.curate.volumes import GRID_TOLERANCE, LPS_TO_RAS, Grid, Volume, check_frames
 
 THRESHOLD = 0.5  # of a fractional segment
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,66 +55,111 @@ class Segment:
 @dataclass(frozen=True, eq=False)
 class _Frame:
     index: int
-    segment: int
+    segment: int | None  # None: the pixels of a label map say it
     affine: NDArray[np.float64]  # (column, row, 0, 1) → RAS mm of the plane; column 2 is the unit normal
 
 
-def read_segments(path: Path, grid: Grid | None = None, image: Series | None = None) -> Iterator[Segment]:
-    """The segments of a SEG object one at a time, in order of segment number.
+class Segmentation:
+    """A SEG object, read once.
 
-    grid: lattice of the image; each frame must lie on one of its slices. Without it the object's own
-        lattice is used (regular planes from the lowest to the highest frame).
-    image: the segmented series, if known: a reference to an instance that is not in it puts
-        `referenced_image_missing` into the flags of every mask.
-
-    Raises: Reject `not_seg`, `seg_type_unsupported`, `no_geometry`, `frames_missing`, `grid_mismatch`,
-    `frame_of_reference_differs`, `no_pixel_data`, `segment_unknown`, `irregular_spacing`.
+    references: digests of the series and image instances that it says it was drawn on.
+    Raises: Reject `not_seg`, `seg_type_unsupported`, `no_geometry`, `frames_missing`, `segment_unknown`.
     """
-    with quiet():
-        ds = open_dicom(path, pixels=False)
-        lowest, threshold = _levels(ds)
-        frames = list(_frames(ds))
-        rows, columns = int(number(ds, "Rows") or 0), int(number(ds, "Columns") or 0)
-        described = {int(number(item, "SegmentNumber") or 0): item for item in items(ds, "SegmentSequence")}
-        frame_of_reference = digest(str(value(ds, "FrameOfReferenceUID") or "")) or None
-        missing = image is not None and not _references(ds) <= {f.instance for f in image.frames}
-        spacing = _slice_spacing(ds)
-        descriptions = {n: (_label(item), _coded_type(item)) for n, item in described.items()}
-    if {f.segment for f in frames} - set(descriptions):
-        raise Reject("segment_unknown", "a frame refers to a segment that the object does not describe")
-    flags = ("referenced_image_missing",) if missing else ()
-    if grid is None:
-        grid = _own_grid(frames, rows, columns, spacing, frame_of_reference)
-    else:
-        check_frames(Grid(grid.shape, grid.affine, frame_of_reference), grid)
-    slices = {f.index: _slice_of(f, grid, rows, columns) for f in frames}
-    for n in sorted(descriptions):
-        mask = np.zeros(grid.shape, bool)
-        mine = [f.index for f in frames if f.segment == n]
-        for index, values in zip(mine, stored_frames(path, mine)):
-            mask[slices[index]] |= values >= lowest
-        label, coded = descriptions[n]
-        volume = Volume(mask, grid.affine, "SEG", "mask", grid.frame, flags)
-        yield Segment(n, label, coded, volume, threshold)
+
+    def __init__(self, source: Source) -> None:
+        self.file = source.file
+        with blame(self.file), quiet():
+            ds = source.open()
+            self._source = Source(source.file, ds)
+            self._kind, self._lowest = _levels(ds)
+            self._frames = list(_frames(ds, self._kind))
+            self._size = int(number(ds, "Rows") or 0), int(number(ds, "Columns") or 0)
+            described = {int(number(i, "SegmentNumber") or 0): i for i in items(ds, "SegmentSequence")}
+            self._descriptions = {n: (_label(item), _coded_type(item)) for n, item in described.items()}
+            self._background = {0, int(number(ds, "PixelPaddingValue") or 0)} - set(described)
+            self._reference = digest(str(value(ds, "FrameOfReferenceUID") or "")) or None
+            self._spacing = _slice_spacing(ds)
+            self.references = frozenset(referenced(ds))
+            self._instances = _instances(ds)
+            if {f.segment for f in self._frames if f.segment is not None} - set(described):
+                message = "a frame refers to a segment that the object does not describe"
+                raise Reject("segment_unknown", message)
+
+    def grid(self) -> Grid:
+        """The object's own lattice: regular planes from the lowest to the highest frame.
+
+        Raises: Reject `no_geometry`, `irregular_spacing`.
+        """
+        with blame(self.file):
+            return _own_grid(self._frames, *self._size, self._spacing, self._reference)
+
+    def segments(
+        self, grid: Grid | None = None, instances: Collection[str] | None = None
+    ) -> Iterator[Segment]:
+        """The segments one at a time, in order of segment number; the pixels are decoded once.
+
+        grid: lattice of the image; each frame must lie on one of its slices. Without it the object's own.
+        instances: of the segmented series, if known; a reference to an instance that is not among them puts
+            `referenced_image_missing` into the flags of every mask.
+        Raises: Reject `grid_mismatch`, `frame_of_reference_differs`, `no_pixel_data`, `segment_unknown`,
+        `segment_below_threshold` (a fractional segment that nowhere reaches one half), and those of `grid`.
+        """
+        missing = instances is not None and not self._instances <= set(instances)
+        flags = ("referenced_image_missing",) if missing else ()
+        if grid is None:
+            grid = self.grid()
+        else:
+            with blame(self.file):
+                check_frames(Grid(grid.shape, grid.affine, self._reference), grid)
+        with blame(self.file):
+            regions = self._regions([_slice_of(f, grid, *self._size) for f in self._frames])
+        for n, (label, coded) in sorted(self._descriptions.items()):
+            mask = np.zeros(grid.shape, bool)
+            for index, region in regions.get(n, []):
+                mask[index][region.window()] |= region.crop
+            volume = Volume(mask, grid.affine, "SEG", "mask", grid.frame, flags)
+            yield Segment(n, label, coded, volume, THRESHOLD if self._kind == "FRACTIONAL" else None)
+
+    def _regions(self, slices: list[int]) -> dict[int, list[tuple[int, Region]]]:
+        """(slice, region) of each segment, in order of frames."""
+        found: dict[int, list[tuple[int, Region]]] = defaultdict(list)
+        below: set[int] = set()
+        stored = stored_frames(self._source, [f.index for f in self._frames])
+        for frame, index, values in zip(self._frames, slices, stored, strict=True):
+            if frame.segment is None:
+                for n, region in by_id(values).items():
+                    if n not in self._background:
+                        found[n].append((index, region))
+            elif (mask := values >= self._lowest).any():
+                found[frame.segment].append((index, Region.of(mask)))
+            elif values.any():
+                below.add(frame.segment)
+        if unknown := found.keys() - self._descriptions.keys():
+            message = f"pixels of segment {min(unknown)}, which the object does not describe"
+            raise Reject("segment_unknown", message)
+        if nowhere := below - found.keys():
+            message = f"segment {min(nowhere)} is fractional and nowhere reaches one half of its maximum"
+            raise Reject("segment_below_threshold", message)
+        return found
 
 
-def _levels(ds: Dataset) -> tuple[float, float | None]:
-    """Lowest stored value of the mask, and the threshold it comes from: (1, None) for BINARY."""
+def _levels(ds: Dataset) -> tuple[str, float]:
+    """SegmentationType, and the lowest stored value of a mask."""
     kind = text(ds, "SegmentationType")
     if not kind:
         raise Reject("not_seg", "the file is no DICOM segmentation object")
-    if kind == "BINARY":
-        return 1.0, None
+    if kind in ("BINARY", "LABELMAP"):
+        return kind, 1.0
     maximum = number(ds, "MaximumFractionalValue")
     if kind != "FRACTIONAL" or maximum is None or maximum <= 0:
         raise Reject(
             "seg_type_unsupported",
-            "SegmentationType is neither BINARY nor FRACTIONAL with its maximum (0062,000E)",
+            "SegmentationType is neither BINARY, LABELMAP nor FRACTIONAL with its maximum (0062,000E)",
         )
-    return maximum * THRESHOLD, THRESHOLD
+    return kind, maximum * THRESHOLD
 
 
-def _frames(ds: Dataset) -> Iterator[_Frame]:
+def _frames(ds: Dataset, kind: str) -> Iterator[_Frame]:
     shared_items = items(ds, "SharedFunctionalGroupsSequence")
     shared = functional_groups(shared_items[0]) if shared_items else {}
     per_frame = items(ds, "PerFrameFunctionalGroupsSequence")
@@ -116,15 +172,17 @@ def _frames(ds: Dataset) -> Iterator[_Frame]:
         position = numbers(table.get("ImagePositionPatient", empty), "ImagePositionPatient", 3)
         orientation = numbers(table.get("ImageOrientationPatient", empty), "ImageOrientationPatient", 6)
         spacing = numbers(table.get("PixelSpacing", empty), "PixelSpacing", 2)
-        if segment is None or position is None or orientation is None or spacing is None or min(spacing) <= 0:
-            raise Reject(
-                "no_geometry", f"frame {index + 1} has no segment number, position, orientation or spacing"
-            )
+        if kind == "LABELMAP":
+            segment = None
+        elif segment is None:
+            raise Reject("no_geometry", f"frame {index + 1} does not say of which segment it is")
+        if position is None or orientation is None or spacing is None or min(spacing) <= 0:
+            raise Reject("no_geometry", f"frame {index + 1} has no position, orientation or spacing")
         affine = np.eye(4)
         row, column = np.array(orientation[:3]), np.array(orientation[3:])
         affine[:3, 0], affine[:3, 1] = row * spacing[1], column * spacing[0]
         affine[:3, 2], affine[:3, 3] = np.cross(row, column), position
-        yield _Frame(index, int(segment), LPS_TO_RAS @ affine)
+        yield _Frame(index, None if segment is None else int(segment), LPS_TO_RAS @ affine)
 
 
 def _slice_of(frame: _Frame, grid: Grid, rows: int, columns: int) -> int:
@@ -175,7 +233,7 @@ def _slice_spacing(ds: Dataset) -> float | None:
     return found if found and found > 0 else None
 
 
-def _references(ds: Dataset) -> set[str]:
+def _instances(ds: Dataset) -> set[str]:
     """Digests of the image instances that the object names as its source."""
     return {
         digest(str(value(instance, "ReferencedSOPInstanceUID") or ""))

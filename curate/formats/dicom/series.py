@@ -1,25 +1,23 @@
 """Which DICOM files belong together: from any pile of files to series of one geometry each.
 
-`scan` reads headers only. It returns the image series that can become volumes, the RTSTRUCT and SEG
+`scan` opens each file once. It returns the image series that can become volumes, the RTSTRUCT and SEG
 objects, and, counted by reason, everything it left out. No name, id, date, UID or free text leaves this
-module: UIDs are digests, the patient is a keyed hash, and `repr` shows sizes and counts.
-`curate.formats.dicomvolume` reads the pixels.
+module but in `Ids`: UIDs are digests, and `repr` shows sizes and counts. `stack` makes volumes of the pixels.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from medshards.curate.formats.dicom import kinds
 from medshards.curate.formats.dicom.frames import Frame, frames_of
-from medshards.curate.formats.dicom.tags import digest, open_dicom, quiet, text, value
+from medshards.curate.formats.dicom.tags import Ids, Source, digest, open_dicom, quiet, text
 from medshards.curate.sample import Reject
+from medshards.curate.tree import File
 
 SAME_DIRECTION = 1e-3  # tolerance of direction cosines and, in mm, of pixel spacing
 
@@ -32,7 +30,7 @@ class Series:
     spacing: (row, column) distance of pixel centres in mm.
     contrast: MR only, `water`, `fat`, `in_phase`, `opposed_phase`, `fat_fraction` or "".
     units: PT only, Units (0054,1001) where it is a defined term.
-    uid, study, frame_of_reference: digests. patient: keyed hash, "" when `scan` got no key.
+    uid, study, frame_of_reference: digests.
     """
 
     modality: str
@@ -46,16 +44,15 @@ class Series:
     uid: str = field(default="", repr=False)
     study: str = field(default="", repr=False)
     frame_of_reference: str = field(default="", repr=False)
-    patient: str = field(default="", repr=False)
 
     def __repr__(self) -> str:
         size = f"{self.rows}×{self.columns}, {len(self.frames)} frames"
         return f"Series({' '.join(filter(None, (self.modality, self.contrast, self.units)))}, {size})"
 
     @property
-    def paths(self) -> list[Path]:
+    def files(self) -> list[File]:
         """Files of the series, each once, in the order they were given."""
-        return list(dict.fromkeys(frame.path for frame in self.frames))
+        return list(dict.fromkeys(frame.source.file for frame in self.frames))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +61,21 @@ class LeftOut:
 
     code: str
     message: str
-    paths: tuple[Path, ...] = field(repr=False)
+    files: tuple[File, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """What a pile of files holds. Nothing is in two places, and nothing is missing."""
+    """What a pile of files holds. Nothing is in two places, and nothing is missing.
+
+    ids: whose each file is that could be opened; native, so they go no further than this process.
+    """
 
     series: tuple[Series, ...]
     left_out: tuple[LeftOut, ...]
-    rtstructs: tuple[Path, ...] = field(repr=False)
-    segmentations: tuple[Path, ...] = field(repr=False)
-    value_maps: tuple[Path, ...] = field(repr=False)
+    rtstructs: tuple[Source, ...] = field(default=(), repr=False)
+    segmentations: tuple[Source, ...] = field(default=(), repr=False)
+    ids: Mapping[File, Ids] = field(default_factory=dict, repr=False)
 
     def only(self, modality: str | None = None) -> Series:
         """The one series (of `modality`).
@@ -88,47 +88,54 @@ class Scan:
         if found:
             raise Reject("several_series", f"expected one series of images, found {len(found)}")
         if self.left_out:
-            most = max(self.left_out, key=lambda entry: len(entry.paths))
-            raise Reject(most.code, f"no usable series: {most.message} ({len(most.paths)} files)")
+            most = max(self.left_out, key=lambda entry: len(entry.files))
+            raise Reject(most.code, f"no usable series: {most.message} ({len(most.files)} files)")
         raise Reject("no_series", "no DICOM images were found")
 
 
-def scan(paths: Iterable[Path], key: bytes | None = None) -> Scan:
-    """Sort DICOM files (any order, any names) into series and mask objects; reads headers only.
+def scan(files: Iterable[File], keep: bool = False) -> Scan:
+    """Sort DICOM files (any order, any names) into series and mask objects.
 
-    key: secret for `Series.patient`, an HMAC-SHA256 of PatientID; without it `patient` is "".
+    keep: read the pixels too and keep them, so that no file is opened again; without it, headers only.
     A file that cannot be used is listed in `left_out` and does not stop the rest.
     """
     groups: list[Series] = []
-    found: dict[str, list[Path]] = {"RTSTRUCT": [], "SEG": [], "RWV": []}
-    left: dict[str, list[Path]] = {}
-    for path in paths:
+    masks: dict[str, list[Source]] = {"RTSTRUCT": [], "SEG": []}
+    left: dict[str, list[File]] = {}
+    ids: dict[File, Ids] = {}
+    for file in files:
         try:
             with quiet():
-                ds = open_dicom(path, pixels=False)
+                ds = open_dicom(file, pixels=keep)
+                ids[file] = Ids.of(ds)
                 kind = kinds.object_kind(ds)
+                source = Source(file, ds if keep else None)
                 if kind != "image":
-                    found[kind].append(path)
+                    masks[kind].append(source)
                     continue
-                for part in _series_of(ds, path, key):
+                for part in _series_of(ds, source, ids[file]):
                     _add(groups, part)
         except Reject as reject:
-            left.setdefault(reject.code, []).append(path)
-    series = [part for group in groups for part in _split_repeats(group)]
+            left.setdefault(reject.code, []).append(file)
+    series: list[Series] = []
+    for group in groups:
+        if _is_dynamic(group):
+            left.setdefault("dynamic_pet", []).extend(group.files)
+        else:
+            series += _split_repeats(group)
     return Scan(
         tuple(sorted(series, key=lambda s: (s.modality, s.uid, s.contrast, len(s.frames)))),
         tuple(LeftOut(code, kinds.REASONS.get(code, code), tuple(left[code])) for code in sorted(left)),
-        tuple(found["RTSTRUCT"]),
-        tuple(found["SEG"]),
-        tuple(found["RWV"]),
+        tuple(masks["RTSTRUCT"]),
+        tuple(masks["SEG"]),
+        ids,
     )
 
 
-def _series_of(ds: Dataset, path: Path, key: bytes | None) -> list[Series]:
+def _series_of(ds: Dataset, source: Source, ids: Ids) -> list[Series]:
     """One series a geometry of one object (an enhanced object may hold several)."""
-    patient = text(ds, "PatientID")
     parts: list[Series] = []
-    for frame, geometry in frames_of(ds, path):
+    for frame, geometry in frames_of(ds, source):
         part = Series(
             modality=text(ds, "Modality"),
             rows=geometry.rows,
@@ -138,10 +145,9 @@ def _series_of(ds: Dataset, path: Path, key: bytes | None) -> list[Series]:
             frames=(frame,),
             contrast=frame.contrast,
             units=kinds.known_units(ds),
-            uid=digest(str(value(ds, "SeriesInstanceUID") or "")),
-            study=digest(str(value(ds, "StudyInstanceUID") or "")),
-            frame_of_reference=digest(str(value(ds, "FrameOfReferenceUID") or "")),
-            patient=hmac.new(key, patient.encode(), "sha256").hexdigest()[:32] if key and patient else "",
+            uid=digest(ids.series),
+            study=digest(ids.study),
+            frame_of_reference=digest(ids.frame),
         )
         _add(parts, part)
     return parts
@@ -157,8 +163,8 @@ def _add(groups: list[Series], part: Series) -> None:
 
 
 def _belongs(a: Series, b: Series) -> bool:
-    same = (a.uid, a.modality, a.rows, a.columns, a.frame_of_reference, a.contrast, a.units, a.patient) == (
-        (b.uid, b.modality, b.rows, b.columns, b.frame_of_reference, b.contrast, b.units, b.patient)
+    same = (a.uid, a.modality, a.rows, a.columns, a.frame_of_reference, a.contrast, a.units) == (
+        (b.uid, b.modality, b.rows, b.columns, b.frame_of_reference, b.contrast, b.units)
     )
     near = all(
         abs(x - y) <= SAME_DIRECTION
@@ -185,6 +191,18 @@ def _split_repeats(series: Series) -> list[Series]:
     return [series]
 
 
+def _is_dynamic(series: Series) -> bool:
+    """True for a PET that comes back to a place at another time; the beds of a whole-body scan do not."""
+    times: dict[tuple[float, ...], set[object]] = {}
+    if series.modality == "PT":
+        for frame in series.frames:
+            times.setdefault(_place(frame), set()).add(frame.time)
+    return any(len(moments) > 1 for moments in times.values())
+
+
 def _repeats(frames: Sequence[Frame]) -> bool:
-    positions = Counter(tuple(round(v, 2) for v in frame.position) for frame in frames)
-    return max(positions.values()) > 1
+    return max(Counter(_place(frame) for frame in frames).values()) > 1
+
+
+def _place(frame: Frame) -> tuple[float, ...]:
+    return tuple(round(v, 2) for v in frame.position)

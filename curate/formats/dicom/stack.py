@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from medshards.curate.formats.dicom.frames import Frame
 from medshards.curate.formats.dicom.pixels import stored_frames
 from medshards.curate.formats.dicom.series import Series
-from medshards.curate.formats.dicom.suv import SuvScale, suv_scale
+from medshards.curate.formats.dicom.suv import SuvScale, check_suv_range, suv_scale
 from medshards.curate.sample import Reject
-from medshards.curate.volumes import Grid, Volume, collect
+from medshards.curate.volumes import LPS_TO_RAS, OUTSIDE, Grid, Volume, collect
 
 SHEAR = 0.1  # mm; positions that stray further from the normal belong to a tilted gantry
 REPEAT = 0.01  # mm; slices nearer than this stand at one position
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +129,7 @@ def _without_repeats(frames: list[Frame], heights: NDArray[np.float64]) -> list[
             raise Reject(
                 "duplicate_positions",
                 "different pictures at one position (time points, echoes or reconstructions in one series)",
+                frames[n].source.file.name,
             )
     return keep
 
@@ -137,6 +137,7 @@ def _without_repeats(frames: list[Frame], heights: NDArray[np.float64]) -> list[
 def iter_slices(ordered: Stack) -> Iterator[NDArray[Any]]:
     """Rescaled slices in order, H×W: int64 where slope and intercept are whole numbers, else float32.
 
+    Padding (0028,0120) is no measurement: it becomes −1000 HU, or 0 in other images.
     Raises: Reject `no_pixel_data`, `size_mismatch`.
     """
     yield from _filled(ordered, ([f.slope, f.intercept] for f in ordered.frames if f is not None))
@@ -148,11 +149,15 @@ def _filled(ordered: Stack, scales: Any) -> Iterator[NDArray[Any]]:
     size = ordered.grid.shape[1:]
     before: NDArray[Any] | None = None
     last = -1
-    stored = _decoded([frame for frame in ordered.frames if frame is not None])
-    for k, values, (slope, intercept) in zip(present, stored, scales):
+    frames = [frame for frame in ordered.frames if frame is not None]
+    nothing = OUTSIDE["hu"] if ordered.series.modality == "CT" else 0.0
+    for k, frame, values, (slope, intercept) in zip(present, frames, _decoded(frames), scales):
         if values.shape != size:
-            raise Reject("size_mismatch", f"slice {k} is {values.shape}, its header says {size}")
+            message = f"slice {k} is {values.shape}, its header says {size}"
+            raise Reject("size_mismatch", message, frame.source.file.name)
         after = _scaled(values, float(slope), float(intercept))
+        if frame.padding is not None:
+            after[(values >= frame.padding[0]) & (values <= frame.padding[1])] = nothing
         for gap in range(last + 1, k):
             assert before is not None  # the first and the last slot always have a frame
             part = (gap - last) / (k - last)
@@ -169,8 +174,8 @@ def _scaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any
 
 def _decoded(frames: list[Frame]) -> Iterator[NDArray[Any]]:
     """Stored values of frames, one at a time; a file that holds several in a row is opened once."""
-    for path, run in groupby(frames, key=lambda f: f.path):
-        yield from stored_frames(path, [frame.index for frame in run])
+    for source, run in groupby(frames, key=lambda f: f.source):
+        yield from stored_frames(source, [frame.index for frame in run])
 
 
 def read_volume(series: Series, fill_gaps: bool = False) -> Volume:
@@ -195,8 +200,8 @@ def read_suv(series: Series, fill_gaps: bool = False, without_weight: str = "ref
 
     without_weight: what to do when the patient's weight is missing, so that no SUV exists:
         "refuse", or "bqml" for the activity in Bq/ml (`unit` says which it is).
-    Raises: Reject `not_pet`, `enhanced_pet_unsupported`, `outside_mapped_range`, those of
-    `curate.formats.suv.suv_scale`, `stack` and `iter_slices`.
+    Raises: Reject `not_pet`, `not_suv` (numbers that no SUV can be), `enhanced_pet_unsupported`,
+    `outside_mapped_range`, those of `suv.suv_scale`, `stack` and `iter_slices`.
     """
     ordered = stack(series, fill_gaps)
     try:
@@ -206,7 +211,9 @@ def read_suv(series: Series, fill_gaps: bool = False, without_weight: str = "ref
             raise
         flags = (*ordered.flags, "weight_missing")
         return _as_float(_volume(ordered, iter_slices(ordered), "bqml", flags))
-    return _as_float(_volume(ordered, slices, "suvbw", flags))
+    volume = _as_float(_volume(ordered, slices, "suvbw", flags))
+    check_suv_range(volume.array)
+    return volume
 
 
 def _as_float(volume: Volume) -> Volume:

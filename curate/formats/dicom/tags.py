@@ -11,16 +11,18 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medshards.curate.sample import Reject
+from medshards.curate.tree import File
 
 
 @contextmanager
@@ -50,20 +52,67 @@ class Bounded(io.BufferedReader):
         return super().read(size)
 
 
-def open_dicom(path: Path, pixels: bool = True) -> FileDataset:
-    """The data set of a DICOM file. Call inside `quiet()`.
+@dataclass(frozen=True, repr=False)
+class Ids:
+    """Whose an object is: native ids, which go no further than this process."""
 
-    Raises: Reject `not_dicom`, `unreadable`.
+    patient: str
+    study: str
+    series: str
+    frame: str
+    modality: str
+
+    KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
+
+    @classmethod
+    def of(cls, ds: Dataset) -> Ids:
+        """The ids of a data set, "" for those that it does not have."""
+        return cls(*(str(value(ds, keyword) or "").strip() for keyword in cls.KEYWORDS))
+
+
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")  # what a file without preamble begins with, little endian
+
+
+def open_dicom(file: File, pixels: bool = True, only: Sequence[str] | None = None) -> FileDataset:
+    """The data set of a DICOM file, also of one that lost its preamble. Call inside `quiet()`.
+
+    pixels: with the pixel data. only: keywords of the elements to read, None for all.
+    Raises: Reject `empty`, `not_dicom`, `unreadable`.
     """
     try:
-        with Bounded(path) as stream:
-            return pydicom.dcmread(stream, stop_before_pixels=not pixels)
-    except InvalidDicomError:
-        raise Reject("not_dicom", "the file has no DICOM preamble") from None
-    except (FileNotFoundError, MemoryError):
+        with Bounded(file.path) as stream:
+            start = stream.read(132)
+            stream.seek(0)
+            if not start:
+                raise Reject("empty", "the file is empty (0 bytes)", file.name)
+            if start[128:] != b"DICM" and start[:2] not in _FIRST_GROUPS:
+                raise Reject("not_dicom", "the file does not begin as a DICOM file", file.name)
+            tags = list(only) if only is not None else None
+            ds = pydicom.dcmread(stream, stop_before_pixels=not pixels, specific_tags=tags, force=True)
+    except (FileNotFoundError, MemoryError, Reject):
         raise
     except Exception:  # pydicom raises many kinds on damaged files, with header values in the text
-        raise Reject("unreadable", "the DICOM header is damaged or cut off") from None
+        raise Reject("unreadable", "the DICOM header is damaged or cut off", file.name) from None
+    if "SOPClassUID" not in ds and "MediaStorageSOPClassUID" not in ds.file_meta:
+        code = "unreadable" if start[128:] == b"DICM" else "not_dicom"
+        raise Reject(code, "the DICOM header is damaged or cut off", file.name)
+    if "TransferSyntaxUID" not in ds.file_meta:
+        implicit, little = ds.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return ds
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A DICOM file, and its data set where that was kept, so that the file is opened once."""
+
+    file: File
+    kept: FileDataset | None = field(default=None, repr=False)
+
+    def open(self) -> FileDataset:
+        """The whole data set. Call inside `quiet()`. Raises: as `open_dicom`."""
+        return self.kept if self.kept is not None else open_dicom(self.file)
 
 
 def value(ds: Dataset, keyword: str) -> Any:
@@ -141,3 +190,16 @@ def _plain(ds: Dataset, group: int, element: int) -> str:
 def digest(uid: str) -> str:
     """Stands for a UID, which may be traced to a study: 16 hex digits of its SHA-256; "" for ""."""
     return hashlib.sha256(uid.encode()).hexdigest()[:16] if uid else ""
+
+
+def referenced(ds: Dataset) -> Iterator[str]:
+    """Digests of the SeriesInstanceUIDs and image instances that an RTSTRUCT or SEG says it was drawn on."""
+    series = list(items(ds, "ReferencedSeriesSequence"))
+    for frame in items(ds, "ReferencedFrameOfReferenceSequence"):
+        for study in items(frame, "RTReferencedStudySequence"):
+            series += items(study, "RTReferencedSeriesSequence")
+    for item in series:
+        yield from filter(None, [digest(str(value(item, "SeriesInstanceUID") or ""))])
+        for keyword in ("ReferencedInstanceSequence", "ContourImageSequence"):
+            for instance in items(item, keyword):
+                yield from filter(None, [digest(str(value(instance, "ReferencedSOPInstanceUID") or ""))])

@@ -15,7 +15,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, cast
 
 import nibabel as nib
@@ -24,10 +23,13 @@ from isal import igzip, isal_zlib
 from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
 
+from medshards.curate.formats.files import blame, require_file
 from medshards.curate.sample import Reject
+from medshards.curate.tree import File
 from medshards.curate.volumes import Grid, Volume, check_size, collect, same_grid
 
 MAX_DEFLATE = 1032  # no DEFLATE stream expands further: 258 bytes from two bits
+BOMB = 1 << 26, 100  # bytes of an image from which it may not be so many times larger than its gzip stream
 TO_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, millimetre, micrometre
 _BROKEN: Any = (EOFError, OSError, zlib.error, isal_zlib.error)
 
@@ -44,7 +46,7 @@ class Header:
     flags: tuple[str, ...]
 
 
-def read_header(path: Path, first: bool = False, oriented: bool = True) -> Header:
+def read_header(file: File, first: bool = False, oriented: bool = True) -> Header:
     """Header of a NIfTI file, checked against the size of the file before anything is allocated.
 
     first: of a file with more than three dimensions, the first volume alone is meant; otherwise it is refused.
@@ -52,10 +54,16 @@ def read_header(path: Path, first: bool = False, oriented: bool = True) -> Heade
         then nothing of it is read, the grid is that of the stored order with steps of 1 mm (flag `no_orientation`).
 
     Raises: Reject `not_nifti`, `truncated`, `too_large`, `bad_shape`, `not_3d`, `unsupported_dtype`,
-    `bad_geometry`, `orientation_contradiction`.
+    `bad_geometry`, `orientation_contradiction`, `unreadable`, `lfs_pointer`.
     """
-    with _open(path) as file:
-        header = _parse(file)
+    require_file(file)
+    with blame(file):
+        return _header(file, first, oriented)
+
+
+def _header(file: File, first: bool, oriented: bool) -> Header:
+    with _open(file) as stream:
+        header = _parse(stream)
     sizes = [int(n) for n in header["dim"][1 : 1 + max(int(header["dim"][0]), 0)]]
     if not 2 <= len(sizes) <= 7 or (any(n != 1 for n in sizes[3:]) and not first):
         raise Reject("not_3d", f"expected a volume of three dimensions, the header says {sizes}")
@@ -70,9 +78,9 @@ def read_header(path: Path, first: bool = False, oriented: bool = True) -> Heade
             "unsupported_dtype", f"expected integer or real voxels, found type code {int(header['datatype'])}"
         )
     offset = max(int(header["vox_offset"]), int(header["sizeof_hdr"]) + 4)
-    size = path.stat().st_size
+    size = file.path.stat().st_size
     needed = offset + depth * height * width * dtype.itemsize
-    possible = size * MAX_DEFLATE if _is_gzip(path) else size
+    possible = size * MAX_DEFLATE if _is_gzip(file) else size
     if needed > possible:
         raise Reject(
             "truncated", f"the header promises {needed} bytes, a file of {size} bytes cannot hold them"
@@ -86,15 +94,24 @@ def read_header(path: Path, first: bool = False, oriented: bool = True) -> Heade
     return Header(Grid((depth, height, width), affine), dtype, slope, intercept, offset, flags)
 
 
-def iter_slices(path: Path, header: Header | None = None) -> Iterator[NDArray[Any]]:
+def iter_slices(file: File, header: Header | None = None) -> Iterator[NDArray[Any]]:
     """The slices of an image in file order, H×W: integers where type and scaling are whole, else float32.
 
-    Raises: Reject `truncated`, `damaged`, `not_finite`, and those of `read_header`.
+    Raises: Reject `truncated`, `damaged`, `not_finite`, `expands_too_far`, and those of `read_header`.
     """
-    header = header or read_header(path)
+    with blame(file):
+        yield from _slices(file, header or read_header(file))
+
+
+def _slices(file: File, header: Header) -> Iterator[NDArray[Any]]:
+    needed = int(np.prod(header.grid.shape)) * header.dtype.itemsize
+    if needed > BOMB[0] and needed > BOMB[1] * file.path.stat().st_size:
+        size = file.path.stat().st_size >> 10
+        message = f"an image of {needed >> 20} MiB in a gzip stream of {size} KiB: nothing can be in it"
+        raise Reject("expands_too_far", message)
     whole = header.dtype.kind in "iu" and header.slope.is_integer() and header.intercept.is_integer()
     plain = (header.slope, header.intercept) == (1.0, 0.0)
-    for k, stored in enumerate(_stored(path, header)):
+    for k, stored in enumerate(_stored(file, header)):
         if whole:
             values = stored if plain else stored.astype(np.int64) * int(header.slope) + int(header.intercept)
         else:
@@ -105,50 +122,62 @@ def iter_slices(path: Path, header: Header | None = None) -> Iterator[NDArray[An
         yield values
 
 
-def read_image(path: Path, modality: str, unit: str, oriented: bool = True) -> Volume:
+def read_image(file: File, modality: str, unit: str, oriented: bool = True) -> Volume:
     """An image as int16 (when every value is whole and fits) or float32, D×H×W.
 
     `modality` and `unit` are what the dataset says; NIfTI itself does not know them. oriented: see `read_header`.
     Raises: those of `iter_slices`.
     """
-    header = read_header(path, oriented=oriented)
-    array = collect(iter_slices(path, header), header.grid.shape)
+    header = read_header(file, oriented=oriented)
+    with blame(file):
+        array = collect(iter_slices(file, header), header.grid.shape)
     return Volume(array, header.grid.affine, modality, unit, flags=header.flags)
 
 
-def read_labels(path: Path, first: bool = False, oriented: bool = True) -> Volume:
-    """A label map, D×H×W, in the integer type of the file; never through floating point.
+def read_labels(file: File, first: bool = False, oriented: bool = True) -> Volume:
+    """A label map, D×H×W, in the smallest type that holds its numbers (uint8 for most); never through floating point.
 
-    Some tools store labels as float: they are taken (as int16) when every value is a whole number.
+    Some tools store labels as float: they are taken when every value is a whole number of 16 bits.
     first: of a file with more than three dimensions, read the first volume. oriented: see `read_header`.
     Raises: Reject `label_scaled`, `label_not_integer`, and those of `iter_slices`.
     """
-    header = read_header(path, first, oriented)
-    if (header.slope, header.intercept) != (1.0, 0.0):
-        raise Reject("label_scaled", "the header scales the stored values; labels must be stored as they are")
-    real = header.dtype.kind == "f"
-    array = np.empty(header.grid.shape, np.int16 if real else header.dtype.newbyteorder("="))
-    limits = np.iinfo(np.int16)
-    for k, stored in enumerate(_stored(path, header)):
-        # written so that NaN and infinity fail as well
-        if (
-            real
-            and not ((stored == np.trunc(stored)) & (stored >= limits.min) & (stored <= limits.max)).all()
-        ):
-            raise Reject(
-                "label_not_integer", f"slice {k} of the label map holds values that are not whole numbers"
-            )
-        array[k] = stored
+    header = read_header(file, first, oriented)
+    with blame(file):
+        if (header.slope, header.intercept) != (1.0, 0.0):
+            message = "the header scales the stored values; labels must be stored as they are"
+            raise Reject("label_scaled", message)
+        array = np.zeros(header.grid.shape, np.uint8)
+        for k, stored in enumerate(_stored(file, header)):
+            values = _whole(stored, k)
+            kind = np.result_type(array, np.min_scalar_type(values.min()), np.min_scalar_type(values.max()))
+            if kind.kind == "f":  # uint64 beside a number below zero
+                raise Reject(
+                    "label_not_integer", f"slice {k} of the label map holds numbers of more than 63 bits"
+                )
+            array = array.astype(kind, copy=False)
+            array[k] = values
     return Volume(array, header.grid.affine, "SEG", "label", flags=header.flags)
 
 
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+def _whole(values: NDArray[Any], k: int) -> NDArray[Any]:
+    """A slice of labels; reals must be whole numbers of 16 bits."""
+    limits = np.iinfo(np.int16)
+    # written so that NaN and infinity fail as well
+    if values.dtype.kind == "f":
+        if not ((values == np.trunc(values)) & (values >= limits.min) & (values <= limits.max)).all():
+            message = f"slice {k} of the label map holds values that are not whole numbers"
+            raise Reject("label_not_integer", message)
+        return values.astype(np.int16)
+    return values
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], igzip.open(path, "rb") if _is_gzip(path) else path.open("rb"))
+def _is_gzip(file: File) -> bool:
+    with file.path.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _open(file: File) -> IO[bytes]:
+    return cast(IO[bytes], igzip.open(file.path, "rb") if _is_gzip(file) else file.path.open("rb"))
 
 
 def _parse(file: IO[bytes]) -> Any:
@@ -169,25 +198,25 @@ def _parse(file: IO[bytes]) -> Any:
     return header
 
 
-def _stored(path: Path, header: Header) -> Iterator[NDArray[Any]]:
+def _stored(file: File, header: Header) -> Iterator[NDArray[Any]]:
     """Stored slices, H×W, native byte order."""
     depth, height, width = header.grid.shape
     native = header.dtype.newbyteorder("=")
-    with _open(path) as file:
+    with _open(file) as stream:
         try:
             skip = header.offset
-            while skip > 0 and (block := file.read(min(skip, 1 << 20))):
+            while skip > 0 and (block := stream.read(min(skip, 1 << 20))):
                 skip -= len(block)
             for k in range(depth):
                 values = np.empty((height, width), header.dtype)
                 room = values.reshape(-1).view(np.uint8).data
                 done = 0
-                while done < len(room) and (n := file.readinto(room[done:])):  # type: ignore[attr-defined]
+                while done < len(room) and (n := stream.readinto(room[done:])):  # type: ignore[attr-defined]
                     done += n
                 if done < len(room):
                     raise Reject("truncated", f"the data end in slice {k} of {depth}")
                 yield values.astype(native, copy=False)
-            file.read(1)  # reaches the checksum of a gzip stream
+            stream.read(1)  # reaches the checksum of a gzip stream
         except _BROKEN:
             raise Reject("damaged", "the gzip stream breaks off or fails its checksum") from None
 

@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 
 from medshards.curate.formats import xlsx
-from medshards.curate.formats.dicom import references as dicomrefs
-from medshards.curate.formats.dicom import rtstruct
-from medshards.curate.formats.dicom import segmentation as dicomseg
 from medshards.curate.formats.dicom import series as dicom
 from medshards.curate.formats.dicom import stack as dicomvolume
+from medshards.curate.formats.dicom.rtstruct import StructureSet
+from medshards.curate.formats.dicom.segmentation import Segmentation
+from medshards.curate.formats.dicom.tags import Source
 from medshards.curate.formats.pictures import aperio, coco, labelme, raster
 from medshards.curate.formats.volumes import hdf5, metaimage, nifti, npy, tiffstack
 from medshards.curate.listing import list_download
@@ -77,11 +77,11 @@ def _npy(file: File) -> None:
             continue
 
 
-def _nifti(path: Path) -> None:
+def _nifti(file: File) -> None:
     for read in (
-        lambda: nifti.read_labels(path),
-        lambda: nifti.read_image(path, "CT", "HU"),
-        lambda: _all(nifti.iter_slices(path)),
+        lambda: nifti.read_labels(file),
+        lambda: nifti.read_image(file, "CT", "HU"),
+        lambda: _all(nifti.iter_slices(file)),
     ):
         try:
             read()
@@ -89,27 +89,25 @@ def _nifti(path: Path) -> None:
             continue
 
 
-def _dicom(path: Path) -> None:
-    found = dicom.scan([path])
+def _dicom(file: File) -> None:
+    found = dicom.scan([file], keep=True)
     for series in found.series:
         for read in (dicomvolume.read_volume, dicomvolume.read_suv):
             try:
                 read(series)
             except Reject:
                 continue
-    for other in (*found.segmentations, *found.rtstructs):
-        dicomrefs.referenced_series(other)
 
 
-def _rtstruct(path: Path) -> None:
-    rtstruct.roi_names(path)
+def _rtstruct(file: File) -> None:
+    structures = StructureSet(Source(file))
     if GRID.is_dir():
-        _all(rtstruct.read_rois(path, _grid()))
+        _all(structures.rois(_grid()))
 
 
 @cache
 def _grid() -> Grid:
-    return dicomvolume.stack(dicom.scan(sorted(GRID.rglob("*.dcm"))).only()).grid
+    return dicomvolume.stack(dicom.scan(File(p.name, p) for p in sorted(GRID.rglob("*.dcm"))).only()).grid
 
 
 def _archive(path: Path) -> None:
@@ -140,10 +138,10 @@ READERS: dict[str, Callable[[Path], object]] = {
     "npy": _by_file(_npy),
     "hdf5": _by_file(_hdf5),
     "metaimage": _by_file(metaimage.read),
-    "nifti": _nifti,
-    "dicom": _dicom,
-    "dicom seg": lambda path: _all(dicomseg.read_segments(path)),
-    "rtstruct": _rtstruct,
+    "nifti": _by_file(_nifti),
+    "dicom": _by_file(_dicom),
+    "dicom seg": _by_file(lambda file: _all(Segmentation(Source(file)).segments())),
+    "rtstruct": _by_file(_rtstruct),
     "coco": _by_file(_coco),
     "labelme": _by_file(_labelme),
     "aperio": _by_file(aperio.read_annotations),

@@ -12,14 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medshards.curate.formats.dicom.rtstruct import plain_name, read_rois, roi_names, xor_polygon
-from medshards.curate.formats.dicom.segmentation import read_segments
-from medshards.curate.formats.dicom.series import scan
+from medshards.curate.formats.dicom.rtstruct import StructureSet, plain_name, xor_polygon
 from medshards.curate.formats.dicom.stack import read_volume, stack
+from medshards.curate.formats.dicom.tags import Source
 from medshards.curate.formats.volumes import nifti
 from medshards.curate.sample import Reject
 from medshards.curate.volumes import Grid, resample, same_grid
-from tests.curate.dicom_edits import Edit, copies, dicom_files, read
+from tests.curate.dicom_edits import Edit, copies, dicom_files, file, read, rois, scan, segments
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ def rtstruct(patient: Path, folder: Path, contours: list[Dataset]) -> Path:
 
 
 def drawn(patient: Path, folder: Path, *contours: Dataset) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    (roi,) = read_rois(rtstruct(patient, folder, list(contours)), GRID)
+    (roi,) = rois(rtstruct(patient, folder, list(contours)), GRID)
     return roi.mask.array, dict(roi.lost)
 
 
@@ -58,13 +57,13 @@ def test_rtstruct_equals_the_authors_nifti_mask(patient: Path) -> None:
     for path in sorted(patient.glob("*/dicom/mask/RS.dcm")):
         modality = path.parents[2]
         image = stack(scan(dicom_files(modality / "dicom" / "image")).only())
-        expected = nifti.read_labels(modality / "nifti" / "mask" / "mask.nii.gz")
-        (roi,) = read_rois(path, image.grid)
+        expected = nifti.read_labels(file(modality / "nifti" / "mask" / "mask.nii.gz"))
+        (roi,) = rois(path, image.grid)
         assert same_grid(roi.mask.grid, expected.grid)
         np.testing.assert_array_equal(roi.mask.array, expected.array > 0, err_msg=modality.name)
         assert roi.mask.array.any()
         assert plain_name(roi.name) == plain_name(f"gtv mass {modality.name}")
-        assert roi_names(path) == {1: roi.name}
+        assert StructureSet(Source(file(path))).names == {1: roi.name}
         compared += 1
     assert compared
 
@@ -73,9 +72,9 @@ def test_reference_object_rtstruct_lies_inside_its_mask(samples: Path) -> None:
     """The outline is known to be a little smaller than the mask, on 16 slices."""
     folder = samples / "pet_dicom" / "oncoray_suv_dro" / "DRO" / "DRO_0_0"
     grid = stack(scan(dicom_files(folder / "PT")).only()).grid
-    rois = list(read_rois(next((folder / "RS").iterdir()), grid))
-    mask = nifti.read_labels(folder / "mask" / "DRO_mask.nii.gz").array > 0
-    union = np.any([roi.mask.array for roi in rois], axis=0)
+    found = list(rois(next((folder / "RS").iterdir()), grid))
+    mask = nifti.read_labels(file(folder / "mask" / "DRO_mask.nii.gz")).array > 0
+    union = np.any([roi.mask.array for roi in found], axis=0)
     assert int(union.any(axis=(1, 2)).sum()) == 16
     assert (union & mask).sum() > 0.95 * union.sum()
 
@@ -89,8 +88,11 @@ def test_voxel_centres_decide(patient: Path, tmp_path: Path) -> None:
     assert lost == {}
 
 
-def test_contour_in_contour_is_a_hole(patient: Path, tmp_path: Path) -> None:
-    mask, _ = drawn(patient, tmp_path, square(0.5, 8.5, 0.5, 8.5, 0), square(2.5, 5.5, 2.5, 5.5, 0.6))
+def test_exclusive_contour_in_contour_is_a_hole(patient: Path, tmp_path: Path) -> None:
+    kind = "CLOSEDPLANAR_XOR"
+    mask, _ = drawn(
+        patient, tmp_path, square(0.5, 8.5, 0.5, 8.5, 0, kind), square(2.5, 5.5, 2.5, 5.5, 0, kind)
+    )
     expected = np.zeros(GRID.shape, bool)
     expected[0, 1:9, 1:9] = True
     expected[0, 3:6, 3:6] = False
@@ -152,7 +154,7 @@ def test_oblique_and_malformed_contours_are_refused(patient: Path, tmp_path: Pat
 def test_other_frame_of_reference_is_refused(patient: Path) -> None:
     path = patient / "PET" / "dicom" / "mask" / "RS.dcm"
     with pytest.raises(Reject, match="frame_of_reference_differs"):
-        next(read_rois(path, Grid(GRID.shape, GRID.affine, frame="another")))
+        next(rois(path, Grid(GRID.shape, GRID.affine, frame="another")))
 
 
 # ---- SEG
@@ -171,7 +173,7 @@ def test_binary_frames_packed_across_borders(samples: Path) -> None:
     folder = samples / "pet_dicom" / "dcmqi" / "23x38x3"
     image = stack(scan(dicom_files(folder / "image")).only())
     for grid in (None, image.grid):
-        (segment,) = read_segments(folder / "seg" / "label.seg", grid, image.series)
+        (segment,) = segments(folder / "seg" / "label.seg", grid, image.series)
         np.testing.assert_array_equal(segment.mask.array, nrrd(folder / "nrrd" / "label.nrrd") == 1)
         assert same_grid(segment.mask.grid, image.grid)
         assert (segment.label, segment.threshold, segment.mask.flags) == ("Liver", None, ())
@@ -182,7 +184,7 @@ def test_sparse_overlapping_segments(samples: Path) -> None:
     folder = samples / "pet_dicom" / "highdicom_seg"
     path = folder / "seg_image_ct_binary_overlap.dcm"
     series = scan(dicom_files(folder / "CT2")).only()
-    first, second = read_segments(path, image=series)
+    first, second = segments(path, image=series)
     frames = read(path).pixel_array.astype(bool)
     for segment, stored in ((first, frames[:4]), (second, frames[4:])):
         assert segment.mask.array.shape == (165, 16, 16)
@@ -195,13 +197,13 @@ def test_sparse_overlapping_segments(samples: Path) -> None:
 def test_fractional_segment_is_cut_at_one_half(samples: Path) -> None:
     """Stored 0, 64 and 128 of 255: only 128 is at least one half."""
     path = samples / "pet_dicom" / "highdicom_seg" / "seg_image_ct_true_fractional.dcm"
-    (segment,) = read_segments(path)
+    (segment,) = segments(path)
     np.testing.assert_array_equal(segment.mask.array, read(path).pixel_array == 128)
     assert segment.threshold == 0.5
 
 
 def test_segmentation_of_a_pet_without_its_image(samples: Path) -> None:
-    (segment,) = read_segments(samples / "pet_dicom" / "dcmqi" / "sr-example" / "seg.dcm")
+    (segment,) = segments(samples / "pet_dicom" / "dcmqi" / "sr-example" / "seg.dcm")
     per_slice = segment.mask.array.sum(axis=(1, 2)).tolist()
     assert per_slice == [11, 24, 42, 60, 69, 81, 82, 91, 94, 94, 81, 57, 9]
     assert segment.mask.spacing_mm == pytest.approx((3.375, 3.537818, 3.537818))
@@ -210,7 +212,7 @@ def test_segmentation_of_a_pet_without_its_image(samples: Path) -> None:
 def test_missing_source_image_is_flagged(samples: Path) -> None:
     folder = samples / "pet_dicom" / "dcmqi" / "23x38x3"
     series = scan(dicom_files(folder / "image")[:2]).only()
-    (segment,) = read_segments(folder / "seg" / "label.seg", image=series)
+    (segment,) = segments(folder / "seg" / "label.seg", image=series)
     assert segment.mask.flags == ("referenced_image_missing",)
     assert segment.mask.array.sum() == 322
 
@@ -225,7 +227,7 @@ def shuffle_frames(ds: Dataset) -> None:
 def test_frames_are_placed_by_position(samples: Path, tmp_path: Path) -> None:
     folder = samples / "pet_dicom" / "dcmqi" / "23x38x3"
     (shuffled,) = copies([folder / "seg" / "label.seg"], tmp_path, shuffle_frames)
-    (segment,) = read_segments(shuffled)
+    (segment,) = segments(shuffled)
     np.testing.assert_array_equal(segment.mask.array, nrrd(folder / "nrrd" / "label.nrrd") == 1)
 
 
@@ -234,14 +236,14 @@ def test_coarser_image_is_a_grid_mismatch_and_resampling_the_way_out(samples: Pa
     grid = read_volume(scan(dicom_files(folder / "image")).only()).grid
     coarse = Grid((3, 19, 12), grid.affine @ np.diag([2.0, 2.0, 1.0, 1.0]), grid.frame)
     with pytest.raises(Reject, match="grid_mismatch"):
-        list(read_segments(folder / "seg" / "label.seg", coarse))
-    (segment,) = read_segments(folder / "seg" / "label.seg")
+        list(segments(folder / "seg" / "label.seg", coarse))
+    (segment,) = segments(folder / "seg" / "label.seg")
     label = nrrd(folder / "nrrd" / "label.nrrd") == 1
     np.testing.assert_array_equal(resample(segment.mask, coarse).array, label[:, ::2, ::2])
 
 
-def labelmap(ds: Dataset) -> None:
-    ds.SegmentationType = "LABELMAP"
+def no_kind_known(ds: Dataset) -> None:
+    ds.SegmentationType = "SURFACE"
 
 
 def unknown_segment(ds: Dataset) -> None:
@@ -263,7 +265,7 @@ def cut(ds: Dataset) -> None:
 @pytest.mark.parametrize(
     ("edit", "code"),
     [
-        (labelmap, "seg_type_unsupported"),
+        (no_kind_known, "seg_type_unsupported"),
         (unknown_segment, "segment_unknown"),
         (no_position, "no_geometry"),
         (frame_lost, "frames_missing"),
@@ -273,11 +275,11 @@ def cut(ds: Dataset) -> None:
 def test_segmentations_that_are_refused(samples: Path, tmp_path: Path, edit: Edit, code: str) -> None:
     (path,) = copies([samples / "pet_dicom" / "dcmqi" / "23x38x3" / "seg" / "label.seg"], tmp_path, edit)
     with pytest.raises(Reject) as caught:
-        list(read_segments(path))
+        list(segments(path))
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("reader", [lambda p: list(read_segments(p)), lambda p: list(read_rois(p, GRID))])
+@pytest.mark.parametrize("reader", [lambda p: list(segments(p)), lambda p: list(rois(p, GRID))])
 def test_an_image_is_no_mask_object(samples: Path, reader: Callable[[Path], list[object]]) -> None:
     image = dicom_files(samples / "pet_dicom" / "dcmqi" / "23x38x3" / "image")[0]
     assert pydicom.misc.is_dicom(image)

@@ -12,13 +12,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from medshards.curate.formats.dicom.rtstruct import read_rois
-from medshards.curate.formats.dicom.segmentation import read_segments
-from medshards.curate.formats.dicom.series import scan
 from medshards.curate.formats.dicom.stack import read_suv, read_volume, stack, suv_slices
 from medshards.curate.formats.volumes.nifti import read_header, read_image
 from medshards.curate.volumes import Grid
-from tests.curate.dicom_edits import copies, dicom_files
+from tests.curate.dicom_edits import copies, dicom_files, file, rois, scan, segments
 
 MARKER = "PLANTEDIDENTITY"
 FREE_TEXT = ("PN", "LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE")
@@ -57,7 +54,7 @@ class Spy(logging.Handler):
 
 def use(files: list[Path], grid: Grid | None = None) -> Iterator[object]:
     """Everything a converter does with a study; yields what it gets back."""
-    found = scan(files, key=b"secret")
+    found = scan(files)
     yield from (found, *found.series, *found.left_out)
     for series in found.series:
         yield from (*series.frames, *(frame.pet for frame in series.frames))
@@ -65,12 +62,12 @@ def use(files: list[Path], grid: Grid | None = None) -> Iterator[object]:
         yield read_volume(series)
         yield suv_slices(stack(series))
         yield read_suv(series)
-    for path in found.rtstructs:
+    for source in found.rtstructs:
         assert grid is not None
-        for roi in read_rois(path, grid):
+        for roi in rois(source.file.path, grid):
             yield from (roi, roi.mask, roi.lost)
-    for path in found.segmentations:
-        for segment in read_segments(path, image=found.series[0] if found.series else None):
+    for source in found.segmentations:
+        for segment in segments(source.file.path, image=found.series[0] if found.series else None):
             yield from (segment, segment.mask)
     found.only()
 
@@ -185,6 +182,6 @@ def test_nifti_description_is_not_shown(patient: Path, tmp_path: Path) -> None:
     for field in ("descrip", "aux_file", "intent_name", "db_name"):
         image.header[field] = MARKER
     image.to_filename(tmp_path / "a.nii")
-    assert MARKER not in repr(read_header(tmp_path / "a.nii")) + repr(
-        read_image(tmp_path / "a.nii", "CT", "hu")
+    assert MARKER not in repr(read_header(file(tmp_path / "a.nii"))) + repr(
+        read_image(file(tmp_path / "a.nii"), "CT", "hu")
     )

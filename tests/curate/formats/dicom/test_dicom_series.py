@@ -14,13 +14,13 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from medshards.curate.formats.dicom.frames import real_world_values
-from medshards.curate.formats.dicom.series import Scan, scan
+from medshards.curate.formats.dicom.series import Scan
 from medshards.curate.formats.dicom.stack import read_suv, read_volume, stack
 from medshards.curate.formats.volumes import nifti
+from medshards.curate.phantoms.bodies.dicom import save, slice_of
 from medshards.curate.sample import Reject
 from medshards.curate.volumes import same_grid
-from tests.curate.dicom_edits import Edit, copies, dicom_files, put, read
+from tests.curate.dicom_edits import Edit, copies, dicom_files, file, put, read, scan
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def mr(patient: Path) -> list[Path]:
 
 
 def codes(found: Scan) -> dict[str, int]:
-    return {entry.code: len(entry.paths) for entry in found.left_out}
+    return {entry.code: len(entry.files) for entry in found.left_out}
 
 
 def test_dicom_and_nifti_copies_are_one_image(patient: Path) -> None:
@@ -53,7 +53,7 @@ def test_dicom_and_nifti_copies_are_one_image(patient: Path) -> None:
     for image in sorted(patient.glob("*/nifti/image/image.nii.gz")):
         series = scan(dicom_files(image.parents[2] / "dicom" / "image")).only()
         volume = read_volume(series)
-        copy = nifti.read_image(image, volume.modality, volume.unit)
+        copy = nifti.read_image(file(image), volume.modality, volume.unit)
         assert volume.array.shape == copy.array.shape
         # DICOM stores whole numbers: equal within half a step
         step = max(frame.slope for frame in series.frames)
@@ -71,7 +71,7 @@ def test_three_modalities_in_one_pile(patient: Path) -> None:
     assert len(found.rtstructs) == 3
     assert not found.left_out
     assert len({s.frame_of_reference for s in found.series}) == 1
-    assert sum(len(s.paths) for s in found.series) + len(found.rtstructs) == len(files)
+    assert sum(len(s.files) for s in found.series) + len(found.rtstructs) == len(files)
 
 
 def test_order_comes_from_geometry_alone(ct: list[Path], tmp_path: Path) -> None:
@@ -173,14 +173,6 @@ def test_enhanced_pet_is_suv_only_by_its_map(samples: Path, tmp_path: Path, suff
 
     with pytest.raises(Reject, match="outside_mapped_range"):
         read_suv(scan(copies(files, tmp_path / "over", overflow)).only())
-
-
-def test_real_world_value_map_object(samples: Path) -> None:
-    (path,) = (p for p in dicom_files(samples / "pet_dicom" / "dcmqi" / "sr-example") if "rwvm" in p.name)
-    assert scan([path]).value_maps == (path,)
-    (mapping,) = real_world_values(read(path))
-    assert (mapping.slope, mapping.intercept, mapping.unit) == (0.000375125, 0.0, "{SUVbw}g/ml")
-    assert (mapping.first, mapping.last) == (0, 32761)
 
 
 def test_missing_slices(ct: list[Path]) -> None:
@@ -301,14 +293,13 @@ def test_one_series_of_two_orientations_is_two_volumes(ct: list[Path], tmp_path:
         ("pet", put(Units="PROPCNTS"), "not_attenuation_corrected"),
         ("pet", put(SeriesType=["DYNAMIC", "IMAGE"]), "dynamic_pet"),
         ("pet", put(SeriesType=["GATED", "IMAGE"]), "dynamic_pet"),
-        ("pet", put(NumberOfTimeSlices=4), "dynamic_pet"),
         ("pet", put(Units="1CM"), "mu_map"),
         ("mr", put(SeriesDescription="Head_MRAC_PET_UMAP"), "mu_map"),
         ("ct", put(SOPClassUID="1.2.840.10008.5.1.4.1.1.7"), "secondary_capture"),
         ("ct", put(Modality="US"), "modality_unsupported"),
         ("ct", put(PixelSpacing=None), "no_geometry"),
         ("ct", put(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "no_geometry"),
-        ("ct", put(Rows=None), "not_an_image"),
+        ("ct", put(Rows=None), "unreadable"),
         ("ct", put(Rows=60000), "not_an_image"),
     ],
 )
@@ -369,8 +360,58 @@ def test_values_beyond_16_bit_become_float(ct: list[Path], tmp_path: Path) -> No
     np.testing.assert_array_equal(volume.array[5:], plain.array[5:])
 
 
-def test_patient_key_is_keyed(ct: list[Path], pet: list[Path]) -> None:
-    patients = {s.patient for s in scan([*ct, *pet], key=b"one").series}
-    assert len(patients) == 1
-    assert patients != {s.patient for s in scan(ct, key=b"two").series}
-    assert scan(ct).only().patient == ""
+def test_beds_are_no_time_slices(pet: list[Path], tmp_path: Path) -> None:
+    """A whole-body series counts its beds in (0054,0101), and each bed has a time of its own."""
+    times = iter((0, 0, 180_000))
+    files = copies(
+        pet, tmp_path, put(NumberOfTimeSlices=2), lambda ds: put(FrameReferenceTime=next(times))(ds)
+    )
+    assert len(scan(files).only("PT").frames) == 3
+
+
+def test_places_that_come_back_later_are_dynamic(pet: list[Path], tmp_path: Path) -> None:
+    later = copies(pet, tmp_path, put(FrameReferenceTime=600_000))
+    found = scan([*pet, *later])
+    assert codes(found) == {"dynamic_pet": 6}
+    assert not found.series
+
+
+@pytest.mark.parametrize(("signed", "stored"), [(False, 63536), (True, -2000), (True, 63536)])
+def test_padding_is_no_measurement(signed: bool, stored: int, tmp_path: Path) -> None:
+    """Older scanners fill what lies outside of their round field with −2000, also written as 63536."""
+    values = np.array([[-2000, 100, 1024], [3000, -2000, 0]])
+    ds = slice_of("CT", "P01", 1, 0, values)
+    ds.PixelRepresentation, ds.RescaleIntercept = int(signed), -1024
+    ds.add_new(0x00280120, "US" if stored > 0 else "SS", stored)
+    save(ds, tmp_path / "0")
+    volume = read_volume(scan([tmp_path / "0"]).only())
+    assert volume.array.dtype == np.int16
+    np.testing.assert_array_equal(volume.array[0], [[-1000, -924, 0], [1976, -1000, -1024]])
+
+
+def test_a_range_of_padding(tmp_path: Path) -> None:
+    ds = slice_of("MR", "P01", 1, 0, np.array([[-5, -2, -1], [0, 7, 8]]))
+    ds.add_new(0x00280120, "SS", -5)
+    ds.add_new(0x00280121, "SS", -2)
+    save(ds, tmp_path / "0")
+    assert read_volume(scan([tmp_path / "0"]).only()).array[0].tolist() == [[0, 0, -1], [0, 7, 8]]
+
+
+def test_files_without_preamble_are_read(tmp_path: Path) -> None:
+    """With their file meta group, and as the bare data set that some archives keep."""
+    ds = slice_of("CT", "P01", 1, 0, np.arange(12).reshape(3, 4))
+    save(ds, tmp_path / "whole")
+    (tmp_path / "cut").write_bytes((tmp_path / "whole").read_bytes()[132:])
+    del ds.file_meta
+    for name, implicit in (("explicit", False), ("implicit", True)):
+        pydicom.dcmwrite(
+            tmp_path / name, ds, implicit_vr=implicit, little_endian=True, enforce_file_format=False
+        )
+    for name in ("whole", "cut", "explicit", "implicit"):
+        volume = read_volume(scan([tmp_path / name]).only())
+        assert volume.array[0].tolist() == np.arange(12).reshape(3, 4).tolist(), name
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"")
+    assert codes(scan([tmp_path / "a.dcm"])) == {"empty": 1}

@@ -9,13 +9,12 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medshards.curate.formats.dicom.pet_header import PetHeader, parse_dt, parse_tm
-from medshards.curate.formats.dicom.series import scan
 from medshards.curate.formats.dicom.stack import iter_slices, read_suv, read_volume, stack, suv_slices
 from medshards.curate.formats.dicom.suv import check_suv_range, suv_scale
 from medshards.curate.formats.volumes.nifti import read_labels
 from medshards.curate.phantoms.bodies.dicom import pet_slice
 from medshards.curate.sample import Reject
-from tests.curate.dicom_edits import Edit, copies, dicom_files, put, read
+from tests.curate.dicom_edits import Edit, copies, dicom_files, file, put, read, scan
 
 # The object stored as SUV by body surface has coarse stored steps: its own published values.
 COARSE = (0.189, 0.985, 3.977)
@@ -36,6 +35,9 @@ def base(objects: Path) -> Path:
 HOUR = 70_000 / (368.08e6 * 2 ** (-3600 / 6586.2))
 
 
+UNNAMED = {"RadionuclideCodeSequence": None}
+
+
 def scale_of(base: Path, *edits: Edit) -> tuple[float, str, tuple[str, ...]]:
     ds = read(base)
     for edit in edits:
@@ -46,7 +48,7 @@ def scale_of(base: Path, *edits: Edit) -> tuple[float, str, tuple[str, ...]]:
 
 def test_reference_objects(objects: Path) -> None:
     """Minimum, median and maximum over the mask are 0.20, 1.00 and 4.00 in every object found."""
-    mask = read_labels(objects / "DRO_0_0" / "mask" / "DRO_mask.nii.gz")
+    mask = read_labels(file(objects / "DRO_0_0" / "mask" / "DRO_mask.nii.gz"))
     folders = sorted(folder for folder in objects.glob("DRO_*/PT") if folder.is_dir())
     assert folders
     for folder in folders:
@@ -67,7 +69,7 @@ def test_reference_objects(objects: Path) -> None:
 def test_sarcoma_patient_is_stored_suv(samples: Path) -> None:
     folder = samples / "pet_dicom" / "soft_tissue_sarcoma" / "sts_images" / "STS_002" / "PET"
     volume = read_suv(scan(dicom_files(folder / "dicom" / "image")).only())
-    mask = read_labels(folder / "nifti" / "mask" / "mask.nii.gz").array > 0
+    mask = read_labels(file(folder / "nifti" / "mask" / "mask.nii.gz")).array > 0
     assert volume.array.max() == pytest.approx(21.6757, abs=1e-4)
     assert volume.array[mask].mean() == pytest.approx(7.3696, abs=1e-4)
     assert "suv_reference:stored" in volume.flags
@@ -106,7 +108,7 @@ def test_siemens_slice(samples: Path) -> None:
         (put(SeriesTime="113000", Manufacturer="GE MEDICAL SYSTEMS", FrameReferenceTime="0"), HOUR, "computed"),
         # average activity of 300 s of 18F lies 149.2 s after the start
         (put(SeriesTime="113000", FrameReferenceTime="149211"), HOUR, "computed"),
-        (put(RadionuclideHalfLife="4057.7"), 70_000 / (368.08e6 * 2 ** (-3600 / 4057.7)), "series_time"),
+        (put(RadionuclideHalfLife="4057.7", **UNNAMED), 70_000 / (368.08e6 * 2 ** (-3600 / 4057.7)), "series_time"),
         (
             # the activity falls during the frame of 300 s, λT / (1 − e^(−λT)), and in the hour before it
             put(DecayCorrection="NONE", CorrectedImage=["ATTN"]),
@@ -208,7 +210,7 @@ def test_uncorrected_slices_have_factors_of_their_own(base: Path) -> None:
         (put(PatientWeight="1.5"), "weight_unusual"),
         (put(DecayCorrection=None), "decay_correction_assumed_start"),
         (put(RadiopharmaceuticalStartDateTime="19990704100000"), "dates_shifted"),
-        (put(RadiopharmaceuticalStartDateTime="20250101110500"), "uptake_negative"),
+        (put(RadiopharmaceuticalStartDateTime="20250101110030"), "uptake_negative"),
         (put(RadiopharmaceuticalStartDateTime="20250101040000"), "uptake_long"),
         (put(RadiopharmaceuticalStartDateTime="20250101100000+0500"), "utc_offset_ignored"),
         (put(DecayFactor="1.1"), "decay_factor_mismatch"),
@@ -264,11 +266,23 @@ NUCLIDE_UNKNOWN = put(RadionuclideHalfLife=None, RadionuclideCodeSequence=None)
             "injection_time_missing",
         ),
         (
-            put(RadiopharmaceuticalStartDateTime=None, RadionuclideHalfLife="282240"),
+            put(
+                RadiopharmaceuticalStartDateTime=None,
+                RadionuclideHalfLife="282240",
+                RadionuclideCodeSequence=None,
+            ),
             "injection_date_missing",
         ),
         (put(RadiopharmaceuticalStartDateTime="20241230200000"), "uptake_implausible"),
         (NUCLIDE_UNKNOWN, "half_life_missing"),
+        (put(RadionuclideHalfLife="109.8"), "half_life_contradicts_nuclide"),  # 18F, in minutes
+        (put(RadionuclideHalfLife="4057.7"), "half_life_contradicts_nuclide"),  # that of 68Ga
+        (put(RadiopharmaceuticalStartDateTime="20250101110500"), "injection_after_scan"),
+        (put(RadiopharmaceuticalStartDateTime="20250102100000"), "injection_after_scan"),
+        (
+            put(RadiopharmaceuticalStartDateTime=None, RadiopharmaceuticalStartTime="110500"),
+            "injection_after_scan",
+        ),
         (put(CorrectedImage=["DECY", "SCAT"]), "not_attenuation_corrected"),
         (put(CorrectedImage=["ATTN", "SCAT"]), "not_decay_corrected"),
         (put(CorrectedImage=["ATTN"], DecayCorrection=None), "decay_correction_missing"),
@@ -283,7 +297,11 @@ def test_refusals(base: Path, edits: Edit, code: str) -> None:
 
 
 def test_long_lived_nuclide_may_be_injected_days_before(base: Path) -> None:
-    edits = put(RadiopharmaceuticalStartDateTime="20241229110000", RadionuclideHalfLife="282240")
+    edits = put(
+        RadiopharmaceuticalStartDateTime="20241229110000",
+        RadionuclideHalfLife="282240",
+        RadionuclideCodeSequence=None,
+    )
     assert scale_of(base, edits)[0] == pytest.approx(
         70_000 / (368.08e6 * 2 ** (-3 * 86400 / 282240)), rel=1e-6
     )
