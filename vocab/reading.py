@@ -164,15 +164,25 @@ def _check_parents(concepts: list[Concept], content: LocatedDict, problems: _Pro
 def read_labels(path: Path, dataset: str, concept_ids: Collection[str]) -> tuple[bool, list[Label]]:
     """Whether a label file is exhaustive, and its labels, validated. Raises VocabularyError.
 
-    `dataset` must be the slug that the file names; `concept_ids` are the concepts that there are.
+    `dataset` must be the slug that the file names; `concept_ids` are the concepts that there are. A file may say
+    `same_as: SLUG` in place of labels: those of the dataset in the folder beside it.
     """
     content, problems = _read_mapping(path), _Problems(path)
-    problems.unknown_fields(content, ("dataset", "exhaustive", "labels"))
+    shared = "same_as" in content
+    problems.unknown_fields(
+        content, ("dataset", "same_as") if shared else ("dataset", "exhaustive", "labels")
+    )
     slug = problems.text(content, "dataset")
     if slug is not None and slug != dataset:
         problems.add(
             content.lines["dataset"], f"is for the dataset {slug!r}, but is read as that of {dataset!r}"
         )
+    if shared:
+        other = problems.text(content, "same_as")
+        if other == dataset:
+            problems.add(content.lines["same_as"], f"{other!r} has no other labels than these")
+        problems.raise_any()
+        return read_labels(path.parent.parent / str(other) / path.name, str(other), concept_ids)
     exhaustive = content.get("exhaustive")
     if not isinstance(exhaustive, bool):
         problems.add(content.lines.get("exhaustive", content.line), "'exhaustive' must be true or false")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 
+Files = Mapping[str, File]
+Facts = dict[str, Any]  # fields of a Study
 _LABEL_MAPS = tuple(
     re.compile(r"(?:.*[_-])?" + words) for words in (r"organs?(?:[_-].*)?", "labels?", "d?seg.*")
 )
@@ -56,6 +59,14 @@ class Incomplete(Exception):
     def __init__(self, patient: str, name: str, reject: Reject) -> None:
         super().__init__(reject.code)
         self.patient, self.name, self.reject = patient, name, reject
+
+
+def made(patient: str, name: str, facts: Callable[[], Facts]) -> Study | Incomplete:
+    """The study of these facts, or why there is none."""
+    try:
+        return Study(patient, name, **facts())
+    except Reject as reject:
+        return Incomplete(patient, name, reject)
 
 
 def stem(path: str) -> str:

@@ -309,3 +309,17 @@ def test_the_digest_changes_with_a_label(tmp_path: Path) -> None:
         (tmp_path / "mine/labels.yaml").write_text(HEAD + f"  a: {concept}\n")
         digests.append(load_labels("mine", tmp_path).digest)
     assert digests[0] == digests[2] != digests[1]
+
+
+def test_a_dataset_may_have_the_labels_of_another() -> None:
+    ct, mr = load_labels("umd_petct"), load_labels("umd_petmr")
+    assert mr.dataset == "umd_petmr"
+    assert mr.labels == ct.labels
+    assert len(ct.labels) > 100
+
+
+def test_the_labels_of_itself_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "labels.yaml").write_text("dataset: a\nsame_as: a\n")
+    with pytest.raises(VocabularyError, match="no other labels"):
+        load_labels("a", tmp_path)
