@@ -127,6 +127,16 @@ def test_tiff_refusals(tmp_path: Path) -> None:
     assert "transparent" in refused(tiff(four, photometric="rgb", extrasamples=["unassalpha"]), tmp_path)
 
 
+def test_a_tiff_with_a_strip_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Readers of TIFF take a strip of 0 bytes for a black one."""
+    data = bytearray(tiff(COLORS, photometric="rgb", rowsperstrip=8))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        counts = file.pages.first.tags["StripByteCounts"]
+    size = counts.valuebytecount // counts.count
+    data[counts.valueoffset : counts.valueoffset + size] = bytes(size)
+    assert "all of its strips" in refused(bytes(data), tmp_path)
+
+
 def test_real_tiff_pictures_that_call_colours_grey(samples: Path, tmp_path: Path) -> None:
     found = sorted((samples / "cvc_clinicdb").rglob("Original/*.tif"))
     for path in found:
