@@ -17,8 +17,8 @@ import numpy as np
 
 from medshards.curate.identity import load_key, pseudonym
 from medshards.curate.paired.dicom_studies import find_dicom, is_dicom
-from medshards.curate.paired.images import DicomImages, Images, NiftiImages, axial_grid, check_overlap
 from medshards.curate.paired.finders import FINDERS
+from medshards.curate.paired.images import DicomImages, Images, NiftiImages, axial_grid, check_overlap
 from medshards.curate.paired.layouts import DICOM, LAYOUTS
 from medshards.curate.paired.organs import Organs, read_organs
 from medshards.curate.paired.study import Incomplete, Study
