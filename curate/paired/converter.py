@@ -144,10 +144,14 @@ class PairedStudies(Source):
         }
         del images  # and the files that it holds
         chosen = choose(self.slices, organs.annotated(pet_grid.shape[0]))
+        empty = {k for k in chosen if any(slices.is_uniform(k) for slices, _ in shown.values())}
+        if chosen and len(empty) == len(chosen):
+            message = "one of the images shows nothing but a single value on every slice that would be taken"
+            raise Reject("images_apart", message)
         lost = dict(organs.lost)
         for modality, (slices, facts) in shown.items():
             for index in chosen:
-                if any(other.is_uniform(index) for other, _ in shown.values()):
+                if index in empty:
                     yield Skip(
                         case.files["pt"].name if "pt" in case.files else "", "slice outside one of the images"
                     )

@@ -256,6 +256,25 @@ def test_structures_that_are_no_targets_are_passed_over(layout: Callable[[str], 
     assert len({i.concept for s in samples_of(root) for i in s.instances}) == 13
 
 
+def test_an_emptied_mask_does_not_say_that_its_organ_is_absent(layout: Callable[[str], Path]) -> None:
+    root = layout("L1 BIDS")
+    shutil.rmtree(root / "sub-P01")
+    whole = samples_of(root)
+    edit_nifti(root / "sub-P02" / "ses-a" / "segmentations" / "liver.nii.gz", times=0)
+    for before, after in zip(whole, samples_of(root), strict=False):
+        assert before.concepts is not None
+        assert "liver" in before.concepts
+        assert after.concepts == tuple(c for c in before.concepts if c != "liver")
+
+
+def test_masks_without_a_voxel_and_images_without_a_value_are_refused(layout: Callable[[str], Path]) -> None:
+    root = layout("L2 flat")
+    edit_nifti(next(root.rglob("*_ct_res.nii.gz")), times=0)
+    assert refusal(root).code == "images_apart"
+    edit_nifti(next(root.rglob("*_organs.nii.gz")), times=0)
+    assert refusal(root).code == "missing_mask"
+
+
 def test_swapped_sides_are_flagged(layout: Callable[[str], Path]) -> None:
     root = layout("L5 HECKTOR")
     table = json.loads((root / "labels.json").read_text())
