@@ -30,6 +30,7 @@ from medshards.curate.volumes import Grid, Volume, check_size, collect, same_gri
 
 MAX_DEFLATE = 1032  # no DEFLATE stream expands further: 258 bytes from two bits
 BOMB = 1 << 26, 100  # bytes of an image from which it may not be so many times larger than its gzip stream
+LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
 TO_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, millimetre, micrometre
 _BROKEN: Any = (EOFError, OSError, zlib.error, isal_zlib.error)
 
@@ -147,16 +148,19 @@ def read_labels(file: File, first: bool = False, oriented: bool = True) -> Volum
             message = "the header scales the stored values; labels must be stored as they are"
             raise Reject("label_scaled", message)
         array = np.zeros(header.grid.shape, np.uint8)
+        low = high = 0
         for k, stored in enumerate(_stored(file, header)):
             values = _whole(stored, k)
-            kind = np.result_type(array, np.min_scalar_type(values.min()), np.min_scalar_type(values.max()))
-            if kind.kind == "f":  # uint64 beside a number below zero
-                raise Reject(
-                    "label_not_integer", f"slice {k} of the label map holds numbers of more than 63 bits"
-                )
-            array = array.astype(kind, copy=False)
+            low, high = min(low, int(values.min())), max(high, int(values.max()))
+            array = array.astype(_smallest(low, high), copy=False)
             array[k] = values
     return Volume(array, header.grid.affine, "SEG", "label", flags=header.flags)
+
+
+def _smallest(low: int, high: int) -> type[np.integer[Any]]:
+    """The smallest integer type that holds `low` to `high`, which one type of a file held."""
+    limits = ((kind, np.iinfo(kind)) for kind in LABEL_TYPES)
+    return next(kind for kind, info in limits if info.min <= low and high <= info.max)
 
 
 def _whole(values: NDArray[Any], k: int) -> NDArray[Any]:
