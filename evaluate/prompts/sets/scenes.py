@@ -106,6 +106,7 @@ def _scene(
         {concept: parts for concept, parts in instances.items() if len(parts) > 1},
         AIR * SCALE if unit == "HU" else None,
         unit.startswith(("HU", "SUV")) or records[0].get("modality") in RADIOGRAPHS,
+        _window(records),
         borrow,
     )
 
@@ -137,6 +138,13 @@ def _windows(
         concept: [(min(a for a, _ in spans), max(b for _, b in spans)) for spans in zip(*own, strict=True)]
         for concept, own in sorted(boxes.items())
     }
+
+
+def _window(records: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The display window of the first slice, in thousandths; all grey levels of a picture."""
+    intensity = records[0].get("intensity")
+    low, high = intensity["window"] if intensity else (0.0, 255.0)
+    return low * SCALE, high * SCALE
 
 
 def _maps(raw: Raw) -> list[NDArray]:

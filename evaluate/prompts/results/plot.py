@@ -1,0 +1,108 @@
+"""Line and point plots as inline SVG, for pages that open without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+WIDTH, HEIGHT = 420, 260
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 24, 38
+COLOURS = ("#1b6ca8", "#c8553d", "#3c8d5a", "#8d5aa8", "#b8860b", "#4d4d4d", "#d16ba5", "#2a9d8f")
+
+Points = Sequence[tuple[float, float]]
+
+
+def lines(title: str, across: str, up: str, series: Mapping[str, Points], low: float = 0.0, high: float = 1.0) -> str:
+    """Curves with a marker at each point; a title for each marker tells its values."""
+    most = max((x for points in series.values() for x, _ in points), default=1.0) or 1.0
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            LEFT + x / most * (WIDTH - LEFT - RIGHT),
+            TOP + (high - min(max(y, low), high)) / (high - low) * (HEIGHT - TOP - BOTTOM),
+        )
+
+    parts = [_frame(title, across, up)]
+    for k in range(5):
+        value = low + (high - low) * k / 4
+        parts.append(_level(place(0, value)[1], f"{value:g}"))
+        x = most * k / 4
+        parts.append(_text(place(x, low)[0], HEIGHT - BOTTOM + 14, f"{x:.3g}", "middle"))
+    for number, (name, points) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in points))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        for x, y in points:
+            at = place(x, y)
+            label = escape(f"{name}: {y:.4f} at {x:.4f}")
+            parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3" fill="{colour}"><title>{label}</title></circle>')
+    return "".join(parts) + "</svg>"
+
+
+def scatter(title: str, across: str, up: str, points: Points, levels: Mapping[str, float]) -> str:
+    """Points, and horizontal lines at named levels (a Bland–Altman plot)."""
+    xs, ys = [x for x, _ in points] or [0.0], [*(y for _, y in points), *levels.values()] or [0.0]
+    x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
+    x1, y1 = x1 if x1 > x0 else x0 + 1, y1 if y1 > y0 else y0 + 1
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            LEFT + (x - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT),
+            TOP + (y1 - y) / (y1 - y0) * (HEIGHT - TOP - BOTTOM),
+        )
+
+    parts = [_frame(title, across, up)]
+    for name, level in levels.items():
+        parts.append(_level(place(x0, level)[1], f"{level:.3g}", "#c8553d"))
+        parts.append(_text(WIDTH - RIGHT, place(x0, level)[1] - 3, name, "end"))
+    for x in (x0, x1):
+        parts.append(_text(place(x, y0)[0], HEIGHT - BOTTOM + 14, f"{x:.3g}", "middle"))
+    for x, y in points:
+        at = place(x, y)
+        parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3" fill="{COLOURS[0]}" fill-opacity="0.6"/>')
+    return "".join(parts) + "</svg>"
+
+
+def intervals(title: str, up: str, rows: Sequence[tuple[str, float, float, float]]) -> str:
+    """A value with its interval for each name, and a line at 0: a forest plot. rows: name, low, value, high."""
+    height = TOP + BOTTOM + 18 * len(rows)
+    least = min([0.0, *(low for _, low, _, _ in rows)])
+    most = max([0.0, *(high for *_, high in rows)])
+    width = (most - least) or 1.0
+    left = 190
+
+    def at(value: float) -> float:
+        return left + (value - least) / width * (WIDTH - left - RIGHT)
+
+    parts = [
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}">',
+        _text(8, 15, title, "start", 12),
+        f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="{TOP}" y2="{height - BOTTOM}" stroke="#999"/>',
+    ]
+    for k, (name, low, value, high) in enumerate(rows):
+        y = TOP + 18 * k + 10
+        parts.append(_text(left - 6, y + 4, name, "end"))
+        parts.append(f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y}" y2="{y}" stroke="{COLOURS[0]}"/>')
+        parts.append(f'<circle cx="{at(value):.1f}" cy="{y}" r="3.5" fill="{COLOURS[0]}"/>')
+    for value in (least, 0.0, most):
+        parts.append(_text(at(value), height - BOTTOM + 14, f"{value:.2f}", "middle"))
+    return "".join(parts) + _text(WIDTH / 2, height - 6, up, "middle") + "</svg>"
+
+
+def _frame(title: str, across: str, up: str) -> str:
+    return (
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">'
+        + _text(LEFT, 15, title, "start", 12)
+        + _text(WIDTH / 2, HEIGHT - 6, across, "middle")
+        + f'<text x="12" y="{HEIGHT / 2}" font-size="10" text-anchor="middle" '
+        f'transform="rotate(-90 12 {HEIGHT / 2})">{escape(up)}</text>'
+    )
+
+
+def _level(y: float, label: str, colour: str = "#ddd") -> str:
+    line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}"/>'
+    return line + _text(LEFT - 4, y + 3, label, "end")
+
+
+def _text(x: float, y: float, text: str, anchor: str, size: int = 10) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'
