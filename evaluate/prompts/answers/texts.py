@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from medshards.evaluate.segmenter import Query, Segmenter
-from medshards.train.model.answers import Rule
 
 from medshards.evaluate.prompts.answers.answerer import Outcome
 from medshards.evaluate.prompts.answers.shown import grey
 from medshards.evaluate.prompts.families.texts import Text
 from medshards.evaluate.prompts.prompt import Prompt
 from medshards.evaluate.prompts.target import Part, Scene
+from medshards.evaluate.segmenter import Query, Segmenter
+from medshards.train.model.answers import Rule
 
 
 class TextAnswerer:

@@ -72,7 +72,7 @@ def bootstrap(
     """95 % interval (percentiles) of a statistic of a list of patients, drawn with repetition. None when there are
     fewer than two patients, or when the statistic is None for most draws."""
     names = sorted(set(patients))
-    if len(names) < 2:
+    if len(names) < 2 or not draws:
         return None
     rng = np.random.default_rng(seed)
     found = []

@@ -12,7 +12,9 @@ COLOURS = ("#1b6ca8", "#c8553d", "#3c8d5a", "#8d5aa8", "#b8860b", "#4d4d4d", "#d
 Points = Sequence[tuple[float, float]]
 
 
-def lines(title: str, across: str, up: str, series: Mapping[str, Points], low: float = 0.0, high: float = 1.0) -> str:
+def lines(
+    title: str, across: str, up: str, series: Mapping[str, Points], low: float = 0.0, high: float = 1.0
+) -> str:
     """Curves with a marker at each point; a title for each marker tells its values."""
     most = max((x for points in series.values() for x, _ in points), default=1.0) or 1.0
 
@@ -35,7 +37,9 @@ def lines(title: str, across: str, up: str, series: Mapping[str, Points], low: f
         for x, y in points:
             at = place(x, y)
             label = escape(f"{name}: {y:.4f} at {x:.4f}")
-            parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3" fill="{colour}"><title>{label}</title></circle>')
+            parts.append(
+                f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3" fill="{colour}"><title>{label}</title></circle>'
+            )
     return "".join(parts) + "</svg>"
 
 
@@ -59,7 +63,9 @@ def scatter(title: str, across: str, up: str, points: Points, levels: Mapping[st
         parts.append(_text(place(x, y0)[0], HEIGHT - BOTTOM + 14, f"{x:.3g}", "middle"))
     for x, y in points:
         at = place(x, y)
-        parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3" fill="{COLOURS[0]}" fill-opacity="0.6"/>')
+        parts.append(
+            f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3" fill="{COLOURS[0]}" fill-opacity="0.6"/>'
+        )
     return "".join(parts) + "</svg>"
 
 
@@ -82,7 +88,9 @@ def intervals(title: str, up: str, rows: Sequence[tuple[str, float, float, float
     for k, (name, low, value, high) in enumerate(rows):
         y = TOP + 18 * k + 10
         parts.append(_text(left - 6, y + 4, name, "end"))
-        parts.append(f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y}" y2="{y}" stroke="{COLOURS[0]}"/>')
+        parts.append(
+            f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y}" y2="{y}" stroke="{COLOURS[0]}"/>'
+        )
         parts.append(f'<circle cx="{at(value):.1f}" cy="{y}" r="3.5" fill="{COLOURS[0]}"/>')
     for value in (least, 0.0, most):
         parts.append(_text(at(value), height - BOTTOM + 14, f"{value:.2f}", "middle"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, FileSystemLoader
 
 from medshards.common.files import write_atomically
 from medshards.evaluate.prompts.families.catalog import families
@@ -23,11 +23,12 @@ from medshards.evaluate.prompts.results.curves import (
 from medshards.evaluate.prompts.results.plot import lines
 from medshards.evaluate.prompts.results.score import Row
 
+ROWS = "rows.jsonl"
 NOTE = (
-    "Dice; patients are averaged in a class, then classes (macro). Severity is 1 − Dice (masks) or 1 − IoU (boxes) of the "
-    "prompt itself, else the step. AUC: area under the curve over its width. R90, R75, R50: severity at which the score "
-    "falls below that part of the perfect prompt's. Gain: score minus that of the prompt given back as the answer. "
-    "Unreachable steps, failures and refusals are in no Dice and stand apart."
+    "Dice; patients are averaged in a class, then classes (macro). Severity is 1 − Dice (masks) or 1 − IoU (boxes) of "
+    "the prompt itself, else the step. AUC: area under the curve over its width. R90, R75, R50: severity at which the "
+    "score falls below that part of the perfect prompt's. Gain: score minus that of the prompt given back as the "
+    "answer. Unreachable steps, failures and refusals are in no Dice and stand apart."
 )
 
 
@@ -74,9 +75,14 @@ class Results:
 
     def page(self, reference: Results | None = None) -> str:
         """The HTML page. Everything from data is escaped."""
-        env = Environment(loader=PackageLoader("medshards.evaluate.prompts.results", "."), autoescape=True)
+        env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
         plots = [
-            lines(s.family, "measured severity", "Dice", {c: list(zip(k.severity, k.score)) for c, k in s.curves.items()})
+            lines(
+                s.family,
+                "measured severity",
+                "Dice",
+                {c: list(zip(k.severity, k.score)) for c, k in s.curves.items()},
+            )
             for s in self.summaries
         ]
         gains = [
@@ -103,7 +109,7 @@ class Results:
         """Write rows.jsonl, results.json and report.html into a folder."""
         out.mkdir(parents=True, exist_ok=True)
         files = {
-            "rows.jsonl": "".join(json.dumps(row.facts()) + "\n" for row in self.rows),
+            ROWS: "".join(json.dumps(row.facts()) + "\n" for row in self.rows),
             "results.json": json.dumps(self.facts(reference), indent=1) + "\n",
             "report.html": self.page(reference),
         }
@@ -121,8 +127,6 @@ def read_rows(path: Path) -> list[Row]:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}:{number}: is no row of scores: {error}") from error
     return rows
-
-
 
 
 def _facts(summary: Summary) -> dict[str, Any]:
