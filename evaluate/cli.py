@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from medshards.common.window import Windows
     from medshards.evaluate.measure import Dataset
+    from medshards.evaluate.segmenter import Segmenter
+    from medshards.train.model.answers import Rule
 
 SHOWN = 20  # unreadable samples printed; all are in the report
 
@@ -80,6 +83,25 @@ SHOWN = 20  # unreadable samples printed; all are in the report
     help="Also ask every image for these concepts, which it does not show: ids of the vocabulary; repeatable. Left out "
     "for datasets that have a broader, narrower or the same concept.",
 )
+@click.option(
+    "--paired",
+    is_flag=True,
+    help="Compare CT, MR and PET of the same patients instead, organ by organ, on whole volumes; the first rule "
+    "counts. --out may end in .html, too.",
+)
+@click.option(
+    "--in-domain",
+    multiple=True,
+    metavar="NAME=DICE",
+    help="--paired: a Dice that the model is known for, to be shown beside; repeatable.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    help="--paired: of the surface Dice (NSD), in mm.",
+)
 @click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def evaluate(
@@ -94,6 +116,9 @@ def evaluate(
     window: tuple[str, ...],
     nifti: Path | None,
     absent: tuple[str, ...],
+    paired: bool,
+    in_domain: tuple[str, ...],
+    tolerance: float,
     device: str | None,
     as_json: bool,
 ) -> None:
@@ -106,6 +131,7 @@ def evaluate(
     \b
     medshards evaluate --data corpus --checkpoint run
     medshards evaluate --data corpus --checkpoint run --aggregate top1 --aggregate union --out tables.md
+    medshards evaluate --data corpus --checkpoint run --datasets umd_petct --paired --out paired.html
     """
     from medshards.common.window import parse_windows
     from medshards.evaluate import measure
@@ -133,6 +159,10 @@ def evaluate(
             )
         if absent:
             made["also_asked"] = ", ".join(f"{d.slug}: {', '.join(d.foreign) or 'nothing'}" for d in opened)
+        if paired:
+            made |= {"rule": str(rules[0]), "nsd_tolerance": f"{tolerance:g} mm"}
+            _paired(segmenter, opened, rules[0], tolerance, windows, made, in_domain, out, as_json)
+            return
         volumes = VolumeWriter(nifti) if nifti is not None else None
         with _progress(opened) as step:
             report = measure.evaluate(segmenter, opened, rules, made, step, windows, volumes)
@@ -154,6 +184,51 @@ def evaluate(
         click.echo(f"not read: {slug}/{key}: {reason}", err=True)
     if report.unreadable:
         click.echo(f"{len(report.unreadable)} samples could not be read and are in no figure", err=True)
+        sys.exit(1)
+
+
+def _paired(
+    segmenter: Segmenter,
+    datasets: Sequence[Dataset],
+    rule: Rule,
+    tolerance: float,
+    windows: Windows,
+    made: Mapping[str, Any],
+    in_domain: Sequence[str],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the pairs of modalities, print the report, write it to `out`."""
+    from medshards.evaluate.paired.measure import Measured, measure
+    from medshards.evaluate.paired.report import PairedReport
+
+    known = {}
+    for text in in_domain:
+        name, equals, dice = text.rpartition("=")
+        try:
+            known[name] = float(dice if equals else "")
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: expected NAME=DICE", param_hint="--in-domain") from None
+    found = Measured()
+    with _progress(datasets) as step:
+        for dataset in datasets:
+            own = measure(segmenter, dataset, rule, tolerance, windows, step)
+            found.scores += own.scores
+            found.alone += own.alone
+            found.unreadable += own.unreadable
+    if not found.scores:
+        raise click.ClickException("no images in pairs: their records name no partner in another modality")
+    report = PairedReport(found, made, known)
+    if out is not None:
+        report.write(out)
+    if as_json:
+        click.echo(_json(report.facts()), nl=False)
+    else:
+        report.print()
+    for slug, key, reason in found.unreadable[:SHOWN]:
+        click.echo(f"not read: {slug}/{key}: {reason}", err=True)
+    if found.unreadable:
+        click.echo(f"{len(found.unreadable)} samples could not be read and are in no figure", err=True)
         sys.exit(1)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medshards.evaluate.prompts.results.averages import bootstrap
+from medshards.evaluate.averages import bootstrap
 from medshards.evaluate.prompts.results.score import Row
 
 PERFECT = {"mask": "M0-perfect", "box": "B0-tight", "points": "P0-deepest", "text": "T0-canonical"}

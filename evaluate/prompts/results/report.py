@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from medshards.common.files import write_atomically
+from medshards.evaluate.plot import lines
 from medshards.evaluate.prompts.families.catalog import families
 from medshards.evaluate.prompts.results.curves import (
     QUANTILES,
@@ -20,7 +21,6 @@ from medshards.evaluate.prompts.results.curves import (
     rates,
     summarise,
 )
-from medshards.evaluate.prompts.results.plot import lines
 from medshards.evaluate.prompts.results.score import Row
 
 ROWS = "rows.jsonl"
