@@ -1,7 +1,5 @@
 """From uint8 images to network input, and from network output to scores and masks at the image's own size."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,14 +7,6 @@ from torch import Tensor
 from medshards.train.model.outputs import Outputs
 
 THRESHOLD = 0.5
-
-
-class Predictions(NamedTuple):
-    """Instances of one prompt; Q queries, those of the one-to-one set."""
-
-    scores: Tensor  # (Q,) float32 in [0, 1]
-    boxes: Tensor  # (Q, 4) float32, left, top, right, bottom in pixels of the image
-    masks: Tensor  # (Q, H, W) bool, at the image's own size
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -38,19 +28,3 @@ def scores(outputs: Outputs) -> Tensor:
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Mask logits (K, h, w) to probabilities (K, H, W): bilinear first, then the sigmoid."""
     return F.interpolate(logits[None].float(), size=size, mode="bilinear", align_corners=False)[0].sigmoid()
-
-
-def absolute_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Relative cxcywh boxes (..., 4) to left, top, right, bottom in pixels of an image (H, W)."""
-    centre, extent = boxes.float().split(2, dim=-1)
-    scale = boxes.new_tensor([size[1], size[0], size[1], size[0]], dtype=torch.float32)
-    return torch.cat([centre - extent / 2, centre + extent / 2], dim=-1) * scale
-
-
-@torch.no_grad()
-def predictions(outputs: Outputs, prompt: int, size: tuple[int, int]) -> Predictions:
-    """All instances of one prompt of the batch at the size (H, W) of its image; boxes are not clipped."""
-    if outputs.masks is None:
-        raise ValueError("these outputs have no masks")
-    masks = upsample(outputs.masks[prompt], size) > THRESHOLD
-    return Predictions(scores(outputs)[prompt], absolute_boxes(outputs.boxes[-1, prompt], size), masks)

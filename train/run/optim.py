@@ -6,13 +6,12 @@ exclusions, clipping) follows the official SAM3 training code. Parameter names a
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 
 class Rates(BaseModel):
@@ -192,10 +191,13 @@ def lr_factor(step: int, total: int, warmup: int, timescale: int, cooldown: int 
     return factor
 
 
-def build_scheduler(optimizer: torch.optim.Optimizer, config: ScheduleConfig, total: int) -> LambdaLR:
-    """Scheduler of a run of ``total`` updates: sets the first rate at once; step it after every update."""
-    warmup = config.warmup_of(total)
-    return LambdaLR(optimizer, lambda step: lr_factor(step, total, warmup, config.timescale, config.cooldown))
+def set_rates(
+    optimizer: torch.optim.Optimizer, rates: Sequence[float], config: ScheduleConfig, step: int, total: int
+) -> None:
+    """Give every group the learning rate of update ``step`` (from 0) of ``total``; ``rates`` are their base rates."""
+    factor = lr_factor(step, total, config.warmup_of(total), config.timescale, config.cooldown)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * factor
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:

@@ -13,7 +13,7 @@ from medshards.train.model.graph import Sam3Graph
 from medshards.train.model.weights import build_model
 from medshards.train.objective.objective import Norms, objective
 from medshards.train.run.config import Config
-from medshards.train.run.optim import build_optimizer, clip_gradients, lr_factor
+from medshards.train.run.optim import build_optimizer, clip_gradients, set_rates
 from medshards.train.run.parallel import World, accumulating, whole, wrap
 
 
@@ -55,19 +55,12 @@ class Learner:
         """
         # torch's generators take a signed 64-bit seed.
         torch.manual_seed(int(keyed(self.config.run.seed, step, self.ranks.rank)) >> 1)
-        self.set_rates(step, total)
+        set_rates(self.optimizer, self._rates, self.config.schedule, step, total)
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.backward(chunks, norms)
         norm = clip_gradients(self.graph.parameters(), self.config.optim.clip_norm)
         self.optimizer.step()
         return terms, float(whole(norm))
-
-    def set_rates(self, step: int, total: int) -> None:
-        """Give every group the learning rate of update ``step``."""
-        schedule = self.config.schedule
-        factor = lr_factor(step, total, schedule.warmup_of(total), schedule.timescale, schedule.cooldown)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
 
     def backward(self, chunks: Sequence[Batch], norms: Norms | None) -> dict[str, Tensor]:
         """Add the gradients of all chunks, averaged over chunks and ranks; returns loss and terms."""

