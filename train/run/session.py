@@ -39,6 +39,7 @@ PEOPLE = (ConfigError, CorpusError, CheckpointError, WeightsError, FloatingPoint
 """Errors whose message says what to do; any other is a defect and keeps its traceback."""
 MACHINE = (MachineError, StoreError, WorkerLost)
 """The same, of what is no fault of the run: it can go on when that is mended."""
+LOST = ("Connection closed by peer", "Connection reset by peer")  # what gloo says in a backward pass
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -64,6 +65,12 @@ def failures(out: Path) -> Iterator[None]:
         raise Failure(f"memory ran out: lower data.workers or data.prefetch{_way_back(out)}") from error
     except OSError as error:
         raise Failure(f"{error.filename or out}: {error.strerror or error}") from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in LOST):
+            raise
+        raise Failure(
+            f"another rank was lost: what ended it stands in its own log{_way_back(out)}"
+        ) from error
 
 
 def _way_back(out: Path) -> str:

@@ -74,6 +74,9 @@ def check(cause: str, workers: int, ranks: int, corpus: Path, tmp_path: Path, se
         assert expected in log
         assert "go on with --resume, from" in log
         assert "step-00000002" in log
+    elif cause == "peer":
+        assert "lost" in log
+        assert "go on with --resume, from" in log
     elif cause in SAID:
         assert SAID[cause] in log
     if cause not in ("exception", "peer") and ranks == 1:
