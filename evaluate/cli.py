@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.console import Console
@@ -28,7 +28,8 @@ SHOWN = 20  # unreadable samples printed; all are in the report
     "--checkpoint",
     required=True,
     type=click.Path(path_type=Path),
-    help="A run (its best checkpoint, else the newest) or one checkpoint.",
+    help="What answers: a run (its best checkpoint, else the newest), a checkpoint, a Hugging Face folder, an official "
+    ".pt file, a folder of predictions, or the baseline `empty` or `everything`.",
 )
 @click.option(
     "--split",
@@ -96,11 +97,24 @@ SHOWN = 20  # unreadable samples printed; all are in the report
     help="--paired: a Dice that the model is known for, to be shown beside; repeatable.",
 )
 @click.option(
+    "--distances",
+    type=click.Choice(["border", "surface", "none"]),
+    default="border",
+    show_default=True,
+    help="HD95 and NSD between outermost pixels (as MONAI), between surface elements, or not at all.",
+)
+@click.option(
     "--tolerance",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, min_open=True),
     default=2.0,
     show_default=True,
-    help="--paired: of the surface Dice (NSD), in mm.",
+    help="Of NSD, in mm where the data have a spacing, else px.",
+)
+@click.option("--batch", type=click.IntRange(1), help="Images asked at once.  [default: 8 on a GPU, else 1]")
+@click.option(
+    "--precision",
+    type=click.Choice(["bf16", "fp32"]),
+    help="Of the model.  [default: bf16 on a GPU, else fp32]",
 )
 @click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -118,11 +132,14 @@ def evaluate(
     absent: tuple[str, ...],
     paired: bool,
     in_domain: tuple[str, ...],
+    distances: str,
     tolerance: float,
+    batch: int | None,
+    precision: str | None,
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Measure text-prompt Dice and IoU of a checkpoint, per dataset, at the images' own resolution.
+    """Measure how well a checkpoint answers text prompts, per dataset, at the images' own resolution.
 
     Each class is asked for by its text alone; contested pixels go to the most confident class; for a class that an
     image lacks it is counted whether the answer is empty. Every figure is printed with how it was made. A sample that
@@ -133,12 +150,15 @@ def evaluate(
     medshards evaluate --data corpus --checkpoint run --aggregate top1 --aggregate union --out tables.md
     medshards evaluate --data corpus --checkpoint run --datasets umd_petct --paired --out paired.html
     """
+    from medshards.common.files import write_atomically
     from medshards.common.window import parse_windows
     from medshards.evaluate import measure
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.protocol import rules_of
+    from medshards.evaluate.report.journal import Journal
     from medshards.evaluate.volumes import VolumeError, VolumeWriter
     from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.train.run.parallel import world
     from medshards.vocab.vocabulary import UnknownConcept
 
     rules = rules_of(aggregate, min_score, union_score)
@@ -151,27 +171,44 @@ def evaluate(
         if not any(len(dataset.corpus) for dataset in opened):
             splits = ", ".join(f"{dataset.slug} ({dataset.split})" for dataset in opened)
             raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")
-        segmenter = open_segmenter(checkpoint, device)
-        made = {**segmenter.facts(), **measure.protocol_facts(data, opened[0].corpus.facts)}
-        if windows:
-            made["windows"] = ", ".join(
-                f"{unit} {low:g} to {high:g}" for unit, (low, high) in windows.items()
+        with world() as ranks:
+            if ranks.size > 1 and (out is None or nifti is not None):
+                raise click.UsageError("several ranks need --out, and do not write --nifti")
+            segmenter = open_segmenter(checkpoint, device or ranks.device.type, batch, precision)
+            measured = measure.Measure(
+                rules, cast(Any, None if distances == "none" else distances), tolerance, windows
             )
-        if absent:
-            made["also_asked"] = ", ".join(f"{d.slug}: {', '.join(d.foreign) or 'nothing'}" for d in opened)
-        if paired:
-            made |= {"rule": str(rules[0]), "nsd_tolerance": f"{tolerance:g} mm"}
-            _paired(segmenter, opened, rules[0], tolerance, windows, made, in_domain, out, as_json)
-            return
-        volumes = VolumeWriter(nifti) if nifti is not None else None
-        with _progress(opened) as step:
-            report = measure.evaluate(segmenter, opened, rules, made, step, windows, volumes)
-        if volumes is not None:
-            volumes.close()
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            text = _json(report.facts()) if out.suffix == ".json" else report.markdown()
-            out.write_text(text, encoding="utf-8")
+            made = {**segmenter.facts(), **measure.protocol_facts(data, opened[0].corpus.facts, measured)}
+            if absent:
+                made["also_asked"] = ", ".join(
+                    f"{d.slug}: {', '.join(d.foreign) or 'nothing'}" for d in opened
+                )
+            if paired:
+                made |= {"rule": str(rules[0]), "nsd_tolerance": f"{tolerance:g} mm"}
+                _paired(segmenter, opened, rules[0], tolerance, windows, made, in_domain, out, as_json)
+                return
+            everything = {**made, "datasets": [(d.slug, d.split) for d in opened], "batch": segmenter.batch}
+            if out is not None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+            journal = Journal(out, everything | {"rules": [str(rule) for rule in rules]}, ranks.rank)
+            volumes = VolumeWriter(nifti) if nifti is not None else None
+            with _progress(opened) as step:
+                report = measure.evaluate(
+                    segmenter, opened, measured, made, step, volumes, journal, (ranks.rank, ranks.size)
+                )
+            if volumes is not None:
+                volumes.close()
+            ranks.barrier()
+            if ranks.first:
+                journal.read()
+                report.samples = journal.samples()
+                if out is not None:
+                    text = _json(report.facts()) if out.suffix == ".json" else report.markdown()
+                    write_atomically(out, text.encode())
+            ranks.barrier()
+            journal.close(finished=ranks.first)
+            if not ranks.first:
+                return
     except (CorpusError, *OPENING, BadSample, VolumeError, UnknownConcept) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:

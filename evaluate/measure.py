@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.common.window import Windows
-from medshards.evaluate.metrics import overlap
+from medshards.evaluate.detection import SCORE, match
+from medshards.evaluate.metrics import Convention, distances, emptiness, overlap
 from medshards.evaluate.protocol import resolve
-from medshards.evaluate.report import Report, Score
+from medshards.evaluate.report.journal import Journal
+from medshards.evaluate.report.rows import Measured, Row
+from medshards.evaluate.report.text import Report
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.evaluate.volumes import VolumeWriter
 from medshards.shards.build.manifest import MANIFEST, tool_version
@@ -21,7 +25,7 @@ from medshards.shards.build.split import TEST, VAL
 from medshards.shards.encode.record import Stored
 from medshards.train.data.batch import decode_image, decode_planes
 from medshards.train.data.corpus import BadSample, Corpus, CorpusError, Raw
-from medshards.train.model.answers import UNION_SCORE, Claim, Rule
+from medshards.train.model.answers import UNION_SCORE, Answer, Claim, Rule
 from medshards.vocab.vocabulary import Vocabulary
 
 
@@ -56,6 +60,13 @@ class Dataset:
         }
         rule = policy["rule"] if policy["profile"] == "paper" else None
         self.instances = str(rule["instances"] if rule else policy["how"])
+
+    def volumes(self) -> list[str | None]:
+        """The volume of each sample that is a slice of one, else None."""
+        if not len(self.corpus):
+            return []
+        rows = self.corpus.indices[self.slug].read(["volume"]).take(self.corpus.tables[self.slug]["row"])
+        return [str(name) if name else None for name in rows["volume"].to_pylist()]
 
 
 def open_datasets(
@@ -127,51 +138,175 @@ def contest(claims: Mapping[str, Claim], sample: Stored, dataset: Dataset) -> di
     return resolve({c: claims[c] for c in asked(sample)}, dataset.broader)
 
 
+@dataclass(frozen=True)
+class Measure:
+    """How samples are measured.
+
+    rules: ways to make a class's mask. distances: how borders are measured, None: not at all. tolerance: of NSD, in mm
+    where the sample has a spacing, else px. windows: how numbers of volumes are shown, by unit.
+    """
+
+    rules: Sequence[Rule]
+    distances: Convention | None = None
+    tolerance: float = 2.0
+    windows: Windows | None = None
+
+    @property
+    def floor(self) -> float:
+        """The least score of an instance that counts for anything."""
+        union = [r.min_score for r in self.rules if r.aggregate == "union" and r.min_score is not None]
+        return min([*union, SCORE])
+
+    def rows(
+        self, sample: Stored, dataset: Dataset, concepts: Sequence[str], answers: Sequence[Answer]
+    ) -> tuple[list[Row], dict[str, NDArray[np.bool_]]]:
+        """The rows of a sample, and the masks under the first rule of the classes annotated in it."""
+        truth = truth_of(sample)
+        true: dict[str, list[NDArray[np.bool_]]] = {}
+        for instance in sample.record["instances"]:
+            true.setdefault(instance["concept"], []).append(sample.mask(instance))
+        spacing = sample.record.get("spacing")
+        rows: list[Row] = []
+        first: dict[str, NDArray[np.bool_]] = {}
+        found = {
+            concept: [f.region.mask(answer.size) for f in answer.instances if f.score >= SCORE]
+            for concept, answer in zip(concepts, answers, strict=True)
+        }
+        matches = {concept: match(found[concept], true.get(concept, [])) for concept in concepts}
+        for rule in self.rules:
+            claims = {c: answer.claim(rule) for c, answer in zip(concepts, answers, strict=True)}
+            masks = contest(claims, sample, dataset)
+            first = first or masks
+            for concept, answer in zip(concepts, answers, strict=True):
+                mask, own = masks.get(concept, claims[concept].claimed), truth.get(concept)
+                blank = own if own is not None else np.zeros(answer.size, bool)
+                figures: dict[str, Any] = {}
+                if own is not None:
+                    agreement = overlap(mask, own)
+                    figures = {"dice": agreement.dice, "iou": agreement.iou}
+                    if self.distances is not None:
+                        apart = distances(mask, own, spacing, self.distances)
+                        figures |= {"hd95": apart.hausdorff(), "nsd": apart.surface_dice(self.tolerance)}
+                pair = matches[concept]
+                rows.append(
+                    Row(
+                        str(rule), concept, answer_text(dataset, concept), int(np.count_nonzero(blank)), mask.size,
+                        emptiness(mask, blank), bool(claims[concept].claimed.any()), answer.score, **figures,
+                        unit="mm" if spacing else "px", matches=(pair.predicted, pair.true, pair.ious),
+                    )
+                )  # fmt: skip
+        return rows, first
+
+
+def answer_text(dataset: Dataset, concept: str) -> str:
+    """The prompt of a concept."""
+    return dataset.texts[concept] if concept in dataset.texts else dataset.foreign[concept]
+
+
+def units_of(dataset: Dataset, batch: int) -> list[list[int]]:
+    """The samples of a dataset in portions that are measured at once, by one rank, whatever the number of ranks: all
+    slices of a volume, or `batch` images."""
+    volumes = dataset.volumes()
+    units: list[list[int]] = []
+    for number, volume in enumerate(volumes):
+        together = units and (
+            volume == volumes[units[-1][0]]
+            if volume
+            else not volumes[units[-1][0]] and len(units[-1]) < batch
+        )
+        if together:
+            units[-1].append(number)
+        else:
+            units.append([number])
+    return units
+
+
 def evaluate(
     segmenter: Segmenter,
     datasets: Sequence[Dataset],
-    rules: Sequence[Rule],
+    measure: Measure,
     made: Mapping[str, Any],
     progress: Callable[[str], None] = lambda slug: None,
-    windows: Windows | None = None,
     volumes: VolumeWriter | None = None,
+    journal: Journal | None = None,
+    ranks: tuple[int, int] = (0, 1),
 ) -> Report:
     """Measure every dataset under every rule; `progress(slug)` is called after each sample.
 
-    windows: how numbers of volumes are shown, by unit. volumes: takes the masks that the first rule gives slices.
+    volumes: takes the masks that the first rule gives slices. journal: what was measured before is not again. ranks:
+    the number of this process and how many share the work; the report holds what the journal does.
 
     A class that the image lacks is asked for and may take pixels from others. It has no Dice; instead the report
     counts how often the answer to an absent class or foreign concept is empty by itself, before pixels are contested.
     A sample that cannot be read is listed in the report and left out. `made` goes into the report.
     """
-    report = Report(dict(made))
+    journal = journal or Journal(None, made)
+    rank, size = ranks
+    place = 0
     for dataset in datasets:
-        scores = [Score(dataset.slug, dataset.split, dataset.instances, rule) for rule in rules]
-        report.scores += scores
-        for number in range(len(dataset.corpus)):
+        for unit in units_of(dataset, segmenter.batch):
+            place += 1
+            if (place - 1) % size != rank:
+                continue
+            todo = unit if volumes is not None else [n for n in unit if (dataset.slug, n) not in journal.done]
+            # a whole portion again, or nothing: the same images in one pass give the same figures
+            for start in range(0, len(unit), segmenter.batch):
+                part = unit[start : start + segmenter.batch]
+                if set(part) & set(todo):
+                    _measure(segmenter, dataset, part, measure, journal, volumes)
+            for _ in unit:
+                progress(dataset.slug)
+    return Report(
+        dict(made), {d.slug: (d.split, d.instances) for d in datasets}, measure.rules, journal.samples()
+    )
+
+
+def _measure(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    numbers: Sequence[int],
+    measure: Measure,
+    journal: Journal,
+    volumes: VolumeWriter | None,
+) -> None:
+    """Measure some samples, asked in one go."""
+    asked_of: list[tuple[int, Stored, Query, list[str]]] = []
+    for number in numbers:
+        try:
+            sample = decode(dataset.corpus.read(number), measure.windows)
+            asked_of.append((number, sample, *query_of(sample, dataset)))
+        except BadSample as error:
+            journal.add(_unread(dataset, number, error))
+    semantic = any(rule.aggregate == "semantic" for rule in measure.rules)
+    try:
+        answered = segmenter.segment([query for _, _, query, _ in asked_of], measure.floor, semantic)
+    except BadSample:  # of several, name the one; the others are answered
+        answered = []
+        for number, _, query, _ in list(asked_of):
             try:
-                sample = decode(dataset.corpus.read(number), windows)
-                truth = truth_of(sample)
-                absent = [*sample.record["absent"], *dataset.foreign]
-                claims = claims_of(segmenter, sample, dataset, rules)
-                found = {rule: contest(claims[rule], sample, dataset) for rule in rules}
-                if volumes is not None and asked(sample):
-                    volumes.add(sample.record, found[rules[0]])
-                for score in scores:
-                    score.images += bool(truth)
-                    for concept, mask in truth.items():
-                        score.add(concept, overlap(found[score.rule][concept], mask))
-                    for concept in absent:
-                        score.add_absent(empty=not claims[score.rule][concept].claimed.any())
+                answered += segmenter.segment([query], measure.floor, semantic)
             except BadSample as error:
-                slug, key = dataset.corpus.name(number).split("/", 1)
-                report.unreadable.append((slug, key, str(error).removeprefix(f"{slug}/{key}: ")))
-            progress(dataset.slug)
-    return report
+                journal.add(_unread(dataset, number, error))
+                asked_of = [each for each in asked_of if each[0] != number]
+    for (number, sample, _, concepts), answers in zip(asked_of, answered, strict=True):
+        rows, masks = measure.rows(sample, dataset, concepts, answers)
+        if volumes is not None and asked(sample):
+            volumes.add(sample.record, {c: masks[c] for c in asked(sample)})
+        record = sample.record
+        journal.add(Measured(dataset.slug, number, record["key"], str(record["group"]), tuple(rows)))
 
 
-def protocol_facts(location: str | Path, corpus: Mapping[str, Any]) -> dict[str, Any]:
+def _unread(dataset: Dataset, number: int, error: BadSample) -> Measured:
+    slug, key = dataset.corpus.name(number).split("/", 1)
+    return Measured(slug, number, key, "", problem=str(error).removeprefix(f"{slug}/{key}: "))
+
+
+def protocol_facts(location: str | Path, corpus: Mapping[str, Any], measure: Measure) -> dict[str, Any]:
     """What the report says of corpus and protocol; `corpus` is the content of corpus.json."""
+    apart = "not measured"
+    if measure.distances is not None:
+        apart = f"{measure.distances} convention, NSD within {measure.tolerance:g} mm, or px without spacing"
+    shown = ", ".join(f"{unit} {low:g} to {high:g}" for unit, (low, high) in (measure.windows or {}).items())
     return {
         "corpus": str(location),
         "corpus_digest": corpus["digest"],
@@ -183,5 +318,7 @@ def protocol_facts(location: str | Path, corpus: Mapping[str, Any]) -> dict[str,
         "absent": "classes asked of images that do not show them; empty: no pixel, before pixels are contested",
         "masks": "logits upsampled bilinearly to the image's own size, probability > 0.5",
         "contested_pixels": "highest score times mask probability; a class does not compete with a broader one",
-        "both_empty": 1.0,
+        "instances": f"predicted with a score of {SCORE:g} or more, matched by IoU, before pixels are contested",
+        "distances": apart,
+        **({"windows": shown} if shown else {}),
     }

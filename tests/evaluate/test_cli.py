@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medshards.evaluate.cli import evaluate, overview
+from medshards.evaluate.segmenter import ModelSegmenter
 from medshards.shards.build.index import read_rows
 from medshards.shards.build.manifest import read_corpus
+from tests.train import processes
 
 
 def call(*arguments: object) -> Result:
@@ -40,8 +42,12 @@ def test_all_aggregates_and_a_markdown_file(corpus: Path, run: Path, tmp_path: P
     assert result.exit_code == 0, result.output
     page = target.read_text()
     for rule in ("top1, score >= 0.25", "union, score >= 0.5", "semantic"):
-        assert f"| drive | train | merged | {rule} | 5 | 5 |" in page
-        assert f"| mean of 2 datasets |  |  | {rule} |" in page
+        own = page.split(f"## Mask of a class: {rule}\n")[1].split("\n## ")[0]
+        assert "| drive (train) | 5 | 5 |" in own
+        assert "| mean of 2 datasets | " in own
+        for what in ("concept", "modality", "size"):
+            assert f"### By {what}\n" in own
+    assert "- instances of drive: merged" in page
     assert "busi" not in page
     assert "- checkpoint sha256: " in page
     assert "retinal" not in result.stderr
@@ -113,3 +119,83 @@ def test_overview_with_predictions(corpus: Path, run: Path, tmp_path: Path) -> N
     wrong = CliRunner().invoke(overview, [str(corpus), "--out", str(target), "--datasets", "nonesuch"])
     assert wrong.exit_code == 1
     assert "no dataset nonesuch" in wrong.stderr
+
+
+def test_the_terminal_has_eighty_columns(corpus: Path, run: Path) -> None:
+    result = call("--data", corpus, "--checkpoint", run)
+    assert result.exit_code == 0, result.output
+    table = result.stdout.split("Dice, IoU and NSD in")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+
+
+def test_killed_half_way_it_goes_on_and_ends_in_the_same_bytes(
+    corpus: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (
+        "--data",
+        corpus,
+        "--checkpoint",
+        run,
+        "--aggregate",
+        "top1",
+        "--aggregate",
+        "union",
+        "--batch",
+        "2",
+    )
+    assert call(*options, "--out", tmp_path / "whole.json").exit_code == 0
+    target, asked = tmp_path / "halves.json", []
+    real = ModelSegmenter.segment
+
+    def segment(self: ModelSegmenter, queries: list, *rest: object) -> object:
+        asked.extend(query.name for query in queries)
+        if len(asked) == 9:
+            raise KeyboardInterrupt
+        return real(self, queries, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ModelSegmenter, "segment", segment)
+    assert call(*options, "--out", target).exit_code == 1  # aborted
+    assert not target.exists()
+    (journal,) = tmp_path.glob(".halves.json.journal-*/rank-0.jsonl")
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([*lines, lines[-1][:40]]))  # a line that the kill cut short
+    first = set(asked[:-1])
+    asked.clear()
+    asked += ["-"] * 100
+    assert call(*options, "--out", target).exit_code == 0
+    again = set(asked[100:])
+    assert len(first - again) >= 6, "what was measured is not asked again"
+    assert target.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not list(tmp_path.glob(".halves*"))
+
+
+def test_two_ranks_write_the_report_of_one(corpus: Path, run: Path, tmp_path: Path) -> None:
+    options = ("--data", corpus, "--checkpoint", run, "--device", "cpu", "--datasets", "busi,ravir")
+    assert call(*options, "--out", tmp_path / "one.json").exit_code == 0
+    assert processes.run(2, _evaluate, [*map(str, options), "--out", str(tmp_path / "two.json")]) == [0, 0]
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.json", "two.json"]
+
+
+def _evaluate(options: list[str]) -> None:
+    evaluate.main(options, standalone_mode=False)
+
+
+def test_baselines_tell_what_a_figure_is_worth(corpus: Path) -> None:
+    figures = {}
+    for kind in ("empty", "everything"):
+        result = call(
+            "--data", corpus, "--checkpoint", kind, "--datasets", "busi", "--split", "train", "--json"
+        )
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        assert report["made"]["baseline"] == kind
+        figures[kind] = report["datasets"][0]
+    assert figures["empty"]["dice"] == figures["empty"]["nsd"] == 0
+    assert figures["empty"]["hd95"] is None
+    assert figures["empty"]["empty"] == {"prediction": figures["empty"]["pairs"]}
+    assert figures["empty"]["absent_empty"] == figures["empty"]["absent"] > 0
+    assert 0 < figures["everything"]["dice"] < 0.9
+    assert figures["everything"]["absent_empty"] == 0
+    assert figures["everything"]["detection"]["IL_FPR"] == 1

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medshards.evaluate.measure import decode, evaluate, open_datasets
+from medshards.evaluate.measure import Measure, decode, evaluate, open_datasets
 from medshards.evaluate.segmenter import ModelSegmenter
 from medshards.train.model.answers import Rule
 from medshards.train.model.outputs import Outputs
@@ -98,7 +98,7 @@ def expected(corpus: Path, slug: str, split: str) -> tuple[int, int, list[float]
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_figures_equal_a_calculation_from_the_shards(corpus: Path, split: str) -> None:
     for dataset in open_datasets(corpus, ["busi", "drive", "ravir"], split):
-        report = evaluate(Fixed(), [dataset], [Rule("top1", 0.0)], {})
+        report = evaluate(Fixed(), [dataset], Measure([Rule("top1", 0.0)]), {})
         (facts,) = report.facts()["datasets"]
         images, pairs, dices, by_class = expected(corpus, dataset.slug, split)
         assert pairs
@@ -110,7 +110,7 @@ def test_figures_equal_a_calculation_from_the_shards(corpus: Path, split: str) -
 
 def test_min_score_empties_what_is_below_it(corpus: Path) -> None:
     (dataset,) = open_datasets(corpus, ["drive"], "train")
-    report = evaluate(Fixed(), [dataset], [Rule("top1", 0.1), Rule("top1", 0.0)], {})
+    report = evaluate(Fixed(), [dataset], Measure([Rule("top1", 0.1), Rule("top1", 0.0)]), {})
     strict, free = report.facts()["datasets"]
     assert (strict["min_score"], strict["dice"]) == (0.1, 0.0)  # the score is 0.04
     assert (free["min_score"], free["dice"]) == (0.0, pytest.approx(free["dice"]))
@@ -120,7 +120,7 @@ def test_min_score_empties_what_is_below_it(corpus: Path) -> None:
 def test_absent_classes_have_no_dice_but_their_empty_answers_are_counted(corpus: Path) -> None:
     (dataset,) = open_datasets(corpus, ["busi"], "train")
     predictor = Fixed()
-    report = evaluate(predictor, [dataset], [Rule("top1", 0.1), Rule("top1", 0.0)], {})
+    report = evaluate(predictor, [dataset], Measure([Rule("top1", 0.1), Rule("top1", 0.0)]), {})
     samples = stored(corpus, "busi", "train")
     assert any(not truth for _, truth in samples)  # normal images: both classes are absent
     assert len(predictor.asked) == len(samples)
@@ -135,7 +135,7 @@ def test_absent_classes_have_no_dice_but_their_empty_answers_are_counted(corpus:
 
 
 def test_foreign_concepts_are_asked_for_and_change_nothing_else(corpus: Path) -> None:
-    rules = [Rule("top1", 0.0), Rule("top1", 0.1)]
+    rules = Measure([Rule("top1", 0.0), Rule("top1", 0.1)])
     plain = evaluate(Fixed(), open_datasets(corpus, ["busi", "drive"], "train"), rules, {}).facts()[
         "datasets"
     ]
@@ -144,7 +144,7 @@ def test_foreign_concepts_are_asked_for_and_change_nothing_else(corpus: Path) ->
     predictor = Fixed()
     facts = evaluate(predictor, more, rules, {}).facts()["datasets"]
     assert {"polyp", "retinal vein"} <= set(predictor.asked[0])
-    counts = {"absent", "absent_empty"}
+    counts = {"absent", "absent_empty", "detection"}
     for before, after in zip(plain, facts, strict=True):
         assert {k: v for k, v in before.items() if k not in counts} == {
             k: v for k, v in after.items() if k not in counts
