@@ -42,4 +42,5 @@ def progress_bar(title: str, console: Console | None = None) -> Iterator[Report]
 
 
 def say(line: str) -> None:
-    click.echo(printable(line), err=True)
+    """Tell a person something on the standard error, on one line."""
+    tell(printable(line), err=True)

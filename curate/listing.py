@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from medshards.common.machine import machine_error
 from medshards.common.text import printable
 from medshards.curate.identify import looks_like
-from medshards.curate.sample import Reject
+from medshards.curate.sample import Reject, make_key
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import Tree
 
@@ -49,6 +50,10 @@ def list_download(source: Source, root: Path) -> Listing:
                 listing.skips.append((item.file, item.reason))
             elif isinstance(item, Reject):
                 listing.rejects.append(reject_row("", item))
+            elif make_key(item.key) != item.key:
+                where = next(iter(item.files.values())).name
+                unsafe = Reject("unsafe_key", f"case key {item.key!r} is none that make_key gives", where)
+                listing.rejects.append(reject_row(make_key(item.key), unsafe))
             elif item.key in seen:
                 where = next(iter(item.files.values())).name
                 again = Reject(
@@ -73,6 +78,8 @@ def _discover(source: Source, tree: Tree) -> Iterator[Case | Skip | Reject]:
     except Reject:
         raise
     except Exception as error:  # an unforeseen error is a line for the user, too
+        if trouble := machine_error(error):
+            raise trouble from error
         raise Reject("failed", f"cannot be listed: {type(error).__name__}: {error}") from error
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from medshards.common.text import printable
 from medshards.curate.sample import Reject
-from medshards.curate.unpack import SUFFIXES, is_archive, unpack
+from medshards.curate.unpack import CLOSED, SUFFIXES, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
 NOTES = {"", ".txt", ".md", ".pdf", ".html"}
@@ -164,7 +164,13 @@ def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
     if trees := recognise_above(root, layouts):
         return trees
     wanted = "; or ".join(f"{la.title}: {', '.join(la.needs)}" for la in layouts)
-    raise Reject("not_recognised", f"looked for {wanted}. Found below {root}: {outline(files)}")
+    closed = [name for name in files if name.lower().endswith(CLOSED)]
+    advice = (
+        f". {closed[0]} cannot be unpacked here: unpack it with 7-Zip or unrar, where it lies"
+        if closed
+        else ""
+    )
+    raise Reject("not_recognised", f"looked for {wanted}. Found below {root}: {outline(files)}{advice}")
 
 
 def views(root: Path) -> Iterator[dict[str, File]]:

@@ -15,10 +15,9 @@ from medshards.curate.catalog.entry import Archive, Entry
 from medshards.curate.catalog.fetch import digests, fetch
 from medshards.curate.sample import Reject
 from medshards.curate.tree import Layout, list_files, recognise
-from medshards.curate.unpack import SUFFIXES, extract
+from medshards.curate.unpack import CLOSED, SUFFIXES, extract
 
 PAGES = ("drive.google.com", "dropbox.com", "www.dropbox.com")  # their links lead to a page with a button
-CLOSED = (".rar", ".7z")  # archives that are not unpacked here
 Report = Callable[[str, int, int | None], None]  # (file, bytes there, bytes in all where known)
 
 

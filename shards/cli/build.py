@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from medshards.common.console import progress_bar, say
+from medshards.common.console import progress_bar, say, tell
 from medshards.common.machine import MachineError
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.identity import key_file
@@ -122,7 +122,7 @@ def build(
         raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
     refused = sum(len(r.rejects) for r in results)
     if as_json:
-        click.echo(json.dumps(_outcome(results, failed, absent), indent=1))
+        tell(json.dumps(_outcome(results, failed, absent), indent=1))
     else:
         _summary(results, absent, out)
     if failed or refused > allow_rejects or (not results and everything):
@@ -197,8 +197,8 @@ def _summary(results: list[Result], absent: list[str], out: Path) -> None:
         parts += [f"{n} lost ({what})" for what, n in sorted(counts["lost"].items())]
         if not r.changed:
             parts.append("up to date")
-        click.echo(f"{r.slug}: {', '.join(parts)}")
+        tell(f"{r.slug}: {', '.join(parts)}")
     if absent:
-        click.echo(f"not there ({len(absent)}): {', '.join(absent)}")
+        tell(f"not there ({len(absent)}): {', '.join(absent)}")
     total = sum(r.samples for r in results)
-    click.echo(f"{total} samples of {len(results)} datasets in {out}")
+    tell(f"{total} samples of {len(results)} datasets in {out}")

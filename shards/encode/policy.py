@@ -121,18 +121,23 @@ class Policy:
             return "image without annotation (paper)"
         return None
 
-    def absent(self, sample: Sample, present: Sequence[str]) -> list[str]:
+    def absent(self, sample: Sample) -> list[str]:
         """Concepts that are known not to be in the image: valid negative prompts, in order of id.
 
-        A concept is not absent when a narrower one is present (breast lesion beside benign breast lesion).
+        A concept is not absent when an instance of it or of a narrower one was annotated, kept or not: below the
+        floor it is there all the same. Nothing is absent where something annotated was lost: it could be anything.
         """
+        if any(sample.lost.values()):
+            return []
         known = sample.concepts if sample.concepts is not None else self.exhaustive
+        drawn = [i for i in sample.instances if i.area]  # an empty mask is an instance without a pixel
+        annotated = {i.concept for i in drawn}
         if self.paper and self.rule is not None and self.rule.concept is not None:
             known = (self.rule.concept,)
-        there = set(present)
-        for concept in present:
-            there.update(self.ancestors.get(concept, ()))
-        return sorted(set(known) - there)
+            if any(i.label not in self.rule.ignore_labels for i in drawn):
+                annotated.add(self.rule.concept)
+        broader = {b for concept in annotated for b in self.ancestors.get(concept, ())}
+        return sorted(set(known) - annotated - broader)
 
     def floor_text(self) -> str:
         """The floor in words, for counts of what was dropped."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import png
-from medshards.curate.sample import Image, Instance, Reject, Sample
+from medshards.curate.sample import Image, Instance, Reject, Sample, make_key
 from medshards.curate.source import Skip
 from medshards.shards.encode import tar
 from medshards.shards.encode.fingerprint import fingerprint
@@ -61,6 +61,8 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
 
     origin: file, role and sha256 of every source file. Raises Reject when the sample cannot be stored.
     """
+    if make_key(sample.key) != sample.key:
+        raise Reject("unsafe_key", f"sample key {sample.key!r} is none that make_key gives")
     table1 = policy.paper_annotations(sample)
     instances, dropped = policy.instances(sample)
     reason = policy.leaves_out(sample, instances)
@@ -68,7 +70,6 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
         return Skip(origin[0]["file"], reason)
     if len(instances) > MAX_INSTANCES:
         raise Reject("too_many_instances", f"{len(instances)} instances; a mask holds {MAX_INSTANCES}")
-    seen = sorted({i.concept for i in instances})
     native, vanished = sample.image, 0
     if policy.max_side is not None:
         sample, instances, vanished = fit(sample, instances, policy.max_side)
@@ -83,7 +84,7 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
         f"instances below {policy.floor_text()}": dropped,
         f"instances without a pixel at {policy.max_side} px a side": vanished,
     }
-    record = {
+    record: dict[str, Any] = {
         "key": sample.key,
         "dataset": policy.slug,
         "group": sample.group,
@@ -110,11 +111,15 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
             for number, i in enumerate(instances, start=1)
         ],
         "concepts": present,
-        "absent": policy.absent(sample, seen),
+        "absent": policy.absent(sample),
         "origin": [dict(o) for o in origin],
         "lost": {**sample.lost, **{reason: count for reason, count in lost.items() if count}},
-        **sample.extra,
     }
+    if clash := sorted(record.keys() & sample.extra.keys()):
+        raise Reject(
+            "reserved_field", f"`extra` of the sample names fields of the record: {', '.join(clash)}"
+        )
+    record |= sample.extra
     return Encoded(sample.key, blob, members, record, table1, fingerprint(native.pixels))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+
 BLOCK = 512
 END = bytes(2 * BLOCK)  # end-of-archive mark
 
@@ -14,22 +16,9 @@ def header(name: str, size: int) -> bytes:
     raw = name.encode("ascii")
     if not 0 < len(raw) <= 100:
         raise ValueError(f"tar member name {name!r} has {len(raw)} bytes; 1 to 100 fit")
-    fields = [
-        raw.ljust(100, b"\0"),
-        b"0000644\0",
-        b"0000000\0",
-        b"0000000\0",
-        b"%011o\0" % size,
-        b"%011o\0" % 0,
-        b" " * 8,  # the checksum is computed with blanks in its place
-        b"0",
-        bytes(100),
-        b"ustar\x0000",
-        bytes(247),
-    ]
-    block = bytearray(b"".join(fields))
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
 
 
 def padding(size: int) -> int:

@@ -87,6 +87,7 @@ class Converter(Source):
             case.group,
             case.split,
             spacing=(annotations.pixel_mm, annotations.pixel_mm) if annotations.pixel_mm else None,
+            concepts=None if nuclei else (),  # a file without regions does not say that there is no nucleus
             lost={"regions of fewer than 3 points": points_only} if points_only else {},
         )
 

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.formats.pictures import png
-from medshards.curate.sample import Image, Instance, Region, Sample
+from medshards.curate.sample import Image, Instance, Region, Reject, Sample
+from medshards.curate.source import slugs
 from medshards.shards.encode.fingerprint import fingerprint
 from medshards.shards.encode.policy import Policy
 from medshards.shards.encode.record import Encoded, encode, layers
@@ -107,7 +108,58 @@ def test_a_broader_concept_is_not_absent() -> None:
     sample = Sample(
         "a", Image(np.zeros(size, np.uint8)), [polyp], "a", concepts=("polyp", "non_neoplastic_polyp")
     )
-    assert _policy("bkai_neopolyp").absent(sample, ["neoplastic_polyp"]) == ["non_neoplastic_polyp"]
+    assert _policy("bkai_neopolyp").absent(sample) == ["non_neoplastic_polyp"]
+
+
+FLOORS = [slug for slug, entry in load_catalog().items() if entry.min_area and slug in slugs()]
+
+
+@pytest.mark.parametrize("profile", ["default", "paper"])
+@pytest.mark.parametrize("slug", FLOORS)
+def test_what_was_annotated_and_left_out_for_its_size_is_not_absent(slug: str, profile: str) -> None:
+    """One pixel of each label of each dataset with a floor; whatever becomes of it, it is there."""
+    policy, labels = _policy(slug, profile), load_labels(slug)
+    for label in (label for label in labels.labels.values() if label.concept):
+        instance = _instance(_box((64, 64), 9, 9, 1, 1), str(label.concept), label.native)
+        sample = Sample(
+            "a", Image(np.zeros((64, 64), np.uint8)), [instance], "a", concepts=tuple(labels.concepts)
+        )
+        absent = policy.absent(sample)
+        assert label.concept not in absent
+        ignored = policy.rule is not None and label.native in policy.rule.ignore_labels
+        if profile == "paper" and policy.rule is not None and policy.rule.concept and not ignored:
+            assert absent == []
+        empty = _instance(np.zeros((64, 64), bool), str(label.concept), label.native)
+        sample.instances = [empty]
+        assert policy.absent(sample)
+    bare = Sample("a", Image(np.zeros((64, 64), np.uint8)), [], "a", concepts=tuple(labels.concepts))
+    assert policy.absent(bare)
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(0, 9)))
+def test_nothing_is_absent_where_something_was_lost(lost: dict[str, int]) -> None:
+    sample = Sample(
+        "a", Image(np.zeros((8, 8), np.uint8)), [], "a", concepts=("polyp", "non_neoplastic_polyp"), lost=lost
+    )
+    assert bool(_policy("bkai_neopolyp").absent(sample)) == (not any(lost.values()))
+
+
+def test_a_converter_cannot_overwrite_a_field_of_the_record() -> None:
+    sample = Sample("a", Image(np.zeros((8, 8), np.uint8)), [], "a", extra={"split": "train"})
+    encode(Sample("a", sample.image, [], "a", extra={"laterality": "left"}), _policy("drive"), [ORIGIN])
+    for field in ("key", "instances", "absent", "group"):
+        sample.extra = {field: "mine"}
+        with pytest.raises(Reject, match=f"reserved_field.*{field}"):
+            encode(sample, _policy("drive"), [ORIGIN])
+
+
+ORIGIN = {"role": "image", "file": "a.png", "sha256": ""}
+
+
+@pytest.mark.parametrize("key", ["../../x", "a.b", "a\nb", "", "a" * 81, "grö", "a/b", " a"])
+def test_a_key_that_could_lead_elsewhere_is_refused(key: str) -> None:
+    with pytest.raises(Reject, match="unsafe_key"):
+        encode(Sample(key, Image(np.zeros((8, 8), np.uint8)), [], "a"), _policy("drive"), [ORIGIN])
 
 
 @pytest.mark.parametrize("kind", ["grey", "rgb"])

@@ -1,0 +1,186 @@
+"""Trouble of the machine stops a build and leaves no trace in the corpus; a case that kills is named."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medshards.common.machine import MachineError, machine_error
+from medshards.curate import phantoms
+from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.sample import Reject, Sample
+from medshards.curate.source import Case, Skip, get_source
+from medshards.shards.build.dataset import build_dataset
+from medshards.shards.build.place import WORK
+from medshards.shards.encode.stage import finished
+from tests.shards.conftest import Build, contents
+
+TROUBLES = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EIO, "Input/output error"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["disk", "io", "memory"])
+@pytest.mark.parametrize("disguise", ["plain", "wrapped", "quoted"])
+def test_trouble_of_the_machine_is_no_reject(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception, disguise: str
+) -> None:
+    """However a reader words it: the build stops with one line, and goes on where it was."""
+    source = type(get_source("drive"))
+    real = source.load
+
+    def load(self: object, case: Case) -> Iterator[Sample | Skip | Reject]:
+        if case.key == "24_training":
+            try:
+                raise trouble
+            except Exception as error:
+                if disguise == "plain":
+                    raise
+                raise Reject("unreadable", "is damaged") from (error if disguise == "wrapped" else None)
+        yield from real(self, case)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "load", load)
+        with pytest.raises(MachineError, match="24_training") as caught:
+            build(tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out/drive").exists()
+    kept = [o.case for journal in (tmp_path / "out" / WORK).rglob("*.journal") for o in finished(journal)]
+    assert "24_training" not in kept
+    result = build(tmp_path / "out")
+    assert (result.encoded, result.reused) == (8 - len(kept), len(kept))
+    build(tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_what_a_decoder_says_of_a_file_is_the_files_fault() -> None:
+    assert machine_error(OSError("cannot identify image file")) is None
+    assert machine_error(OSError(errno.ENOENT, "No such file or directory")) is None
+
+
+BUILD = """
+import resource, sys
+limit = int(sys.argv[1])
+from medshards.cli import main
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+sys.argv = ["medshards", "build", "drive", "--raw", sys.argv[2], "--out", sys.argv[3]]
+main()
+"""
+
+
+def _full_at(raw: Path, folder: Path, points: int) -> int:
+    """Build under limits of the size of files, then without; how often the corpus is that of an undisturbed build."""
+
+    def build(limit: int, out: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", BUILD, str(limit), str(raw), str(out)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    assert build(0, folder / "fresh").returncode == 0
+    largest = max(len(data) for data in contents(folder / "fresh").values())
+    right = 0
+    for limit in (largest * point // points for point in range(1, points)):
+        out = folder / str(limit)
+        cut = build(limit, out)
+        assert cut.returncode == 1, cut
+        assert "Traceback" not in cut.stderr
+        assert "File too large" in cut.stderr
+        assert len(cut.stderr.splitlines()) == 1
+        assert not list(out.glob("drive/**/*.tar"))
+        again = build(0, out)
+        right += again.returncode == 0 and contents(out) == contents(folder / "fresh")
+    return right
+
+
+def test_a_disk_that_was_full_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
+    assert _full_at(raw, tmp_path, 3) == 2
+
+
+@pytest.mark.slow
+def test_a_disk_that_was_full_at_26_points_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
+    assert _full_at(raw, tmp_path, 27) == 26
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_case_that_kills_its_process_is_named_and_the_rest_is_built(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    source = type(get_source("drive"))
+    real = source.load
+
+    def load(self: object, case: Case) -> Iterator[Sample | Skip | Reject]:
+        if case.key == "24_training":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        yield from real(self, case)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "load", load)
+        result = build(tmp_path / "out", workers=workers)
+    assert result.samples == 7
+    assert [(row["case"], row["code"]) for row in result.rejects] == [("24_training", "kills_worker")]
+    assert "24" in result.rejects[0]["file"]
+    again = build(tmp_path / "out")  # the decoder was mended
+    assert (again.samples, again.encoded, again.rejects) == (8, 1, [])
+
+
+def test_a_worker_that_dies_once_takes_no_case_with_it(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = type(get_source("drive"))
+    real = source.load
+
+    def load(self: object, case: Case) -> Iterator[Sample | Skip | Reject]:
+        if case.key == "24_training" and not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from real(self, case)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "load", load)
+        result = build(tmp_path / "out", workers=2)
+    assert (result.samples, result.rejects) == (8, [])
+    build(tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_build_whose_output_nobody_reads_is_done_all_the_same(tmp_path: Path) -> None:
+    """`medshards build … | head -0`, and 2>&1: the status tells of the data."""
+    for slug, status in (
+        ("drive", 0),
+        ("tn3k", 1 if phantoms.write_phantom("tn3k", tmp_path / "x").rejects else 0),
+    ):
+        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "medshards", "build", slug, "--raw", str(tmp_path / "raw")]
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path / "out")], stdout=writer, stderr=writer, timeout=300
+        )
+        os.close(writer)
+        assert done.returncode == status
+        assert (tmp_path / "out" / slug / "manifest.json").is_file()
+
+
+def test_keys_of_an_own_converter_stay_in_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = type(get_source("drive"))
+    real = source.load
+
+    def load(self: object, case: Case) -> Iterator[Sample]:
+        for sample in real(self, case):  # type: ignore[arg-type]
+            assert isinstance(sample, Sample)
+            sample.key = "../../" + sample.key
+            yield sample
+
+    monkeypatch.setattr(source, "load", load)
+    phantoms.write_phantom("drive", tmp_path / "raw")
+    result = build_dataset(load_catalog()["drive"], tmp_path / "raw", tmp_path / "out")
+    assert (result.samples, {row["code"] for row in result.rejects}) == (0, {"unsafe_key"})
