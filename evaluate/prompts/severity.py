@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from medshards.evaluate.prompts.target import Part, Target, dice
 
 LADDERS = {"dice": (0.95, 0.90, 0.80, 0.65, 0.50), "iou": (0.95, 0.90, 0.80, 0.70, 0.50)}
-STEPS = 5
+STEPS = 5  # of a ladder
+MOST = 10  # steps of a family without one: the study's radii
 TOLERANCE = 0.01
 CLOSE = 0.001  # near enough to stop looking
 NEVER = np.iinfo(np.int32).max  # the level of a voxel that never changes

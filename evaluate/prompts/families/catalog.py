@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from medshards.evaluate.prompts.draws import Draws
-from medshards.evaluate.prompts.severity import STEPS, Knob, Steps
+from medshards.evaluate.prompts.severity import MOST, STEPS, Knob, Steps
 from medshards.evaluate.prompts.target import Target
 
 FILE = Path(__file__).with_name("catalog.yaml")
@@ -45,7 +45,8 @@ class Family(BaseModel):
 
     def severities(self, part: str) -> tuple[int, ...]:
         """The severities (from 1) that belong to the core or the full set."""
-        return self.core if part == CORE or self.reference else tuple(range(1, STEPS + 1))
+        most = MOST if self.ladder == "own" else STEPS  # a family may have fewer
+        return self.core if part == CORE or self.reference else tuple(range(1, most + 1))
 
 
 @cache

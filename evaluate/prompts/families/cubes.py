@@ -9,7 +9,7 @@ from medshards.evaluate.prompts.draws import Draws
 from medshards.evaluate.prompts.severity import Steps
 from medshards.evaluate.prompts.target import Part, Target
 
-RADII = (1, 2, 3, 4, 5)
+RADII = range(1, 11)
 
 
 def dilate(target: Target, draws: Draws) -> Steps[Part]:

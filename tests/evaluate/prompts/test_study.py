@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from medshards.evaluate.prompts import study
 from medshards.evaluate.prompts.draws import Draws
+from medshards.evaluate.prompts.families.catalog import choose
+from medshards.evaluate.prompts.prompt import make_prompts
+from medshards.evaluate.prompts.target import Part, Scene, Target
 
 Mask = NDArray[np.bool_]
 
@@ -78,3 +81,19 @@ def test_random_augmentation_takes_every_kind(a: Mask) -> None:
 def test_a_radius_is_positive(a: Mask, radius: int) -> None:
     with pytest.raises(ValueError, match="radius"):
         study.dilate(a, radius)
+
+
+def test_as_families_they_are_the_study_s_in_the_whole_array(scene: Scene) -> None:
+    for concept in ("liver", "aorta"):  # the aorta is cut by the border
+        whole = scene.classes[concept].whole(scene.shape)
+        ids = [f"M1c-{name}" for name in ("dilate", "erode", "hole")]
+        target = Target(scene, concept, scene.classes[concept])
+        for prompt in make_prompts(target, choose("full", ids), "full"):
+            name, radius = prompt.record["family"].removeprefix("M1c-"), prompt.record["parameters"]["radius"]
+            wanted = getattr(study, name)(whole, radius)
+            if prompt.usable:
+                part = prompt.payload()
+                assert isinstance(part, Part)
+                np.testing.assert_array_equal(part.whole(scene.shape), wanted)
+            else:
+                np.testing.assert_array_equal(wanted, whole)  # a hole that is none
