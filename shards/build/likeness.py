@@ -71,10 +71,12 @@ def reliefs(fingerprints: Sequence[bytes]) -> NDArray[np.int8]:
 
 def _field_of_view(small: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where the small picture is not the dark surrounding of what the machine sees; all where hardly a part is."""
-    _, parts = cv2.connectedComponents((small <= DARK).astype(np.uint8), connectivity=4)
-    frame = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-    outside = np.isin(parts, frame[frame > 0])
-    view = cv2.erode((~outside).astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    count, parts = cv2.connectedComponents((small <= DARK).astype(np.uint8), connectivity=4)
+    seen = np.ones(count, np.bool_)
+    for edge in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
+        seen[edge] = False
+    seen[0] = True  # what is not dark
+    view = cv2.erode(seen[parts].astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
     return view if view.mean() > 0.25 else np.ones_like(view)
 
 
