@@ -88,7 +88,7 @@ class DataConfig(Section):
     check_digests: bool = True
     """Compare the bytes of each sample with the index."""
     check_index: bool = True
-    """Compare each dataset's whole index with its manifest when the corpus is opened (0.6 s a GB); without it, as for
+    """Compare each dataset's whole index with its manifest when the corpus is opened (1 to 2 s a GB); without, as for
     corpora of many millions of samples, its size and the checksums of the pages that are read."""
     max_bad_samples: NonNegativeInt = 10
     """The run stops when more different samples than this were found damaged, and had to be replaced."""
