@@ -41,7 +41,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("medshards.shards.cli.audit", "Look for leaks between splits, over all datasets of a corpus."),
     "stats": ("medshards.shards.cli.prove", "Measure a corpus beside the paper's Table 1."),
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
-    "evaluate": ("medshards.evaluate.cli", "Measure text-prompt Dice and IoU of a checkpoint."),
+    "predict": ("medshards.evaluate.predict.cli", "Segment images and volumes by text prompts."),
+    "evaluate": ("medshards.evaluate.cli", "Measure how well a checkpoint answers text prompts."),
     "overview": ("medshards.evaluate.cli", "Draw samples of a corpus with their masks and prompts."),
     "prompts": (
         "medshards.evaluate.prompts.cli",

@@ -39,10 +39,12 @@ class MetaImage:
     array: D×H×W or H×W, read-only.
     spacing: distance of pixels along the axes of `array`, as the header states it (usually mm); None when it is
         silent or states what is no distance (0, as writers put who do not know; others put 1).
+    affine: 4×4, (column, row, slice, 1) to RAS mm, of what the header says of spacing, direction and origin.
     """
 
     array: NDArray[Any]
     spacing: tuple[float, ...] | None
+    affine: NDArray[np.float64]
 
 
 def read(file: File) -> MetaImage:
@@ -82,7 +84,23 @@ def read(file: File) -> MetaImage:
         else:
             array = np.memmap(file.path, dtype, "r", offset, shape)
     known = steps and len(steps) == len(shape) and all(0 < step < math.inf for step in steps)
-    return MetaImage(array, steps if known else None)
+    with blame(file, ValueError):
+        affine = _affine(fields, steps if known and steps else (1.0,) * len(shape))
+    return MetaImage(array, steps if known else None, affine)
+
+
+def _affine(fields: dict[str, str], steps: tuple[float, ...]) -> NDArray[np.float64]:
+    """The place in the patient. A MetaImage counts LPS mm, and lists the direction of each axis, the fastest first."""
+    axes = len(steps)
+    affine = np.eye(4)
+    direction = fields.get("TransformMatrix") or fields.get("Rotation") or fields.get("Orientation")
+    if direction:
+        affine[:axes, :axes] = np.array([float(v) for v in direction.split()]).reshape(axes, axes).T
+    affine[:axes, :axes] *= steps[::-1]
+    origin = fields.get("Offset") or fields.get("Origin") or fields.get("Position")
+    if origin:
+        affine[:axes, 3] = [float(v) for v in origin.split()]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def _offset(skip: int, end: int, length: int, size: int | None) -> int:

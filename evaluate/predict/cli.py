@@ -1,0 +1,151 @@
+"""Command `predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+FORMATS = ("png", "coco", "nifti", "dicom-seg")
+
+
+@click.command()
+@click.argument("inputs", nargs=-1)
+@click.option(
+    "--checkpoint",
+    required=True,
+    help="What answers: a run (its best checkpoint, else the newest), a checkpoint, a Hugging Face folder or an "
+    "official .pt file.",
+)
+@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to look for; repeatable.")
+@click.option(
+    "--jobs",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Instead of INPUT and --prompt a table: JSON [{file, prompts}] or CSV file,prompts (prompts parted by ;).",
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+)
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    default=("png",),
+    show_default=True,
+    help="Label pictures, one COCO file, volumes on the source's grid, or DICOM SEG; repeatable.",
+)
+@click.option("--overlay", is_flag=True, help="Also write a picture of each input with what was found.")
+@click.option("--canonical", is_flag=True, help="Ask a synonym by the vocabulary's own text.")
+@click.option(
+    "--aggregate",
+    type=click.Choice(["top1", "union", "semantic"]),
+    default="union",
+    show_default=True,
+    help="What is written of a text: the best instance, all good ones, or the semantic map.",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    help="Instances with less are left out.  [default: 0.5 with union, 0.1 with top1]",
+)
+@click.option(
+    "--window",
+    "window",
+    multiple=True,
+    metavar="UNIT=LOW:HIGH",
+    help="Show volumes in this window, e.g. HU=-1000:400, SUV=0:10 or ARBITRARY=0:900; repeatable.",
+)
+@click.option("--batch", type=click.IntRange(1), help="Slices asked at once.  [default: 8 on a GPU, else 1]")
+@click.option(
+    "--precision",
+    type=click.Choice(["bf16", "fp32"]),
+    help="Of the model.  [default: bf16 on a GPU, else fp32]",
+)
+@click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def predict(
+    inputs: tuple[str, ...],
+    checkpoint: str,
+    prompts: tuple[str, ...],
+    jobs: Path | None,
+    out: Path,
+    formats: tuple[str, ...],
+    overlay: bool,
+    canonical: bool,
+    aggregate: str,
+    min_score: float | None,
+    window: tuple[str, ...],
+    batch: int | None,
+    precision: str | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Segment images and volumes by text prompts.
+
+    INPUT is a picture, a NIfTI or MetaImage volume, a DICOM file, a folder of any of these, or a pattern. Volumes are
+    gone through slice by slice; what touches from slice to slice is one object. An input that cannot be read is named,
+    the rest goes on, and the exit status is 1.
+
+    \b
+    medshards predict images/ --checkpoint run --prompt polyp --out masks --overlay
+    medshards predict ct.nii.gz --checkpoint run --prompt liver --prompt spleen --out seg --format nifti
+    medshards predict study/ --checkpoint run --prompt liver --out seg --format dicom-seg
+    """
+    from medshards.common.console import say
+    from medshards.common.window import parse_windows
+    from medshards.evaluate.open import OPENING, open_segmenter
+    from medshards.evaluate.predict.jobs import JobsError, read_jobs
+    from medshards.evaluate.predict.run import run
+    from medshards.train.model.answers import MIN_SCORE, UNION_SCORE, Rule
+
+    if (jobs is None) == (not inputs) or (jobs is None) != bool(prompts):
+        raise click.UsageError("give INPUT and --prompt, or --jobs alone")
+    if aggregate == "semantic" and min_score is not None:
+        raise click.UsageError("--min-score has no part in --aggregate semantic")
+    if "dicom-seg" in formats:
+        try:
+            import highdicom  # noqa: F401
+        except ImportError as error:
+            raise click.UsageError(
+                "--format dicom-seg needs highdicom: pip install 'medshards[dicom-seg]'"
+            ) from error
+    try:
+        windows = parse_windows(window)
+        asked = read_jobs(jobs) if jobs is not None else {text: list(prompts) for text in inputs}
+    except JobsError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--window") from error
+    default = {"top1": MIN_SCORE, "union": UNION_SCORE, "semantic": None}[aggregate]
+    rule = Rule(aggregate, default if min_score is None else min_score)  # type: ignore[arg-type]
+    try:
+        segmenter = open_segmenter(checkpoint, device, batch, precision)
+    except OPENING as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        summary = run(segmenter, asked, rule, out, formats, overlay, canonical, windows)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
+    if as_json:
+        click.echo(json.dumps({"made": {**segmenter.facts(), "mask": str(rule)}, **summary}, indent=1))
+    else:
+        _tell(summary, out)
+    for each in summary["refused"]:
+        say(f"refused {each['input']}: {each['reason']}")
+    if summary["refused"]:
+        sys.exit(1)
+
+
+def _tell(summary: dict[str, Any], out: Path) -> None:
+    for text in summary["outside_vocabulary"]:
+        click.echo(f"note: {text!r} is not in the vocabulary; it was asked as it is", err=True)
+    for each in summary["inputs"]:
+        found = ", ".join(
+            f"{count} × {text}" if count else f"no {text}" for text, count in each["found"].items()
+        )
+        click.echo(f"{each['input']}: {found}")
+    click.echo(f"{len(summary['inputs'])} inputs, {summary['files']} files in {out}")
