@@ -274,6 +274,12 @@ def score(
     else:
         _print(results.table())
         click.echo(f"{out / 'report.html'}")
+    failed = [row for row in rows if row.state == "failed"]
+    for row in failed[:SHOWN]:
+        say(f"failed: {row.dataset}/{row.key} {row.concept}/{row.family}/{row.severity}: {row.reason}")
+    if failed:
+        say(f"{len(failed)} of {len(rows)} prompts failed and are in no Dice")
+        sys.exit(1)
 
 
 def _by_family(manifest: dict[str, Any]) -> list[dict[str, Any]]:

@@ -210,6 +210,12 @@ def test_the_command_writes_a_page_that_opens_offline(corpus: Path, tmp_path: Pa
     assert len(read_rows(tmp_path / "copy" / "rows.jsonl")) == 4 * 5
     everything = json.loads((tmp_path / "everything" / "results.json").read_text())
     assert everything["rates"]["T0-canonical"]["prompts"] == 4
+    (tmp_path / "none").mkdir()
+    failed = run(
+        command, ["score", *arguments, "--model", f"folder:{tmp_path / 'none'}", "--out", str(tmp_path / "y")]
+    )
+    assert failed.exit_code == 1
+    assert "24 of 28 prompts failed" in failed.output
     wrong = run(command, ["score", *arguments, "--model", "folder:nowhere", "--out", str(tmp_path / "x")])
     assert wrong.exit_code == 1
     assert "nowhere" in wrong.output
