@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.catalog.entry import load_catalog
-from medshards.evaluate.measure import decode
+from medshards.evaluate.measure import Dataset, claims_of, contest, decode
+from medshards.evaluate.report.rows import Pair
+from medshards.evaluate.report.text import Report
+from medshards.evaluate.segmenter import Segmenter
 from medshards.shards.build.split import SPLITS, TRAIN
 from medshards.shards.encode.record import Stored
 from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
@@ -80,6 +83,20 @@ def truth_cell(sample: Stored) -> Cell:
         shapes.append(Shape(sample.mask(instance), colour(number)))
         prompts.setdefault(instance["text"], []).append(colour(number))
     return Cell(sample.image, shapes, prompts or {"(no instance)": []})
+
+
+def drawer(segmenter: Segmenter, datasets: Sequence[Dataset], report: Report) -> Callable[[Pair], list[Cell]]:
+    """Draws an (image, class) pair of a report: the truth and the prediction under the report's first rule."""
+    opened = {dataset.slug: dataset for dataset in datasets}
+    places = {(sample.dataset, sample.key): sample.number for sample in report.samples}
+
+    def draw(pair: Pair) -> list[Cell]:
+        dataset, rule = opened[pair.dataset], report.rules[0]
+        sample = decode(dataset.corpus.read(places[pair.dataset, pair.key]))
+        masks = contest(claims_of(segmenter, sample, dataset, [rule])[rule], sample, dataset)
+        return [truth_cell(sample), prediction_cell(sample, {pair.row.concept: masks[pair.row.concept]})]
+
+    return draw
 
 
 def prediction_cell(sample: Stored, masks: Mapping[str, NDArray[np.bool_]]) -> Cell:

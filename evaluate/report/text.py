@@ -35,6 +35,7 @@ class Report:
     datasets: Mapping[str, tuple[str, str]]
     rules: Sequence[Rule]
     samples: Sequence[Measured] = field(default_factory=list)
+    listening: Sequence[Sequence[str]] = ()
 
     @cached_property
     def pairs(self) -> dict[Rule, list[Pair]]:
@@ -79,6 +80,10 @@ class Report:
             "unreadable": [dict(zip(names, row, strict=True)) for row in self.unreadable],
         }
 
+    def saved(self) -> dict[str, Any]:
+        """`facts`, and every row: what `medshards compare` reads."""
+        return {**self.facts(), "samples": [sample.facts() for sample in self.samples]}
+
     def markdown(self) -> str:
         """The report as a Markdown page."""
         lines = ["# Evaluation"]
@@ -86,6 +91,9 @@ class Report:
             lines += ["", f"## Mask of a class: {rule}", "", *_markdown(HEADINGS, self.rows(rule))]
             for what, parts in breakdowns(self.pairs[rule]).items():
                 lines += ["", f"### By {what}", "", *_markdown((what, *PARTS), part_rows(parts))]
+        if self.listening:
+            headings = ("", "this model", "before")[: len(self.listening[0])]
+            lines += ["", "## Does it still listen?", "", *_markdown(headings, self.listening)]
         lines += ["", NOTE, "", EMPTY_NOTE, "", "How these figures were made:", ""]
         lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in self.made.items()]
         lines += [f"- instances of {slug}: {how}" for slug, (_, how) in self.datasets.items()]
@@ -104,12 +112,15 @@ class Report:
 
     def print(self) -> None:
         """Print the tables for people, within 80 columns."""
-        console = Console(highlight=False, width=None if Console().is_terminal else 80)
+        out = console()
         for rule in self.rules:
-            console.print(table(f"mask of a class: {rule}", HEADINGS, self.rows(rule)))
-        console.print(NOTE, EMPTY_NOTE, sep="\n", markup=False)
+            out.print(table(f"mask of a class: {rule}", HEADINGS, self.rows(rule)))
+        if self.listening:
+            models = ("this model", "before")[: len(self.listening[0]) - 1]
+            out.print(table("does it still listen?", ("", *models), self.listening))
+        out.print(NOTE, EMPTY_NOTE, sep="\n", markup=False)
         for name, value in self.made.items():
-            console.print(f"{name.replace('_', ' ')}: {value}", soft_wrap=True, markup=False)
+            out.print(f"{name.replace('_', ' ')}: {value}", soft_wrap=True, markup=False)
 
 
 HEADINGS = (
@@ -163,6 +174,11 @@ def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for row in rows:
         shown.add_row(*(row[k] for k in used))
     return shown
+
+
+def console() -> Console:
+    """Where tables go: the terminal's width, 80 columns elsewhere."""
+    return Console(highlight=False, width=None if Console().is_terminal else 80)
 
 
 def figure(value: float | None, digits: int = 4) -> str:

@@ -42,8 +42,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("medshards.shards.cli.prove", "Measure a corpus beside the paper's Table 1."),
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
     "predict": ("medshards.evaluate.predict.cli", "Segment images and volumes by text prompts."),
-    "evaluate": ("medshards.evaluate.cli", "Measure how well a checkpoint answers text prompts."),
-    "overview": ("medshards.evaluate.cli", "Draw samples of a corpus with their masks and prompts."),
+    "evaluate": ("medshards.evaluate.cli.evaluate", "Measure how well a checkpoint answers text prompts."),
+    "compare": ("medshards.evaluate.report.cli", "Set two evaluations side by side; the paper's Table 3."),
+    "overview": ("medshards.evaluate.cli.overview", "Draw samples of a corpus with their masks and prompts."),
     "prompts": (
         "medshards.evaluate.prompts.cli",
         "Build and prove sets of prompts that are spoilt in a controlled way.",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from medshards.evaluate.cli import evaluate, overview
+from medshards.evaluate.cli.evaluate import evaluate
+from medshards.evaluate.cli.overview import overview
 from medshards.evaluate.segmenter import ModelSegmenter
 from medshards.shards.build.index import read_rows
 from medshards.shards.build.manifest import read_corpus

@@ -12,6 +12,7 @@ from medshards.train.data.corpus import Corpus
 from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.plan import Plan
 from medshards.train.run.config import Config
+from medshards.vocab.scenes import impossible
 from medshards.vocab.vocabulary import UnknownConcept, Vocabulary
 
 
@@ -46,11 +47,9 @@ def open_data(config: Config, location: str, side: int) -> Data:
         if unknown:
             raise CorpusError(f"data.{option} names {', '.join(unknown)}, which {location} does not have")
     names = concept_names(every) | concept_names(held_out) | _more_absent(config.data.absent, every)
-    builder = Builder(config.data, side, config.run.seed, names)
-    asked = (
-        config.data.max_negatives_per_image > 0,
-        [slug for slug, more in config.data.absent.items() if more],
-    )
+    absent = _with_impossible(config.data.absent, every) if config.data.impossible else config.data.absent
+    builder = Builder(config.data.model_copy(update={"absent": absent}), side, config.run.seed, names)
+    asked = (config.data.max_negatives_per_image > 0, [slug for slug, more in absent.items() if more])
     corpus = every.with_prompts(*asked)
     if not len(corpus):
         raise CorpusError(f"{location} has no training sample with a prompt, among {len(every)}")
@@ -61,6 +60,17 @@ def open_data(config: Config, location: str, side: int) -> Data:
         Samples(held_out.with_prompts(*asked), builder.for_validation(), replace=False),
         len(every) - len(corpus),
     )
+
+
+def _with_impossible(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, list[str]]:
+    """The concepts of ``data.absent``, and those of other datasets that a dataset's pictures cannot show, by slug."""
+    vocabulary, every = Vocabulary.load(), corpus.concepts()
+    found = {}
+    for slug in corpus.facts["datasets"]:
+        own = corpus.concepts([slug])
+        more = {c for c in every & impossible(slug) if not any(vocabulary.related(c, o) for o in own)}
+        found[slug] = sorted(more | set(absent.get(slug, ())))
+    return found
 
 
 def _more_absent(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, tuple[str, ...]]:

@@ -71,6 +71,9 @@ class DataConfig(Section):
     absent: dict[str, list[str]] = {}
     """More such concepts, by slug: ids of which you know that no image of the dataset shows them, though nobody
     looked for them. Without it a dataset of one concept teaches that this concept is always there."""
+    impossible: bool = True
+    """Also take as absent the corpus's other concepts that a dataset's kind of picture cannot show, whoever annotated
+    what: vocab/scenes.yaml."""
     max_prompts_per_image: PositiveInt = 8
     """Prompts of an image in all; negatives are dropped first."""
     max_instances_per_prompt: PositiveInt = 200

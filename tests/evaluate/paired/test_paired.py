@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
-from medshards.evaluate.cli import evaluate
+from medshards.evaluate.cli.evaluate import evaluate
 from medshards.evaluate.measure import decode, open_datasets, truth_of
 from medshards.evaluate.open import open_segmenter
 from medshards.evaluate.paired.measure import measure

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from medshards.curate.catalog.entry import load_catalog
-from medshards.evaluate.cli import evaluate
+from medshards.evaluate.cli.evaluate import evaluate
 from medshards.evaluate.measure import asked, decode, open_datasets
 from medshards.evaluate.predict.cli import predict
 from medshards.shards.build.dataset import build_dataset

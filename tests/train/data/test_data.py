@@ -11,7 +11,7 @@ from medshards.train.run.config import load_config
 
 
 def opened(corpus: Path, *overrides: str) -> Data:
-    return open_data(load_config("tiny", overrides), str(corpus), 112)
+    return open_data(load_config("tiny", ("data.impossible=false", *overrides)), str(corpus), 112)
 
 
 def prompts(data: Data, slug: str) -> set[tuple[str, bool]]:
@@ -59,3 +59,23 @@ def test_a_run_may_be_validated_on_its_training_images(corpus: Path) -> None:
     assert names == [data.samples.corpus.name(k) for k in range(len(data.samples.corpus))]
     other = opened(corpus).held_out.corpus
     assert not {other.name(k) for k in range(len(other))} & set(names)
+
+
+def test_what_a_kind_of_picture_cannot_show_becomes_a_negative_prompt(corpus: Path) -> None:
+    """A fundus photograph shows no breast lesion, whoever annotated what; its own neighbours are never taken."""
+    default, alone = opened(corpus, "data.impossible=true"), opened(corpus, "data.impossible=false")
+    assert default.samples.builder.config.absent["drive"] == [
+        "benign_breast_lesion",
+        "malignant_breast_lesion",
+    ]
+    assert set(default.samples.builder.config.absent["busi"]) == {
+        "retinal_artery",
+        "retinal_vein",
+        "retinal_vessel",
+    }
+    assert alone.samples.builder.config.absent == {}
+
+
+def test_the_paper_preset_takes_annotated_negatives_alone() -> None:
+    assert load_config("paper").data.impossible is False
+    assert load_config("tiny").data.impossible is True

@@ -1,4 +1,4 @@
-"""Commands `evaluate` and `overview`."""
+"""Command `evaluate`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from medshards.common.window import Windows
     from medshards.evaluate.measure import Dataset
+    from medshards.evaluate.report.text import Report
     from medshards.evaluate.segmenter import Segmenter
     from medshards.train.model.answers import Rule
 
@@ -63,7 +64,8 @@ SHOWN = 20  # unreadable samples printed; all are in the report
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the report here: JSON when it ends in .json, else Markdown.",
+    help="Write the report here: .json (what `medshards compare` reads), .html (one page with pictures), else "
+    "Markdown. Killed and run again, it goes on where it was.",
 )
 @click.option(
     "--window",
@@ -110,6 +112,10 @@ SHOWN = 20  # unreadable samples printed; all are in the report
     show_default=True,
     help="Of NSD, in mm where the data have a spacing, else px.",
 )
+@click.option(
+    "--listen", is_flag=True, help="Also ask for what cannot be there, and in other words: the first rule."
+)
+@click.option("--start", help="--listen: what the training started from, to be asked the same.")
 @click.option("--batch", type=click.IntRange(1), help="Images asked at once.  [default: 8 on a GPU, else 1]")
 @click.option(
     "--precision",
@@ -133,6 +139,8 @@ def evaluate(
     paired: bool,
     in_domain: tuple[str, ...],
     distances: str,
+    listen: bool,
+    start: str | None,
     tolerance: float,
     batch: int | None,
     precision: str | None,
@@ -167,7 +175,7 @@ def evaluate(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--window") from error
     try:
-        opened = measure.open_datasets(data, _split(datasets), split, _split(absent))
+        opened = measure.open_datasets(data, split_slugs(datasets), split, split_slugs(absent))
         if not any(len(dataset.corpus) for dataset in opened):
             splits = ", ".join(f"{dataset.slug} ({dataset.split})" for dataset in opened)
             raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")
@@ -202,9 +210,10 @@ def evaluate(
             if ranks.first:
                 journal.read()
                 report.samples = journal.samples()
+                if listen:
+                    report.listening = _listening(segmenter, opened, rules[0], start, device)
                 if out is not None:
-                    text = _json(report.facts()) if out.suffix == ".json" else report.markdown()
-                    write_atomically(out, text.encode())
+                    write_atomically(out, _written(report, out.suffix, segmenter, opened).encode())
             ranks.barrier()
             journal.close(finished=ranks.first)
             if not ranks.first:
@@ -269,6 +278,28 @@ def _paired(
         sys.exit(1)
 
 
+def _listening(
+    segmenter: Segmenter, opened: Sequence[Dataset], rule: Rule, start: str | None, device: str | None
+) -> list[list[str]]:
+    from medshards.evaluate.listening import listen, rows
+    from medshards.evaluate.open import open_segmenter
+
+    before = None if start is None else listen(open_segmenter(start, device), opened, rule)
+    return rows(listen(segmenter, opened, rule), before)
+
+
+def _written(report: Report, suffix: str, segmenter: Segmenter, opened: Sequence[Dataset]) -> str:
+    """The report in the form that a file's suffix asks for."""
+    if suffix == ".json":
+        return _json(report.saved())
+    if suffix != ".html":
+        return report.markdown()
+    from medshards.evaluate.overview import drawer
+    from medshards.evaluate.report.page import html
+
+    return html(report, drawer(segmenter, opened, report))
+
+
 def _json(facts: object) -> str:
     return json.dumps(facts, indent=1) + "\n"
 
@@ -283,63 +314,6 @@ def _progress(datasets: Sequence[Dataset]) -> Iterator[Callable[[str], None]]:
         yield lambda slug: bar.update(task, advance=1, description=f"evaluate: {slug}")
 
 
-@click.command()
-@click.argument("data", metavar="OUT")
-@click.option(
-    "--out",
-    "target",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The PNG to write.",
-)
-@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these; repeatable.")
-@click.option(
-    "--per-dataset", type=click.IntRange(1), default=4, show_default=True, help="Samples of each dataset."
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="Draw the predictions (top1) of this run or checkpoint beside each sample; then from the split it is "
-    "evaluated on.",
-)
-def overview(
-    data: str, target: Path, datasets: tuple[str, ...], per_dataset: int, checkpoint: Path | None
-) -> None:
-    """Draw the corpus OUT: a row a dataset, samples with their masks, the prompts below.
-
-    \b
-    medshards overview corpus --out overview.png
-    medshards overview corpus --out predictions.png --checkpoint run --per-dataset 2
-    """
-    from medshards.evaluate import measure
-    from medshards.evaluate.open import OPENING, open_segmenter
-    from medshards.evaluate.overview import overview as draw
-    from medshards.train.data.corpus import BadSample, CorpusError
-    from medshards.train.model.answers import Rule
-
-    slugs = _split(datasets)
-    try:
-        if checkpoint is None:
-            draw(data, target, per_dataset, slugs)
-        else:
-            opened = {d.slug: d for d in measure.open_datasets(data, slugs)}
-            segmenter, rule = open_segmenter(checkpoint), Rule("top1", 0.0)
-            draw(
-                data,
-                target,
-                per_dataset,
-                {slug: dataset.split for slug, dataset in opened.items()},
-                lambda slug, sample: measure.contest(
-                    measure.claims_of(segmenter, sample, opened[slug], [rule])[rule], sample, opened[slug]
-                ),
-            )
-    except (CorpusError, *OPENING, BadSample) as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or target}: {error.strerror or error}") from error
-    click.echo(f"{target}")
-
-
-def _split(texts: Sequence[str]) -> list[str]:
+def split_slugs(texts: Sequence[str]) -> list[str]:
     """Slugs given one by one or with commas between them."""
     return [slug for text in texts for slug in text.split(",") if slug]

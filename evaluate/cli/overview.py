@@ -1,0 +1,66 @@
+"""Command `overview`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from medshards.evaluate.cli.evaluate import split_slugs
+
+
+@click.command()
+@click.argument("data", metavar="OUT")
+@click.option(
+    "--out",
+    "target",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The PNG to write.",
+)
+@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these; repeatable.")
+@click.option(
+    "--per-dataset", type=click.IntRange(1), default=4, show_default=True, help="Samples of each dataset."
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Draw the predictions (top1) of this run or checkpoint beside each sample; then from the split it is "
+    "evaluated on.",
+)
+def overview(
+    data: str, target: Path, datasets: tuple[str, ...], per_dataset: int, checkpoint: Path | None
+) -> None:
+    """Draw the corpus OUT: a row a dataset, samples with their masks, the prompts below.
+
+    \b
+    medshards overview corpus --out overview.png
+    medshards overview corpus --out predictions.png --checkpoint run --per-dataset 2
+    """
+    from medshards.evaluate import measure
+    from medshards.evaluate.open import OPENING, open_segmenter
+    from medshards.evaluate.overview import overview as draw
+    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.train.model.answers import Rule
+
+    slugs = split_slugs(datasets)
+    try:
+        if checkpoint is None:
+            draw(data, target, per_dataset, slugs)
+        else:
+            opened = {d.slug: d for d in measure.open_datasets(data, slugs)}
+            segmenter, rule = open_segmenter(checkpoint), Rule("top1", 0.0)
+            draw(
+                data,
+                target,
+                per_dataset,
+                {slug: dataset.split for slug, dataset in opened.items()},
+                lambda slug, sample: measure.contest(
+                    measure.claims_of(segmenter, sample, opened[slug], [rule])[rule], sample, opened[slug]
+                ),
+            )
+    except (CorpusError, *OPENING, BadSample) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or target}: {error.strerror or error}") from error
+    click.echo(f"{target}")

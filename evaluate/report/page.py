@@ -1,0 +1,113 @@
+"""The report as one HTML page that opens offline: tables, bars, overlays, and how every figure was made.
+
+No script and no file beside it; everything that comes from data is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from medshards.evaluate.report.rows import Pair
+from medshards.evaluate.report.tables import breakdowns
+from medshards.evaluate.report.text import EMPTY_NOTE, HEADINGS, NOTE, PARTS, Report, part_rows
+from medshards.shards.view.drawing import Cell, Row, page
+from medshards.train.model.answers import Rule
+
+CASES = 3  # of the best, the middle and the worst
+Draw = Callable[[Pair], Sequence[Cell]]
+
+
+def html(report: Report, draw: Draw | None = None) -> str:
+    """The page. draw: an (image, class) pair as pictures of truth and prediction; None leaves the overlays out."""
+    sections = [_rule(report, rule, draw if rule == report.rules[0] else None) for rule in report.rules]
+    if report.listening:
+        headings = ("", "this model", "before")[: len(report.listening[0])]
+        part = {"title": "", "headings": headings, "rows": report.listening, "note": LISTENING}
+        sections.append({"title": "Does it still listen?", "parts": [part]})
+    made = [(name.replace("_", " "), str(value)) for name, value in report.made.items()]
+    made += [(f"instances of {slug}", how) for slug, (_, how) in report.datasets.items()]
+    unreadable = [f"{dataset}/{key}: {reason}" for dataset, key, reason in report.unreadable]
+    return render(sections, made, unreadable)
+
+
+def render(
+    sections: Sequence[Mapping[str, Any]], made: Sequence[tuple[str, str]], unreadable: Sequence[str]
+) -> str:
+    """Fill the template."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        sections=sections, made=made, unreadable=unreadable
+    )
+
+
+LISTENING = (
+    "Asked of up to 50 images a dataset: concepts that such a picture cannot show (another modality's or body "
+    "region's), everyday words, and present concepts in other words; Dice: mean change from the canonical text."
+)
+
+
+def _rule(report: Report, rule: Rule, draw: Draw | None) -> dict[str, Any]:
+    pairs = report.pairs[rule]
+    parts: list[dict[str, Any]] = [
+        {"title": "", "headings": HEADINGS, "rows": report.rows(rule), "note": f"{NOTE} {EMPTY_NOTE}"}
+    ]
+    for what, found in breakdowns(pairs).items():
+        bars = [
+            {
+                "name": name,
+                "value": own["dice"] or 0.0,
+                "low": own["dice_ci95"][0] if own["dice_ci95"] else None,
+                "high": own["dice_ci95"][1] if own["dice_ci95"] else None,
+            }
+            for name, own in found.items()
+        ]
+        note = "Share of the image that the class covers." if what == "size" else ""
+        parts.append(
+            {
+                "title": f"By {what}",
+                "headings": (what, *PARTS),
+                "rows": part_rows(found),
+                "bars": bars,
+                "note": note,
+            }
+        )
+    if draw is not None:
+        parts += [part for title, own in chosen(pairs) if (part := _drawn(title, own, draw)) is not None]
+    return {"title": f"Mask of a class: {rule}", "parts": parts}
+
+
+def chosen(pairs: Sequence[Pair]) -> list[tuple[str, list[Pair]]]:
+    """The best, the middle and the worst (image, class) pairs by Dice; none twice."""
+    present = sorted(
+        (pair for pair in pairs if pair.row.dice is not None),
+        key=lambda pair: (-(pair.row.dice or 0.0), pair.dataset, pair.key, pair.row.concept),
+    )
+    count = min(CASES, -(-len(present) // 3))
+    middle = (len(present) - count) // 2
+    best, worst = present[:count], present[max(len(present) - count, count) :]
+    median = [pair for pair in present[middle : middle + count] if pair not in best and pair not in worst]
+    return [("Best", best), ("Median", median), ("Worst", worst)]
+
+
+def _drawn(title: str, pairs: Sequence[Pair], draw: Draw) -> dict[str, Any] | None:
+    if not pairs:
+        return None
+    rows = [
+        Row(f"{pair.dataset}/{pair.key}", [pair.row.text, f"Dice {pair.row.dice:.3f}"], list(draw(pair)))
+        for pair in pairs
+    ]
+    data = io.BytesIO()
+    page(rows).save(data, "PNG", optimize=True)
+    return {"title": f"{title} cases", "image": base64.b64encode(data.getvalue()).decode(), "note": ""}
