@@ -12,10 +12,18 @@ shift
 # In seconds, how long torchrun waits for its ranks to save; its default is 30.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-540}"
 
+# The trap stands before the start, so that no signal finds this script without one; and a process that has only just
+# been forked would swallow the signal with the trap that it inherits: it gets a second.
+torchrun=
+told=
+tell() {
+  sleep 1
+  kill -TERM "$torchrun"
+}
+trap 'told=yes; [ -z "$torchrun" ] || tell' TERM INT
 "$@" &
 torchrun=$!
-told=
-trap 'told=yes; kill -TERM "$torchrun"' TERM INT
+[ -z "$told" ] || tell
 
 wait "$torchrun"
 status=$?

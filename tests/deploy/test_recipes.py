@@ -196,19 +196,19 @@ def node(run: Path, *command: str) -> subprocess.Popen:
 def test_a_node_is_done_when_the_run_is(finished: bool, program: str, status: int, tmp_path: Path) -> None:
     if finished:
         (tmp_path / FINISHED).touch()
-    assert node(tmp_path, "sh", "-c", program).wait(20) == status
+    assert node(tmp_path, "sh", "-c", program).wait(60) == status
 
 
 def test_a_node_passes_the_signal_on_and_waits(tmp_path: Path) -> None:
     """The command takes a second to save after SIGTERM, as torchrun does, and ends with an error, as it does."""
     saved = "trap 'sleep 1; touch saved; exit 1' TERM; touch started; while :; do sleep 0.1; done"
     process = node(tmp_path, "sh", "-c", f"cd {tmp_path}; {saved}")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not (tmp_path / "started").exists():
         assert time.monotonic() < until
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 75
+    assert process.wait(60) == 75
     assert (tmp_path / "saved").exists()
 
 

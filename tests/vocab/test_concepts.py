@@ -102,6 +102,21 @@ def test_ancestors_come_nearest_first(concept_id: str, ancestors: tuple[str, ...
         assert concept_id in VOCABULARY.children(ancestors[0])
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "related"),
+    [
+        ("retinal_artery", "blood_vessel", True),
+        ("left_kidney", "kidney", True),
+        ("liver", "liver", True),
+        ("left_kidney", "right_kidney", False),  # two parts of one thing
+        ("liver", "kidney", False),
+    ],
+)
+def test_related_is_the_same_or_broader_either_way(one: str, other: str, related: bool) -> None:
+    assert VOCABULARY.related(one, other) is related
+    assert VOCABULARY.related(other, one) is related
+
+
 def test_iteration_is_in_order_of_id() -> None:
     ids = [concept.id for concept in VOCABULARY]
     assert ids == sorted(ids)
