@@ -24,7 +24,7 @@ Windows = Mapping[str, Window]  # (low, high) by unit of the record
 UNITS = {"hu": "HU", "suv": "SUVbw g/ml", "bq/ml": "Bq/ml", "arbitrary": "arbitrary"}  # as typed → in records
 
 
-def values(pixels: NDArray, record: Mapping[str, Any]) -> NDArray[np.float32]:
+def values(pixels: NDArray[Any], record: Mapping[str, Any]) -> NDArray[np.float32]:
     """The numbers of an image in its unit, float32 H×W. Raises ValueError when the record gives no intensity."""
     intensity = record.get("intensity")
     if intensity is None:
@@ -32,7 +32,9 @@ def values(pixels: NDArray, record: Mapping[str, Any]) -> NDArray[np.float32]:
     return (pixels * np.float64(intensity["slope"]) + intensity["intercept"]).astype(np.float32)
 
 
-def shown(pixels: NDArray, record: Mapping[str, Any], windows: Windows | None = None) -> NDArray[np.uint8]:
+def shown(
+    pixels: NDArray[Any], record: Mapping[str, Any], windows: Windows | None = None
+) -> NDArray[np.uint8]:
     """An image as uint8, H×W or H×W×3: below the window 0, above it 255, linear between.
 
     windows: in place of the record's own window, for the units named in it. 8-bit images stay as they are; 16-bit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import ndimage
 from medshards.curate.sample import Instance, Region
 
 
-def components(mask: NDArray, connectivity: int = 8) -> list[Region]:
+def components(mask: NDArray[Any], connectivity: int = 8) -> list[Region]:
     """Connected components of the non-zero pixels of `mask` (H×W), in raster order of their first pixel."""
     binary = np.ascontiguousarray(mask)
     binary = binary.view(np.uint8) if binary.dtype == np.bool_ else (binary != 0).astype(np.uint8)
@@ -40,7 +41,7 @@ def split(region: Region, connectivity: int = 8) -> tuple[Region, ...]:
     )
 
 
-def by_id(ids: NDArray) -> dict[int, Region]:
+def by_id(ids: NDArray[Any]) -> dict[int, Region]:
     """The region of every id > 0 in an id map (H×W integers), in order of id."""
     values, inverse = np.unique(ids, return_inverse=True)
     compact = inverse.reshape(ids.shape).astype(np.int32)
@@ -113,7 +114,7 @@ def apply_policy(
     return kept, len(result) - len(kept)
 
 
-def fill_outline(outline: NDArray) -> NDArray[np.bool_]:
+def fill_outline(outline: NDArray[Any]) -> NDArray[np.bool_]:
     """The region inside a curve drawn around one convex object in a mask (H×W), the curve included.
 
     A curve that leaves the image is open there and hole filling alone finds no inside. It is closed along

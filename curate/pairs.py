@@ -7,7 +7,7 @@ than one word, a converter walks its files itself (those of `drive` and `polypge
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -47,7 +47,7 @@ def pairs(
             yield Pair(key, images[key], masks[key])
 
 
-def sample_of_mask(source: Source, case: Case, label: str, read: Callable[[File], NDArray]) -> Sample:
+def sample_of_mask(source: Source, case: Case, label: str, read: Callable[[File], NDArray[Any]]) -> Sample:
     """The sample of a case whose file "mask" shows one native label: one instance, which is empty where the mask is.
 
     read: reader of the mask, H×W bool, such as `raster.read_binary`.

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ class Region:
     area: int  # px
 
     @classmethod
-    def of(cls, mask: NDArray, top: int = 0, left: int = 0) -> Region:
+    def of(cls, mask: NDArray[Any], top: int = 0, left: int = 0) -> Region:
         """The region of the non-zero pixels of `mask` (H×W), whose first pixel lies at (top, left)."""
         rows = np.flatnonzero(mask.any(axis=1))
         if rows.size == 0:

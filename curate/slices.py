@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,7 @@ def samples_by_id(
         )
 
 
-def _thinned(image: Stack) -> NDArray:
+def _thinned(image: Stack) -> NDArray[Any]:
     """Every k-th voxel along each axis, about as many as a percentile needs."""
     step = max(1, round((math.prod(image.shape) / MAX_VOXELS) ** (1 / 3)))
     return np.stack([image[index][::step, ::step] for index in range(0, len(image), step)])

@@ -101,7 +101,7 @@ class Source(ABC):
             raise Reject("unknown_label", f"label {label!r} is not among the known ones: {known}", file.name)
         return concept
 
-    def instances(self, masks: Mapping[str, NDArray], file: File) -> list[Instance]:
+    def instances(self, masks: Mapping[str, NDArray[Any]], file: File) -> list[Instance]:
         """One instance for the mask (H×W) of each native label in `file`; labels that are ignored give none."""
         ignored = {label.native for label in self.labels.labels.values() if label.concept is None}
         kept = {label: mask for label, mask in masks.items() if label not in ignored}

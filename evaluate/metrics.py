@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Overlap(NamedTuple):
     iou: float
 
 
-def overlap(prediction: NDArray, truth: NDArray) -> Overlap:
+def overlap(prediction: NDArray[Any], truth: NDArray[Any]) -> Overlap:
     """Agreement of two masks of one shape (non-zero = inside).
 
     Dice = 2|A∩B| / (|A|+|B|) and IoU = |A∩B| / |A∪B|; two empty masks agree fully (1). Raises ValueError when
@@ -48,7 +48,7 @@ def overlap(prediction: NDArray, truth: NDArray) -> Overlap:
     return Overlap(2 * common / total, common / (total - common))
 
 
-def emptiness(prediction: NDArray, truth: NDArray) -> Emptiness:
+def emptiness(prediction: NDArray[Any], truth: NDArray[Any]) -> Emptiness:
     """Which of two masks is empty."""
     if prediction.any():
         return "none" if truth.any() else "truth"
@@ -100,8 +100,8 @@ class Distances:
 
 
 def distances(
-    prediction: NDArray,
-    truth: NDArray,
+    prediction: NDArray[Any],
+    truth: NDArray[Any],
     spacing: Sequence[float] | None = None,
     convention: Convention = "border",
 ) -> Distances:
@@ -140,7 +140,7 @@ def _weighted(values: NDArray[np.float64], weights: NDArray[np.float64], percent
     return float(values[min(int(np.searchsorted(share, percentile / 100)), len(values) - 1)])
 
 
-def _inside(prediction: NDArray, truth: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _inside(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     if prediction.shape != truth.shape:
         raise ValueError(f"the masks have different shapes: {prediction.shape} and {truth.shape}")
     return prediction != 0, truth != 0

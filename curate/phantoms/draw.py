@@ -82,7 +82,7 @@ def picture(
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
-def save(path: Path, pixels: NDArray, **options: Any) -> None:
+def save(path: Path, pixels: NDArray[Any], **options: Any) -> None:
     """Write a picture, the format by the name's suffix; bool arrays become 1-bit files. Makes the folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     PIL.Image.fromarray(pixels).save(path, **options)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,7 +54,7 @@ def reliefs(fingerprints: Sequence[bytes]) -> NDArray[np.int8]:
         view = _field_of_view(small)
         weight = view.astype(np.float32)
 
-        def blur(values: NDArray, sigma: float, weight: NDArray = weight) -> NDArray:
+        def blur(values: NDArray[Any], sigma: float, weight: NDArray[Any] = weight) -> NDArray[Any]:
             return cv2.GaussianBlur(values * weight, (0, 0), sigma) / (
                 cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3
             )
@@ -177,7 +178,7 @@ class Views:
         if np.abs(change[:, :2] - np.eye(2)).max() > TURN or np.abs(change[:, 2]).max() > SHIFT:
             return plain
 
-        def move(values: NDArray) -> NDArray:
+        def move(values: NDArray[Any]) -> NDArray[Any]:
             return cv2.warpAffine(values, change, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
         moved = move(b) * (move((b != 0).astype(np.float32)) > 0.99)

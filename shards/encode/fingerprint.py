@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 SIDE = 32  # px of the small picture; a fingerprint has SIDE · SIDE bytes
 
 
-def fingerprint(pixels: NDArray) -> bytes:
+def fingerprint(pixels: NDArray[Any]) -> bytes:
     """SIDE × SIDE grey values of a picture (H×W or H×W×3, uint8 or uint16), row by row, stretched to 0 … 255.
 
     Resizing, re-encoding and another brightness or contrast hardly change it. A picture of one tone is all 0.

@@ -147,14 +147,14 @@ def _image_bytes(image: Image) -> tuple[bytes, str]:
     return png.encode_image(image.pixels), "png"
 
 
-def layers(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[list[NDArray], list[int]]:
+def layers(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[list[NDArray[Any]], list[int]]:
     """Id maps (uint8 or uint16 H×W) that hold every instance whole, and the map of each.
 
     Instance k (from 1) is written as value k into the first map in which none of its pixels is taken, so
     there is one map unless instances overlap.
     """
     dtype = np.uint8 if len(instances) < 256 else np.uint16
-    planes: list[NDArray] = [np.zeros(size, dtype)]
+    planes: list[NDArray[Any]] = [np.zeros(size, dtype)]
     plane_of = []
     for number, instance in enumerate(instances, start=1):
         window, crop = instance.region.window(), instance.region.crop
@@ -186,8 +186,8 @@ class Stored:
     image: uint8 H×W or H×W×3 (RGB), or uint16 H×W. planes: id maps H×W. record: KEY.json.
     """
 
-    image: NDArray
-    planes: tuple[NDArray, ...]
+    image: NDArray[Any]
+    planes: tuple[NDArray[Any], ...]
     record: dict[str, Any]
 
     def mask(self, instance: Mapping[str, Any]) -> NDArray[np.bool_]:

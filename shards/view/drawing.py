@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,7 +58,7 @@ class Shape:
 class Cell:
     """An image (grey H×W or RGB H×W×3, uint8 or uint16), shapes over it, and each prompt with its colours."""
 
-    image: NDArray
+    image: NDArray[Any]
     shapes: Sequence[Shape]
     prompts: Mapping[str, Sequence[Colour]]
 
@@ -96,12 +97,12 @@ def page(rows: Sequence[Row]) -> Image.Image:
     return sheet
 
 
-def overlay(image: NDArray, shapes: Sequence[Shape], box: tuple[int, int] = BOX) -> NDArray[np.uint8]:
+def overlay(image: NDArray[Any], shapes: Sequence[Shape], box: tuple[int, int] = BOX) -> NDArray[np.uint8]:
     """`image` with its shapes, fitted into `box` (width, height): RGB uint8 h×w×3, aspect ratio kept."""
     small = fitted(image.shape, box)
     fine = small[0] * FINE, small[1] * FINE
     canvas = _resize(displayable(image), fine).astype(np.float32)
-    lines: list[tuple[Sequence[NDArray], Shape, int]] = []
+    lines: list[tuple[Sequence[NDArray[Any]], Shape, int]] = []
     for shape in shapes:
         soft = _resize(shape.mask.astype(np.uint8) * 255, fine)
         inside = soft > 127
@@ -124,7 +125,7 @@ def fitted(shape: Sequence[int], box: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
-def displayable(image: NDArray) -> NDArray[np.uint8]:
+def displayable(image: NDArray[Any]) -> NDArray[np.uint8]:
     """RGB uint8 H×W×3 of any stored image; 16-bit values are stretched between their 1st and 99th percentile."""
     if image.dtype != np.uint8:
         low, high = np.percentile(image, (1, 99))
@@ -133,12 +134,12 @@ def displayable(image: NDArray) -> NDArray[np.uint8]:
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
-def _resize(array: NDArray, size: tuple[int, int]) -> NDArray:
+def _resize(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     shrinks = size[0] < array.shape[1]
     return cv2.resize(array, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _dashes(contours: Sequence[NDArray]) -> list[NDArray]:
+def _dashes(contours: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """The pieces of closed contours between gaps."""
     return [c[start : start + DASH] for c in contours for start in range(0, len(c), DASH + GAP)]
 

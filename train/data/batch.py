@@ -231,7 +231,7 @@ def decode_image(raw: Raw, windows: Windows | None = None) -> NDArray[np.uint8]:
     return shown(pixels, raw.record, windows)
 
 
-def decode_planes(raw: Raw) -> list[NDArray]:
+def decode_planes(raw: Raw) -> list[NDArray[Any]]:
     """The maps of instance ids (H, W), one a plane. Raises BadSample."""
     try:
         planes = [png.decode_mask(data) for data in raw.planes]
@@ -243,7 +243,7 @@ def decode_planes(raw: Raw) -> list[NDArray]:
     return planes
 
 
-def _union(planes: Sequence[NDArray], places: Sequence[tuple[int, int]], name: str) -> NDArray[np.bool_]:
+def _union(planes: Sequence[NDArray[Any]], places: Sequence[tuple[int, int]], name: str) -> NDArray[np.bool_]:
     """The mask (H, W) of one target, which lies at one or more (plane, id)."""
     try:
         mask = planes[places[0][0]] == places[0][1]

@@ -9,7 +9,7 @@ run was resumed. The values are part of the public contract of the iteration ord
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, the increment of SplitMix64
 
 
-def keyed(*words: int | NDArray) -> NDArray[np.uint64]:
+def keyed(*words: int | NDArray[Any]) -> NDArray[np.uint64]:
     """Hash of non-negative integers; arrays among them broadcast. uint64, of the broadcast shape."""
     state = np.zeros((), np.uint64)
     with np.errstate(over="ignore"):

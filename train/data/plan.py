@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,9 @@ def epoch_length(sizes: Sequence[int], weights: Sequence[float]) -> int:
     return sum(whole * size + extra for size, (whole, extra) in zip(sizes, _turns(sizes, weights)))
 
 
-def order(seed: int, epoch: int, groups: Sequence[NDArray], weights: Sequence[float]) -> NDArray[np.int64]:
+def order(
+    seed: int, epoch: int, groups: Sequence[NDArray[Any]], weights: Sequence[float]
+) -> NDArray[np.int64]:
     """The samples of an epoch in their order.
 
     ``groups`` has one integer array a dataset, the group number of each of its samples (numbers of different
@@ -79,7 +81,7 @@ def _turns(sizes: Sequence[int], weights: Sequence[float]) -> list[tuple[int, in
     return turns
 
 
-def _spread(seed: int, epoch: int, group: NDArray) -> NDArray[np.uint64]:
+def _spread(seed: int, epoch: int, group: NDArray[Any]) -> NDArray[np.uint64]:
     """A sorting key for each entry that spreads every group evenly over the circle of an epoch."""
     entry = np.arange(len(group))
     by_group = np.lexsort((keyed(seed, epoch, _RANK, entry), group))
@@ -97,7 +99,7 @@ class Plan:
     """The endless sequence of samples, one epoch after another; see `order` for the fields."""
 
     seed: int
-    groups: Sequence[NDArray]
+    groups: Sequence[NDArray[Any]]
     weights: Sequence[float]
     _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def write(root: Path, rng: np.random.Generator) -> None:
     draw.text(folder / "circumferences/fetal_abdominal_circumferences_per_sweep.csv", "\n".join(rows) + "\n")
 
 
-def save_mha(path: Path, array: NDArray, spacing: tuple[float, ...] = ()) -> None:
+def save_mha(path: Path, array: NDArray[Any], spacing: tuple[float, ...] = ()) -> None:
     """Write an 8-bit array as an uncompressed MetaImage; spacing in the order of the file (columns first)."""
     fields = {
         "ObjectType": "Image",

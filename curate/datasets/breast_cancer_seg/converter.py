@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class Converter(Source):
         )
 
 
-def without_frame(codes: NDArray) -> tuple[NDArray, int]:
+def without_frame(codes: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """The class codes (H×W) with the stroma of the outermost ring set to 0, and the number of px so changed.
 
     Only where nine tenths of the ring are stroma: in a rotated region the ring lies outside.

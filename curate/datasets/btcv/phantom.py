@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -62,7 +63,9 @@ def write(root: Path, rng: np.random.Generator) -> None:
             )
 
 
-def volumes(rng: np.random.Generator, organs: dict[int, tuple[int, int]]) -> tuple[NDArray, NDArray]:
+def volumes(
+    rng: np.random.Generator, organs: dict[int, tuple[int, int]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """A CT in HU and its labels, D×H×W as stored."""
     labels = np.zeros((DEPTH, *SIZE), np.uint8)
     for value, center in organs.items():
@@ -72,7 +75,7 @@ def volumes(rng: np.random.Generator, organs: dict[int, tuple[int, int]]) -> tup
     return (tissue + rng.integers(-5, 6, tissue.shape)).astype(np.int16), labels
 
 
-def save(path: Path, array: NDArray, affine: NDArray | None) -> None:
+def save(path: Path, array: NDArray[Any], affine: NDArray[Any] | None) -> None:
     """Write an array whose last axis is the file's first one; without an affine the header tells no orientation."""
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(array.T, affine), path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -91,7 +92,7 @@ class Converter(Source):
             lost={"regions of fewer than 3 points": points_only} if points_only else {},
         )
 
-    def _region(self, points: NDArray, image: Image, file: File) -> Region:
+    def _region(self, points: NDArray[Any], image: Image, file: File) -> Region:
         try:
             return polygons.fill(points, image.size)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -46,7 +47,9 @@ def write(root: Path, rng: np.random.Generator) -> None:
         save(us / f"US_thyroid_label/{stem}.nii", labels, np.eye(4))
 
 
-def volumes(rng: np.random.Generator, drawn: list[tuple[tuple[int, int], int]]) -> tuple[NDArray, NDArray]:
+def volumes(
+    rng: np.random.Generator, drawn: list[tuple[tuple[int, int], int]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """An image (D×H×W) in which the structures show in both inner slices, and their labels."""
     labels = np.zeros((DEPTH, *SIZE), np.uint8)
     for center, value in drawn:
@@ -54,7 +57,7 @@ def volumes(rng: np.random.Generator, drawn: list[tuple[tuple[int, int], int]]) 
     return np.stack([draw.picture(rng, SIZE, [s > 0], [180], 60) for s in labels]), labels
 
 
-def save(path: Path, array: NDArray, affine: NDArray) -> None:
+def save(path: Path, array: NDArray[Any], affine: NDArray[Any]) -> None:
     """Write an array whose last axis is the file's first one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(array.T, affine), path)

@@ -8,6 +8,7 @@ Slices lie across the second axis, so that the blank strips of two images are wh
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class Converter(Source):
             if volumes[label].shape != image.shape:
                 message = f"the labels are {volumes[label].shape}, their image {image.shape}"
                 raise Reject("size_mismatch", message, labels.name)
-        blank: NDArray = image.min(axis=(0, 2)) == image.max(axis=(0, 2))
+        blank: NDArray[Any] = image.min(axis=(0, 2)) == image.max(axis=(0, 2))
         annotated = sum(np.count_nonzero(volume, axis=(0, 2)) for volume in volumes.values())
         for _ in np.flatnonzero(blank & (annotated > 0)):
             yield Skip(file.name, "slice without image data")

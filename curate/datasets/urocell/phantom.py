@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -45,12 +46,12 @@ def write(root: Path, rng: np.random.Generator) -> None:
     draw.text(folder / "mito/mesh/fib1-0-0-0.obj", "version https://git-lfs.github.com/spec/v1\n")
 
 
-def stack(plane: NDArray, dtype: type) -> NDArray:
+def stack(plane: NDArray[Any], dtype: type) -> NDArray[Any]:
     """The same labels in every slice."""
     return np.repeat(np.asarray(plane)[:, None], SHAPE[1], axis=1).astype(dtype)
 
 
-def save(path: Path, array: NDArray, affine: NDArray) -> None:
+def save(path: Path, array: NDArray[Any], affine: NDArray[Any]) -> None:
     """Write an array in the order of the file (third, second, first axis)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(array.T, affine), path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,12 +92,12 @@ def suv_scale(headers: Sequence[PetHeader]) -> SuvScale:
     raise AssertionError("units were checked above")
 
 
-def top_of(values: NDArray) -> float:
+def top_of(values: NDArray[Any]) -> float:
     """The 99.9th percentile of a volume (D×H×W), by every 4th voxel along each axis."""
     return float(np.percentile(values[::THIN, ::THIN, ::THIN], 99.9))
 
 
-def check_suv_range(values: NDArray) -> None:
+def check_suv_range(values: NDArray[Any]) -> None:
     """Refuse numbers (D×H×W) that cannot be SUV (an activity image in Bq/ml looks like SUV · 1,000 to 10,000).
 
     Raises: Reject `not_suv` when the 99.9th percentile exceeds 200.

@@ -21,7 +21,7 @@ from medshards.curate.sample import Region, Reject
 from medshards.curate.tree import File
 
 MAX_PIXELS = 1 << 27
-Fill = Callable[[NDArray, tuple[int, int]], Region]
+Fill = Callable[[NDArray[Any], tuple[int, int]], Region]
 
 
 @dataclass(frozen=True)

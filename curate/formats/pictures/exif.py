@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def checked(value: int) -> int:
     return value if 1 <= value <= 8 else AS_STORED
 
 
-def turned(pixels: NDArray, orientation: int) -> NDArray:
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Pixels (H×W or H×W×3) as a viewer shows them.
 
     Exif 2.3, tag 0x0112, says where row 0 and column 0 of the file belong; TIFF 6.0 says the same of tag 274.

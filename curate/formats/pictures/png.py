@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import deflate
 import imagecodecs
@@ -127,7 +128,7 @@ def orientation(data: bytes, header: Header) -> int:
     return exif.AS_STORED
 
 
-def decode(data: bytes) -> NDArray:
+def decode(data: bytes) -> NDArray[Any]:
     """Decode any PNG to H×W or H×W×C, uint8 or uint16. Raises PngError."""
     try:
         return np.asarray(imagecodecs.png_decode(data))
@@ -135,7 +136,7 @@ def decode(data: bytes) -> NDArray:
         raise PngError(f"damaged: {error}") from error
 
 
-def encode_mask(mask: NDArray) -> bytes:
+def encode_mask(mask: NDArray[Any]) -> bytes:
     """A grey PNG of `mask` (uint8 or uint16, H×W) with filter 0 in every row."""
     height, width = mask.shape
     depth = 8 * mask.dtype.itemsize
@@ -145,7 +146,7 @@ def encode_mask(mask: NDArray) -> bytes:
     return _file(width, height, depth, GREY, bytes(deflate.zlib_compress(rows, 6)))
 
 
-def decode_mask(data: bytes) -> NDArray:
+def decode_mask(data: bytes) -> NDArray[Any]:
     """Decode a grey PNG to uint8 or uint16 H×W: the fast way for files of `encode_mask`, else the general one."""
     kind, at, size = b"IHDR", 8, 25
     if data[:8] == SIGNATURE and data[12:16] == kind and data[at + size + 4 : at + size + 8] == b"IDAT":
@@ -173,7 +174,7 @@ def decode_mask(data: bytes) -> NDArray:
     return decode(data)
 
 
-def encode_image(pixels: NDArray) -> bytes:
+def encode_image(pixels: NDArray[Any]) -> bytes:
     """A lossless PNG of an image: uint8 H×W, uint8 H×W×3 or uint16 H×W.
 
     Each row takes the filter (none, sub, up or Paeth) whose residuals have the smallest absolute sum, the
@@ -206,7 +207,7 @@ def encode_image(pixels: NDArray) -> bytes:
     return _file(width, height, depth, GREY if channels == 1 else RGB, stream)
 
 
-def _paeth(left: NDArray, up: NDArray, corner: NDArray) -> NDArray:
+def _paeth(left: NDArray[Any], up: NDArray[Any], corner: NDArray[Any]) -> NDArray[Any]:
     """Paeth predictor of the PNG specification (section 9.4), for whole arrays of bytes."""
     a, b, c = left.astype(np.int16), up.astype(np.int16), corner.astype(np.int16)
     pa, pb = np.abs(b - c), np.abs(a - c)

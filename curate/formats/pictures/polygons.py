@@ -12,6 +12,8 @@ as in OpenCV, Pillow and MATLAB's poly2mask). What lies outside the image is cut
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,7 +87,7 @@ def _checked(points: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64]:
     return corners
 
 
-Runs = tuple[NDArray, NDArray, NDArray]  # row, start and end of stretches of rows
+Runs = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # row, start and end of stretches of rows
 
 
 def _inside(corners: NDArray[np.float64]) -> Runs:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,7 +92,7 @@ def _read_mask(file: File) -> Picture:
     return picture
 
 
-def _colors(picture: Picture, file: File) -> NDArray:
+def _colors(picture: Picture, file: File) -> NDArray[Any]:
     """H×W or H×W×3 whole numbers, in which the foreground can be seen if there is one."""
     pixels, indices = picture.pixels, picture.indices
     if indices is not None and (indices != indices[0, 0]).any() and (pixels == pixels[0, 0]).all():
@@ -113,7 +114,7 @@ def read_color(file: File) -> NDArray[np.uint8]:
     return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
-def read_grey(file: File, tolerance: int = 0) -> NDArray:
+def read_grey(file: File, tolerance: int = 0) -> NDArray[Any]:
     """A mask of one channel, H×W integers: 1-bit files give 0 and 255, colour files must have equal channels.
 
     tolerance: how far the channels may differ. JPEG stores colours with a loss and coarsely; with a tolerance
@@ -136,7 +137,7 @@ def read_grey(file: File, tolerance: int = 0) -> NDArray:
     return np.ascontiguousarray(pixels[:, :, 1])
 
 
-def _require_grey(rgb: NDArray, tolerance: int, file: File) -> None:
+def _require_grey(rgb: NDArray[Any], tolerance: int, file: File) -> None:
     if rgb.dtype.itemsize > 2:
         rgb = rgb.astype(np.float64)  # OpenCV knows no large whole numbers
     red, green, blue = (cv2.extractChannel(rgb, channel) for channel in range(3))
@@ -181,7 +182,7 @@ def read_threshold(file: File, above: int = 127) -> NDArray[np.bool_]:
     return require_foreground(read_grey(file, tolerance=48), above, file)
 
 
-def require_foreground(values: NDArray, above: int, file: File) -> NDArray[np.bool_]:
+def require_foreground(values: NDArray[Any], above: int, file: File) -> NDArray[np.bool_]:
     """`values` > `above`, which is meant for 0 to 255; 16-bit values that go beyond are measured against 65,535.
 
     Raises Reject (`unknown_label`) where some values are above 0 and none above the threshold: a mask of 0 and 1.
@@ -196,14 +197,14 @@ def require_foreground(values: NDArray, above: int, file: File) -> NDArray[np.bo
     return mask
 
 
-def require_size(mask: NDArray, image: Image, file: File) -> None:
+def require_size(mask: NDArray[Any], image: Image, file: File) -> None:
     """Raise Reject (`size_mismatch`) unless the mask is as large as the image."""
     if mask.shape[:2] != image.size:
         (mh, mw), (ih, iw) = mask.shape[:2], image.size
         raise Reject("size_mismatch", f"the mask is {mw} x {mh} px, its image {iw} x {ih} px", file.name)
 
 
-def split_values(ids: NDArray, labels: Mapping[int, str], file: File) -> dict[str, NDArray[np.bool_]]:
+def split_values(ids: NDArray[Any], labels: Mapping[int, str], file: File) -> dict[str, NDArray[np.bool_]]:
     """The mask of each native label present in a map of class values (H×W).
 
     Raises Reject (`unknown_label`, and `label_not_integer` for fractions).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -37,7 +37,7 @@ class Tiff(NamedTuple):
     palette: N×3 uint8 where the pixels are indices.
     """
 
-    pixels: NDArray
+    pixels: NDArray[Any]
     palette: NDArray[np.uint8] | None
     orientation: int
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -94,7 +95,7 @@ def axial_affine(scale: int = 1) -> NDArray[np.float64]:
     return affine
 
 
-def finer(array: NDArray, scale: int = 2) -> NDArray:
+def finer(array: NDArray[Any], scale: int = 2) -> NDArray[Any]:
     """The same picture on the grid of `axial_affine(scale)`."""
     return array.repeat(scale, axis=1).repeat(scale, axis=2)
 
@@ -108,7 +109,9 @@ def label_map(body: Body, ids: dict[int, str]) -> NDArray[np.uint8]:
     return found
 
 
-def save_nifti(path: Path, array: NDArray, scale: int = 1, ras: bool = False, slope: float = 1.0) -> None:
+def save_nifti(
+    path: Path, array: NDArray[Any], scale: int = 1, ras: bool = False, slope: float = 1.0
+) -> None:
     """Write an axial array as NIfTI; `ras`: with columns from left to right and rows from back to front."""
     affine = axial_affine(scale)
     if ras:

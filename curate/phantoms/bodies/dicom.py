@@ -48,7 +48,13 @@ def base(modality: str, patient: str, series: int, instance: int) -> Dataset:
 
 
 def slice_of(
-    modality: str, patient: str, series: int, index: int, values: NDArray, slope: float = 1.0, scale: int = 1
+    modality: str,
+    patient: str,
+    series: int,
+    index: int,
+    values: NDArray[Any],
+    slope: float = 1.0,
+    scale: int = 1,
 ) -> Dataset:
     """One axial slice (H×W numbers, stored as value / slope) of a grid `scale` times finer than the PET's."""
     ds = base(modality, patient, series, 9999 - index)  # instance numbers run against the slices
@@ -70,7 +76,7 @@ def _position(index: int, scale: int = 1) -> list[float]:
     return [float(-x), float(-y), float(z)]  # LPS
 
 
-def pet_slice(patient: str, series: int, index: int, suv: NDArray) -> Dataset:
+def pet_slice(patient: str, series: int, index: int, suv: NDArray[Any]) -> Dataset:
     """A slice of a PET in Bq/ml whose SUVbw is `suv`, to within a thousandth."""
     left = DOSE * 2 ** (-UPTAKE / HALF_LIFE)
     activity = suv * left / (WEIGHT * 1000)

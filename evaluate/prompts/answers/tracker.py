@@ -65,7 +65,7 @@ class TrackerAnswerer:
         return pixels.expand(1, 3, -1, -1)
 
     def _segment(
-        self, features: Sequence[torch.Tensor], given: dict[str, NDArray], size: tuple[int, ...]
+        self, features: Sequence[torch.Tensor], given: dict[str, NDArray[Any]], size: tuple[int, ...]
     ) -> NDArray[np.bool_]:
         scale = np.array([self.side / size[1], self.side / size[0]])  # of (x, y)
         inputs: dict[str, torch.Tensor] = {}
@@ -93,7 +93,7 @@ class TrackerAnswerer:
         return np.asarray(cv2.resize(logits, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) > 0)
 
 
-def _inputs(prompt: Prompt, axes: int) -> Iterator[tuple[int, dict[str, NDArray]]]:
+def _inputs(prompt: Prompt, axes: int) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
     """What is given on each slice that a prompt touches; coordinates in px as (x, y), pixel centres at k + 1/2."""
     payload = prompt.payload()
     flat = axes == 2

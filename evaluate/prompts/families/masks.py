@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +162,7 @@ def _from(target: Target, voxel: Sequence[int], draws: Draws) -> NDArray[np.int3
     return root(squared_from(point, target.part.start, target.part.crop.shape, target.spacing))
 
 
-def _only(where: NDArray[np.bool_], levels: NDArray) -> NDArray[np.int32]:
+def _only(where: NDArray[np.bool_], levels: NDArray[Any]) -> NDArray[np.int32]:
     return np.where(where, np.clip(levels, 1, NEVER - 1), NEVER).astype(np.int32)
 
 

@@ -147,7 +147,7 @@ def _window(records: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return low * SCALE, high * SCALE
 
 
-def _maps(raw: Raw) -> list[NDArray]:
+def _maps(raw: Raw) -> list[NDArray[Any]]:
     try:
         return [png.decode_mask(data) for data in raw.planes]
     except ValueError as error:
