@@ -12,7 +12,8 @@ IL_FPR  share of the pairs without a true instance for which something is predic
 cgF1    pmF1 times IL_MCC, "classification-gated F1"
 
 (Carion et al. 2025, "SAM 3: segment anything with concepts"; its published evaluator adds 1e-4 to denominators and
-multiplies cgF1 by 100, here neither.) A figure whose denominator is 0 is None, an MCC of 0 / 0 is 0.
+multiplies cgF1 by 100, here neither.) A figure whose denominator is 0 is None, and so are MCC and cgF1 where nothing
+absent, or nothing present, was asked for; an answer that is always the same has an MCC of 0.
 """
 
 from __future__ import annotations
@@ -99,9 +100,11 @@ class Detection:
         tn = sum(1 for p in self.pairs if not p.true and not p.predicted)
         micro, macro = self._micro(), self._macro()
         root = float((tp + fp) * (tp + fn)) ** 0.5 * float((tn + fp) * (tn + fn)) ** 0.5
-        mcc = (tp * tn - fp * fn) / root if root else 0.0
+        mcc = None
+        if tp + fn and tn + fp:
+            mcc = (tp * tn - fp * fn) / root if root else 0.0
         return {
-            "cgF1": None if micro is None else micro * mcc,
+            "cgF1": None if micro is None or mcc is None else micro * mcc,
             "pmF1": micro,
             "pMF1": macro,
             "IL_MCC": mcc,

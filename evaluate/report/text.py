@@ -114,7 +114,10 @@ class Report:
         """Print the tables for people, within 80 columns."""
         out = console()
         for rule in self.rules:
-            out.print(table(f"mask of a class: {rule}", HEADINGS, self.rows(rule)))
+            rows = self.rows(rule)
+            for title, columns in ((f"mask of a class: {rule}", FIRST), ("", SECOND)):
+                cells = [[row[k] for k in columns] for row in rows]
+                out.print(table(title, [HEADINGS[k] for k in columns], cells))
         if self.listening:
             models = ("this model", "before")[: len(self.listening[0]) - 1]
             out.print(table("does it still listen?", ("", *models), self.listening))
@@ -127,6 +130,7 @@ HEADINGS = (
     "dataset", "images", "pairs", "Dice", "95 %", "IoU", "HD95", "NSD", "of classes", "nothing predicted", "cgF1",
     "absent", "empty",
 )  # fmt: skip
+FIRST, SECOND = (0, 1, 2, 3, 4, 5, 6, 7), (0, 8, 9, 10, 11, 12)  # the table in two, for 80 columns
 PARTS = ("pairs", "Dice", "95 %", "IoU", "HD95", "NSD")
 
 
@@ -167,7 +171,7 @@ def part_rows(parts: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table for a terminal; columns that are empty in every row are left out."""
     used = [k for k, _ in enumerate(headings) if k == 0 or any(row[k] not in ("", "-") for row in rows)]
-    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    shown = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", padding=(0, 1, 0, 0))
     for k in used:
         justify = "left" if k == 0 else "right"
         shown.add_column(headings[k], justify=justify, overflow="fold", no_wrap=False)  # type: ignore[arg-type]

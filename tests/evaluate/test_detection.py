@@ -64,6 +64,8 @@ def test_perfect_blind_and_talkative_models() -> None:
 def test_nothing_measured_is_no_figure() -> None:
     facts = Detection().facts()
     assert (facts["cgF1"], facts["pmF1"], facts["IL_FPR"]) == (None, None, None)
+    present = Detection([Matches(1, 1, (1.0,))]).facts()  # whether it knows absence was never asked
+    assert (present["pmF1"], present["IL_MCC"], present["cgF1"], present["IL_FPR"]) == (1, None, None, None)
 
 
 def test_no_instances_on_either_side() -> None:
