@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
@@ -21,6 +22,11 @@ def build_corpus(folder: Path) -> Path:
         assert result.samples == expected.samples
     write_corpus(folder / "corpus", "default", "none")
     return folder / "corpus"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # bit-exact comparisons, and children may be forked
 
 
 @pytest.fixture(scope="session")
