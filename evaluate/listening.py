@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from medshards.evaluate.detection import Detection, Matches
-from medshards.evaluate.measure import Dataset, decode, truth_of
+from medshards.evaluate.measure import Dataset, truth_of
 from medshards.evaluate.metrics import overlap
 from medshards.evaluate.segmenter import Query, Segmenter
-from medshards.train.data.corpus import BadSample
+from medshards.shards.read.corpus import BadSample
+from medshards.shards.read.decode import decode
 from medshards.train.data.loader import spread
 from medshards.train.model.answers import UNION_SCORE, Rule
 from medshards.vocab.scenes import impossible

@@ -22,9 +22,8 @@ from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.evaluate.volumes import VolumeWriter
 from medshards.shards.build.manifest import MANIFEST, tool_version
 from medshards.shards.build.split import TEST, VAL
-from medshards.shards.encode.record import Stored
-from medshards.train.data.batch import decode_image, decode_planes
-from medshards.train.data.corpus import BadSample, Corpus, CorpusError, Raw
+from medshards.shards.read.corpus import BadSample, Corpus, CorpusError
+from medshards.shards.read.decode import Stored, decode
 from medshards.train.model.answers import UNION_SCORE, Answer, Claim, Rule
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -87,11 +86,6 @@ def _manifest(location: str | Path, slug: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CorpusError(f"{slug}/{MANIFEST} cannot be read ({error}); run `medshards verify`") from error
     return manifest
-
-
-def decode(raw: Raw, windows: Windows | None = None) -> Stored:
-    """A sample at its own size, numbers of a volume as `windows` show them. Raises BadSample."""
-    return Stored(decode_image(raw, windows), tuple(decode_planes(raw)), raw.record)
 
 
 def truth_of(sample: Stored) -> dict[str, NDArray[np.bool_]]:

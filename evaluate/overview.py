@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.catalog.entry import load_catalog
-from medshards.evaluate.measure import Dataset, claims_of, contest, decode
+from medshards.evaluate.measure import Dataset, claims_of, contest
 from medshards.evaluate.report.rows import Pair
 from medshards.evaluate.report.text import Report
 from medshards.evaluate.segmenter import Segmenter
 from medshards.shards.build.split import SPLITS, TRAIN
-from medshards.shards.encode.record import Stored
+from medshards.shards.read.corpus import Corpus
+from medshards.shards.read.decode import Stored, decode
 from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
-from medshards.train.data.corpus import Corpus
 
 Predict = Callable[[str, Stored], Mapping[str, NDArray[np.bool_]]]
 

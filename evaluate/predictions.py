@@ -29,7 +29,7 @@ from medshards.curate.formats.pictures.raster import read_grey
 from medshards.curate.formats.volumes import nifti
 from medshards.curate.sample import Region, Reject, make_key
 from medshards.evaluate.segmenter import Query
-from medshards.train.data.corpus import BadSample
+from medshards.shards.read.corpus import BadSample
 from medshards.train.model.answers import UNION_SCORE, Answer, Found
 from medshards.vocab.concept import normalise
 from medshards.vocab.vocabulary import Vocabulary

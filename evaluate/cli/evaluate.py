@@ -165,7 +165,7 @@ def evaluate(
     from medshards.evaluate.protocol import rules_of
     from medshards.evaluate.report.journal import Journal
     from medshards.evaluate.volumes import VolumeError, VolumeWriter
-    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.shards.read.corpus import BadSample, CorpusError
     from medshards.train.run.parallel import world
     from medshards.vocab.vocabulary import UnknownConcept
 

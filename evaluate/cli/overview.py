@@ -40,7 +40,7 @@ def overview(
     from medshards.evaluate import measure
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.overview import overview as draw
-    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.shards.read.corpus import BadSample, CorpusError
     from medshards.train.model.answers import Rule
 
     slugs = split_slugs(datasets)

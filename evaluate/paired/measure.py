@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from medshards.common.window import Windows
 from medshards.curate.sample import Region
 from medshards.curate.volumes import Grid
-from medshards.evaluate.measure import Dataset, claims_of, contest, decode, truth_of
+from medshards.evaluate.measure import Dataset, claims_of, contest, truth_of
 from medshards.evaluate.metrics import distances, emptiness, overlap
 from medshards.evaluate.segmenter import Segmenter
-from medshards.train.data.corpus import BadSample
+from medshards.shards.read.corpus import BadSample
+from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Rule
 
 

@@ -14,7 +14,7 @@ from medshards.evaluate.predict.jobs import ask, broader
 from medshards.evaluate.predict.objects import segment
 from medshards.evaluate.predict.outputs import Asked, Coco, write_nifti, write_overlay, write_png
 from medshards.evaluate.segmenter import Segmenter
-from medshards.train.data.corpus import BadSample
+from medshards.shards.read.corpus import BadSample
 from medshards.train.model.answers import Rule
 
 COCO = "predictions.coco.json"

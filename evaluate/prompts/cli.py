@@ -83,7 +83,7 @@ def build(
     from medshards.evaluate.prompts.families.catalog import choose
     from medshards.evaluate.prompts.sets.build import SPLITS, Recipe, WorkerDied, build_set
     from medshards.evaluate.prompts.sets.overlay import NAME
-    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.shards.read.corpus import BadSample, CorpusError
 
     part = "full" if full else "core"
     name = name or part
@@ -131,7 +131,7 @@ def verify(
 ) -> None:
     """Make every prompt anew from the base shards of CORPUS, compare, and name what differs."""
     from medshards.evaluate.prompts.sets.verify import read_manifest, verify_set
-    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.shards.read.corpus import BadSample, CorpusError
 
     folder = sets or _folder(data)
     faults = []
@@ -242,7 +242,7 @@ def score(
     from medshards.evaluate.prompts.results.report import ROWS, Results, read_rows
     from medshards.evaluate.prompts.results.score import score_set
     from medshards.evaluate.prompts.sets.verify import read_manifest
-    from medshards.train.data.corpus import BadSample, CorpusError
+    from medshards.shards.read.corpus import BadSample, CorpusError
     from medshards.train.model.weights import WeightsError
     from medshards.train.run.checkpoint import CheckpointError
 

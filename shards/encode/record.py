@@ -177,19 +177,3 @@ def json_bytes(value: Any) -> bytes:
         json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
         + b"\n"
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """A sample read back from a shard.
-
-    image: uint8 H×W or H×W×3 (RGB), or uint16 H×W. planes: id maps H×W. record: KEY.json.
-    """
-
-    image: NDArray[Any]
-    planes: tuple[NDArray[Any], ...]
-    record: dict[str, Any]
-
-    def mask(self, instance: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """The bool H×W mask of an entry of record["instances"]."""
-        return self.planes[instance["plane"]] == instance["id"]

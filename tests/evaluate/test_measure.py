@@ -13,8 +13,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medshards.evaluate.measure import Measure, decode, evaluate, open_datasets
+from medshards.evaluate.measure import Measure, evaluate, open_datasets
 from medshards.evaluate.segmenter import ModelSegmenter
+from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Rule
 from medshards.train.model.outputs import Outputs
 from medshards.train.model.weights import build_model

@@ -6,8 +6,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from medshards.evaluate.measure import decode
 from medshards.evaluate.overview import overview, prediction_cell
+from medshards.shards.read.corpus import Corpus, CorpusError
+from medshards.shards.read.decode import decode
 from medshards.shards.view import drawing
 from medshards.shards.view.drawing import (
     BOX,
@@ -23,7 +24,6 @@ from medshards.shards.view.drawing import (
     overlay,
     page,
 )
-from medshards.train.data.corpus import Corpus, CorpusError
 
 
 def square(size: tuple[int, int], top: int, left: int, side: int) -> np.ndarray:

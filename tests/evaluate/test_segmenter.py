@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from medshards.evaluate import segmenter as module
 from medshards.evaluate.open import open_segmenter
 from medshards.evaluate.segmenter import Baseline, ModelSegmenter, Query
-from medshards.train.data.corpus import BadSample
+from medshards.shards.read.corpus import BadSample
 from medshards.train.model.answers import Rule
 from medshards.train.model.graph import Sam3Graph
 from medshards.train.model.weights import WeightsError, build_model, export_folder, export_official

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from medshards import cli
-from medshards.train.data.corpus import Corpus
-from medshards.train.data.storage import Folder
+from medshards.shards.read.corpus import Corpus
+from medshards.shards.read.storage import Folder
 from medshards.train.run.step import Learner
 
 CAUSES = ("device", "worker", "peer", "store", "exception")

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medshards.common.window import Windows, random_window, shown
-from medshards.curate.formats.pictures import jpeg, png
-from medshards.train.data.corpus import BadSample, Raw
+from medshards.common.window import Windows, random_window
+from medshards.shards.read.corpus import BadSample, Raw
+from medshards.shards.read.decode import decode_image, decode_planes
 from medshards.train.data.keyed_random import choose, number
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.model.outputs import Targets
@@ -218,29 +218,6 @@ class Builder:
         smallest, step = self.config.random_square_resize
         sides = [*range(smallest, self.side, step), self.side]
         return sides[number(len(sides), *key, _SIDE)]
-
-
-def decode_image(raw: Raw, windows: Windows | None = None) -> NDArray[np.uint8]:
-    """The image, uint8 H×W or H×W×3; numbers of a volume as `windows` show them. Raises BadSample."""
-    try:
-        pixels = jpeg.decode(raw.image, 3) if raw.extension == "jpg" else png.decode(raw.image)
-    except ValueError as error:
-        raise BadSample(f"{raw.name}: its image cannot be decoded: {error}") from error
-    if list(pixels.shape[:2]) != raw.record["size"]:
-        raise BadSample(f"{raw.name}: its image has {pixels.shape[:2]} px, its record {raw.record['size']}")
-    return shown(pixels, raw.record, windows)
-
-
-def decode_planes(raw: Raw) -> list[NDArray[Any]]:
-    """The maps of instance ids (H, W), one a plane. Raises BadSample."""
-    try:
-        planes = [png.decode_mask(data) for data in raw.planes]
-    except ValueError as error:
-        raise BadSample(f"{raw.name}: its mask cannot be decoded: {error}") from error
-    for plane in planes:
-        if list(plane.shape) != raw.record["size"]:
-            raise BadSample(f"{raw.name}: its mask has {plane.shape} px, its record {raw.record['size']}")
-    return planes
 
 
 def _union(planes: Sequence[NDArray[Any]], places: Sequence[tuple[int, int]], name: str) -> NDArray[np.bool_]:

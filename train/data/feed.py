@@ -16,11 +16,11 @@ from types import TracebackType
 
 from torch.utils.data import DataLoader, Dataset
 
+from medshards.shards.read.chain import CorpusError
+from medshards.shards.read.storage import StoreError
 from medshards.train.data.batch import Batch, collate
-from medshards.train.data.chain import CorpusError
 from medshards.train.data.loader import Samples
 from medshards.train.data.plan import Request
-from medshards.train.data.storage import StoreError
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 PATIENCE = 5.0  # s until a worker that was killed must be gone

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 from torch.utils.data import Dataset
 
+from medshards.shards.read.chain import CorpusError
+from medshards.shards.read.corpus import BadSample, Corpus
 from medshards.train.data.batch import Bad, Builder, Example, NoPrompt
-from medshards.train.data.chain import CorpusError
-from medshards.train.data.corpus import BadSample, Corpus
 from medshards.train.data.plan import Request
 from medshards.vocab.vocabulary import Vocabulary
 

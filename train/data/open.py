@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medshards.shards.read.chain import CorpusError
+from medshards.shards.read.corpus import Corpus
 from medshards.train.data.batch import Builder
-from medshards.train.data.chain import CorpusError
-from medshards.train.data.corpus import Corpus
 from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.plan import Plan
 from medshards.train.run.config import Config

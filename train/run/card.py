@@ -18,9 +18,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from medshards.common.files import write_atomically
 from medshards.curate.catalog.entry import Entry, load_catalog
 from medshards.shards.build.manifest import CORPUS
-from medshards.train.data.chain import CorpusError, read_manifest
-from medshards.train.data.corpus import Corpus
-from medshards.train.data.storage import open_store
+from medshards.shards.read.chain import CorpusError, read_manifest
+from medshards.shards.read.corpus import Corpus
+from medshards.shards.read.storage import open_store
 from medshards.train.model.hub import is_hub_id
 from medshards.train.run.checkpoint import State, find, read_state
 from medshards.train.run.config import Config

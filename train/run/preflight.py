@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 
 from medshards.shards.build.manifest import MANIFEST
-from medshards.train.data.chain import CorpusError
-from medshards.train.data.corpus import BadSample, Corpus
-from medshards.train.data.storage import Folder, StoreError
+from medshards.shards.read.chain import CorpusError
+from medshards.shards.read.corpus import BadSample, Corpus
+from medshards.shards.read.storage import Folder, StoreError
 from medshards.train.model.hub import access_problem
 from medshards.train.run.config import Config
 from medshards.train.run.parallel import World, leave

@@ -13,9 +13,9 @@ import torch
 
 from medshards.common.console import tell
 from medshards.common.files import locked, write_atomically
-from medshards.train.data.chain import CorpusError
+from medshards.shards.read.chain import CorpusError
+from medshards.shards.read.storage import StoreError
 from medshards.train.data.feed import WorkerLost
-from medshards.train.data.storage import StoreError
 from medshards.train.model.weights import WeightsError, export_folder, export_official
 from medshards.train.run.card import licence_remarks, write_card
 from medshards.train.run.checkpoint import (

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from medshards.common.files import write_atomically
+from medshards.shards.read.chain import CorpusError
 from medshards.train.data.batch import Bad, Batch
-from medshards.train.data.chain import CorpusError
 from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices

@@ -16,7 +16,7 @@ from medshards.evaluate.prompts.prompt import Prompt
 from medshards.evaluate.prompts.sets.overlay import read_shard
 from medshards.evaluate.prompts.sets.scenes import places, read_scenes
 from medshards.evaluate.prompts.target import Part, Scene, dice
-from medshards.train.data.corpus import Corpus
+from medshards.shards.read.corpus import Corpus
 
 
 @dataclass(frozen=True)

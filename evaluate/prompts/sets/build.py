@@ -26,7 +26,7 @@ from medshards.evaluate.prompts.target import Target
 from medshards.shards.build.engine import run
 from medshards.shards.build.manifest import SCHEMA, dump, tool_version
 from medshards.shards.encode import tar
-from medshards.train.data.corpus import Corpus, CorpusError
+from medshards.shards.read.corpus import Corpus, CorpusError
 
 SPLITS = ("train", "val", "test")
 

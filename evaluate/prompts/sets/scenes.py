@@ -17,7 +17,7 @@ from medshards.curate.volumes import Grid
 from medshards.evaluate.prompts.distance import units
 from medshards.evaluate.prompts.target import Part, Scene
 from medshards.shards.build.index import INDEX
-from medshards.train.data.corpus import BadSample, Corpus, Raw
+from medshards.shards.read.corpus import BadSample, Corpus, Raw
 
 COLUMNS = ["key", "split", "group", "volume"]
 AIR = -300  # HU; less is no body

@@ -14,12 +14,13 @@ from click.testing import CliRunner
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
 from medshards.evaluate.cli.evaluate import evaluate
-from medshards.evaluate.measure import decode, open_datasets, truth_of
+from medshards.evaluate.measure import open_datasets, truth_of
 from medshards.evaluate.open import open_segmenter
 from medshards.evaluate.paired.measure import measure
 from medshards.evaluate.paired.statistics import ALL, agreements, differences, failures, holm, signed_rank
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.manifest import write_corpus
+from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Rule
 
 HALVES = {"umd_petct": "CT", "umd_petmr": "MR"}

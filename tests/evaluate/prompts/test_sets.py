@@ -16,7 +16,7 @@ from medshards.evaluate.prompts.sets.build import Recipe, build_set
 from medshards.evaluate.prompts.sets.overlay import read_shard
 from medshards.evaluate.prompts.sets.verify import verify_set
 from medshards.shards.prove.verify import verify
-from medshards.train.data.corpus import Corpus
+from medshards.shards.read.corpus import Corpus
 
 CORE = Recipe(
     "core", families=("M0-perfect", "M1-grow", "M5-shift", "M7-wobble", "B1-noise", "T5-side", "T6-absent")

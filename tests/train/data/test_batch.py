@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import png
+from medshards.shards.read.corpus import BadSample, Raw
 from medshards.train.data.batch import (
     Builder,
     NoPrompt,
@@ -20,7 +21,6 @@ from medshards.train.data.batch import (
     resize_masks,
     unpack,
 )
-from medshards.train.data.corpus import BadSample, Raw
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.run.config import DataConfig
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medshards.train.data.chain import CorpusError
+from medshards.shards.read.chain import CorpusError
 from medshards.train.data.open import Data, open_data
 from medshards.train.data.plan import Request
 from medshards.train.run.config import load_config

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from medshards.curate.formats.pictures import png
+from medshards.shards.read.chain import CorpusError
+from medshards.shards.read.corpus import BadSample, Corpus
+from medshards.shards.read.storage import StoreError
 from medshards.train.data.batch import Builder
-from medshards.train.data.chain import CorpusError
-from medshards.train.data.corpus import BadSample, Corpus
 from medshards.train.data.feed import Feed
 from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.plan import Request
-from medshards.train.data.storage import StoreError
 from medshards.train.run.config import DataConfig
 
 

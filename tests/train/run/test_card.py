@@ -8,8 +8,8 @@ import yaml
 from click.testing import CliRunner
 from transformers import Sam3Model
 
+from medshards.shards.read.chain import CorpusError
 from medshards.train.cli import train
-from medshards.train.data.chain import CorpusError
 from medshards.train.run.card import licence_remarks, sources_of, start_of, write_card
 from medshards.train.run.checkpoint import find, read_state
 from medshards.train.run.config import load_config

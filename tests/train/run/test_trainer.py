@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from medshards.shards.read.corpus import Corpus
 from medshards.train.cli import train
-from medshards.train.data.corpus import Corpus
 from medshards.train.data.open import open_data
 from medshards.train.run.checkpoint import best, folder_of, load_model, read_state, steps
 from medshards.train.run.config import load_config

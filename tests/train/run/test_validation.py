@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medshards.train.data.corpus import Corpus
+from medshards.shards.read.corpus import Corpus
 from medshards.train.data.open import open_data
 from medshards.train.model.outputs import Outputs
 from medshards.train.run.checkpoint import steps

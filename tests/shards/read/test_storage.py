@@ -15,11 +15,11 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from medshards.train.data import storage
-from medshards.train.data.cache import Cached
-from medshards.train.data.chain import CorpusError
-from medshards.train.data.corpus import BadSample, Corpus
-from medshards.train.data.storage import Bucket, Expected, Folder, StoreError
+from medshards.shards.read import storage
+from medshards.shards.read.cache import Cached
+from medshards.shards.read.chain import CorpusError
+from medshards.shards.read.corpus import BadSample, Corpus
+from medshards.shards.read.storage import Bucket, Expected, Folder, StoreError
 
 SHARD = "drive/train/drive-train-000000.tar"
 

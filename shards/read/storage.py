@@ -167,6 +167,6 @@ def open_store(location: str | Path, cache: Path | None = None, limit: int = 0) 
     bucket = Bucket(str(location))
     if cache is None:
         return bucket
-    from medshards.train.data.cache import Cached
+    from medshards.shards.read.cache import Cached
 
     return Cached(bucket, cache.expanduser(), limit)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from medshards.common.files import locked, sha256_file
-from medshards.train.data.storage import Bucket, Expected, StoreError
+from medshards.shards.read.storage import Bucket, Expected, StoreError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 PARTIAL = ".partial"

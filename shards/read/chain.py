@@ -1,6 +1,6 @@
 """The chain of digests of a corpus: corpus.json → manifest.json → index.parquet, each compared with the one before.
 
-(`medshards.train.data.corpus` goes on to the members of each sample.) So an index with a changed byte, or that of
+(`medshards.shards.read.corpus` goes on to the members of each sample.) So an index with a changed byte, or that of
 another dataset or another build, is refused.
 """
 
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from medshards.common.files import sha256_file
 from medshards.shards.build import index
 from medshards.shards.build.manifest import CORPUS, MANIFEST, own_digest
-from medshards.train.data.storage import Expected, Folder, Store, StoreError, persist
+from medshards.shards.read.storage import Expected, Folder, Store, StoreError, persist
 
 PLANNED = ["split", "group", "concepts", "absent"]
 REPAIR = "run `medshards verify`, then build it or copy it again"

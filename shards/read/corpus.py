@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from medshards.train.data.chain import CorpusError as CorpusError
-from medshards.train.data.chain import Index, read_facts, reason
-from medshards.train.data.storage import Store, StoreError, open_store, persist
+from medshards.shards.read.chain import CorpusError as CorpusError
+from medshards.shards.read.chain import Index, read_facts, reason
+from medshards.shards.read.storage import Store, StoreError, open_store, persist
 
 PLACED = [
     "key", "shard", "offset", "size", "image_extension", "image_offset", "image_size", "image_sha256",
