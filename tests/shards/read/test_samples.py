@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,15 @@ def test_what_is_no_corpus_is_told(tmp_path: Path) -> None:
         medshards.open(tmp_path)
     with pytest.raises(AttributeError, match="no attribute 'opne'"):
         medshards.opne  # noqa: B018
+
+
+def test_the_lines_of_the_readme_run(corpus: Path) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    result = subprocess.run([sys.executable, "-c", code], cwd=corpus.parent, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    annotated = sum(len(sample.prompts) for sample in medshards.open(corpus))
+    assert len(re.findall(r"^(?:kvasir_seg|ravir)/", result.stdout, re.MULTILINE)) == annotated
 
 
 def test_reading_needs_no_torch(corpus: Path) -> None:
