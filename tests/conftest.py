@@ -4,6 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile(
+    "medshards", deadline=None
+)  # how long an example takes says how busy the machine is
+settings.load_profile("medshards")
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "sources" / "samples"
 
