@@ -53,6 +53,7 @@ from benchmarks.build import SLUGS, write_download
 from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.manifest import write_corpus
+from medshards.shards.encode.policy import Making
 from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices
@@ -81,7 +82,7 @@ def build_corpus(root: Path, images: int) -> list[Path]:
     catalog = load_catalog()
     for slug in SLUGS:
         shard = size // len(SLUGS) // SHARDS
-        result = build_dataset(catalog[slug], root / "raw" / slug, root / "corpus", shard_bytes=shard)
+        result = build_dataset(catalog[slug], root / "raw" / slug, root / "corpus", Making(shard_bytes=shard))
         assert not result.rejects, result.rejects[:3]
     write_corpus(root / "corpus", "default", Vocabulary.load().digest)
     return sorted((root / "corpus").glob("*/train/*.tar"), key=lambda path: (path.stem.split("-")[-1], path))

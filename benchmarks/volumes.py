@@ -96,12 +96,12 @@ def convert(root: Path) -> int:
     from medshards.curate.listing import list_download
     from medshards.curate.sample import Sample
     from medshards.curate.source import get_source
-    from medshards.shards.encode.policy import Policy
+    from medshards.shards.encode.policy import Making, Policy
     from medshards.shards.encode.record import encode
     from medshards.vocab.vocabulary import Vocabulary
 
     source = get_source("umd_petct")
-    policy = Policy.of(load_catalog()["umd_petct"], "default", source.labels, Vocabulary.load())
+    policy = Policy.of(load_catalog()["umd_petct"], Making(), source.labels, Vocabulary.load())
     count = 0
     for case in list_download(source, root).cases:
         origin = [{"role": role, "file": file.name, "sha256": ""} for role, file in case.files.items()]

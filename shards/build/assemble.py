@@ -23,8 +23,6 @@ from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, json_bytes
 from medshards.shards.encode.stage import BlobReader
 
-SHARD_BYTES = 256 << 20
-
 
 class ShardWriter:
     """Writes the tars of one split, starting a new one when the next sample would pass `limit` bytes."""
@@ -98,7 +96,7 @@ def assemble(
     planned: Sequence[Planned],
     rejects: Sequence[dict[str, str]],
     head: dict[str, Any],
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Write shards, tables, rejects and manifest into the empty `folder`; returns the manifest.

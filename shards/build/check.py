@@ -16,7 +16,7 @@ from medshards.curate.identify import identify
 from medshards.curate.listing import list_download
 from medshards.curate.sample import Instance, Reject, Sample
 from medshards.curate.source import Case, Own, Skip, Source, get_source
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.shards.encode.record import Encoded, encode
 from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
 from medshards.vocab.vocabulary import DATASETS, LabelMap, Vocabulary, VocabularyError, load_labels
@@ -130,7 +130,7 @@ def _phantom(slug: str, source: Source | None, entry: Entry | None) -> Iterator[
             todo = f"its tree is taken for {', '.join(others)} too: put names that only this dataset has into `layouts`"
             yield Finding("phantom", False, todo)
         try:
-            found = _convert(source, Policy.of(entry, "default", source.labels, Vocabulary.load()), root)
+            found = _convert(source, Policy.of(entry, Making(), source.labels, Vocabulary.load()), root)
         except Exception as error:
             yield Finding("phantom", False, f"is not converted: {error}")
             return
@@ -214,7 +214,7 @@ def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, pictur
         bool(groups),
         f"{len(listing.cases)} in {groups} groups, {len(listing.skips)} files passed over",
     )
-    policy = Policy.of(entry, "default", labels, Vocabulary.load())
+    policy = Policy.of(entry, Making(), labels, Vocabulary.load())
     chosen = _spread(listing.cases, CASES)
     items = [item for case in chosen for item in _load(source, policy, case)]
     yield from _some("load", [str(item) for item in items if isinstance(item, Reject)])

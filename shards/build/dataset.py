@@ -17,16 +17,16 @@ from medshards.common.files import locked, sync
 from medshards.curate.catalog.entry import Entry as CatalogEntry
 from medshards.curate.listing import list_download, reject_row
 from medshards.curate.sample import Reject
-from medshards.curate.source import Own, get_source
+from medshards.curate.source import get_source
 from medshards.shards.build import place
-from medshards.shards.build.assemble import SHARD_BYTES, assemble
+from medshards.shards.build.assemble import assemble
 from medshards.shards.build.engine import run
 from medshards.shards.build.manifest import LOCK, REJECTS, SCHEMA, built_profile, tool_version
 from medshards.shards.build.place import WORK
 from medshards.shards.build.published import Published
 from medshards.shards.build.split import plan
 from medshards.shards.encode.code import assembly, code
-from medshards.shards.encode.policy import SEED, SLICES, VAL_FRACTION, Policy, Profile
+from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making, Policy
 from medshards.shards.encode.record import json_bytes
 from medshards.shards.encode.stage import Entry, Outcome, finished
 from medshards.shards.encode.work import encode_case, kills, start_worker
@@ -50,18 +50,13 @@ def build_dataset(
     entry: CatalogEntry,
     root: Path,
     out: Path,
-    profile: Profile = "default",
+    making: Making = Making(),  # noqa: B008 (frozen)
     workers: int = 1,
-    shard_bytes: int = SHARD_BYTES,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    slices: str = SLICES,
-    max_side: int | None = None,
-    own: Own | None = None,
 ) -> Result:
     """Build one dataset from the download at `root` into OUT/<slug>.
 
-    progress(stage, done, total) is called as work proceeds. slices: which slices of a volume (curate.slices).
-    max_side: larger images are made smaller, to so many px. own: where a converter outside the tree is.
+    progress(stage, done, total) is called as work proceeds, which `workers` processes do.
 
     Raises Reject when the download cannot be used at all, something else lies in the way or another build is at work
     on this dataset, MachineError and OSError for trouble of the machine; then what was published stays as it is.
@@ -70,7 +65,7 @@ def build_dataset(
     place.require_own(out, entry.slug)
     try:
         with locked(out / WORK / f"{entry.slug}.lock", wait=False):
-            return _build(entry, root, out, profile, workers, shard_bytes, progress, slices, max_side, own)
+            return _build(entry, root, out, making, workers, progress)
     except BlockingIOError as error:
         raise Reject("locked", f"another build is writing {entry.slug} into {out}") from error
 
@@ -79,16 +74,12 @@ def _build(
     entry: CatalogEntry,
     root: Path,
     out: Path,
-    profile: Profile,
+    making: Making,
     workers: int,
-    shard_bytes: int,
     progress: Callable[[str, int, int], None],
-    slices: str,
-    max_side: int | None,
-    own: Own | None,
 ) -> Result:
-    source = get_source(entry.slug, own)
-    policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
+    source = get_source(entry.slug, making.own)
+    policy = Policy.of(entry, making, source.labels, Vocabulary.load())
     work, final = out / WORK / entry.slug, out / entry.slug
     place.recover(out, entry.slug)
     listing = list_download(source, root)
@@ -100,7 +91,7 @@ def _build(
     outcomes: list[Outcome] = []
     result = Result(entry.slug)
     tasks = ((case, earlier[case.key].input_key if case.key in earlier else "") for case in listing.cases)
-    setup = (policy, code(entry.slug, own), work / place.PACKS, own)
+    setup = (policy, code(entry.slug, making.own), work / place.PACKS, making.own)
     for outcome in run(encode_case, tasks, workers, kills, (start_worker, setup)):
         if isinstance(outcome, str):
             outcomes.append(earlier[outcome])
@@ -119,10 +110,10 @@ def _build(
         "schema": SCHEMA,
         "dataset": entry.slug,
         "tool": tool_version(),
-        "code": code(entry.slug, own),
+        "code": code(entry.slug, making.own),
         "assembly": assembly(),
         "policy": policy.facts(),
-        "split": {"seed": SEED, "val_fraction": VAL_FRACTION, "shard_bytes": shard_bytes},
+        "split": {"seed": SEED, "val_fraction": VAL_FRACTION, "shard_bytes": making.shard_bytes},
         "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
         "layouts": sorted({tree.layout.title for tree in listing.trees}),
         "counts": {"cases": len(listing.cases), "skipped": dict(skips)},
@@ -143,10 +134,10 @@ def _build(
             planned,
             result.rejects,
             head,
-            shard_bytes,
+            making.shard_bytes,
             lambda: progress("assemble", next(done), len(planned)),
         )
-        _publish(out, entry.slug, profile)
+        _publish(out, entry.slug, making.profile)
     place.clear(out, entry.slug)
     result.samples = result.manifest["counts"]["samples"]
     return result

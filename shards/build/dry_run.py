@@ -9,9 +9,9 @@ from typing import Any
 
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.listing import list_download
-from medshards.curate.source import Own, get_source
+from medshards.curate.source import get_source
 from medshards.shards.build.engine import Setup, run
-from medshards.shards.encode.policy import SLICES, Policy, Profile
+from medshards.shards.encode.policy import Making, Policy
 from medshards.shards.encode.work import start_worker, trial_kills, try_case
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -19,23 +19,20 @@ from medshards.vocab.vocabulary import Vocabulary
 def inspect_download(
     entry: Entry,
     root: Path,
-    profile: Profile = "default",
+    making: Making = Making(),  # noqa: B008 (frozen)
     workers: int = 1,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    slices: str = SLICES,
-    max_side: int | None = None,
-    own: Own | None = None,
 ) -> dict[str, Any]:
     """Read and encode every case of the download at `root` and keep only the figures.
 
     Returns slug, root, layouts [{title, base}], cases, samples, instances, bytes (of the shards), skipped
     {reason: n}, rejects [rows]. Raises Reject when the download is not that dataset.
     """
-    source = get_source(entry.slug, own)
+    source = get_source(entry.slug, making.own)
     listing = list_download(source, root)
-    policy = Policy.of(entry, profile, source.labels, Vocabulary.load(), slices, max_side)
+    policy = Policy.of(entry, making, source.labels, Vocabulary.load())
     trials = []
-    setup: Setup = (start_worker, (policy, {}, None, own))
+    setup: Setup = (start_worker, (policy, {}, None, making.own))
     for trial in run(try_case, listing.cases, workers, trial_kills, setup):
         trials.append(trial)
         progress("read", len(trials), len(listing.cases))

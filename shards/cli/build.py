@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from medshards.shards.build.dataset import Result, build_dataset, require_profil
 from medshards.shards.build.manifest import write_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
 from medshards.shards.cli import options
-from medshards.shards.encode.policy import SLICES, Profile
+from medshards.shards.encode.policy import Making
 from medshards.vocab.vocabulary import Vocabulary
 
 SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
@@ -34,10 +35,7 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
     "--raw", type=click.Path(path_type=Path), required=True, help="DIR/SLUG is where a download lies."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
-@options.profile
-@options.slices
-@options.max_side
-@options.own_dataset
+@options.making
 @options.key_file
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that encode."
@@ -58,12 +56,8 @@ def build(
     everything: bool,
     raw: Path,
     out: Path,
-    profile: Profile,
-    slices: str | None,
-    max_side: int | None,
-    source: Path | None,
+    making: Making,
     catalog: Path | None,
-    labels: Path | None,
     workers: int,
     shard_size: int,
     allow_rejects: int,
@@ -79,8 +73,9 @@ def build(
     medshards build busi kvasir_seg --raw ~/downloads --out corpus --workers 8
     medshards build --all --raw ~/downloads --out corpus --profile paper
     """
-    entries, own = options.datasets(slug, source, catalog, labels)
-    chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *(slug if own else ())])
+    entries = options.datasets(slug, catalog, making.own)
+    chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *(slug if making.own else ())])
+    making = replace(making, shard_bytes=shard_size << 20)
     results: list[Result] = []
     failed: list[str] = []
     if key_file().resolve().is_relative_to(out.resolve()):
@@ -90,30 +85,19 @@ def build(
         for entry, root in chosen:
             require_apart(root, out)
             require_own(out, entry.slug)
-        require_profile(out, profile)
+        require_profile(out, making.profile)
         recover_all(out)
         for entry, root in chosen:
             with progress_bar(entry.slug) as progress:
                 try:
-                    result = build_dataset(
-                        entry,
-                        root,
-                        out,
-                        profile,
-                        workers,
-                        shard_size << 20,
-                        progress,
-                        slices or SLICES,
-                        max_side,
-                        own,
-                    )
+                    result = build_dataset(entry, root, out, making, workers, progress)
                 except Reject as reject:
                     failed.append(entry.slug)
                     say(f"{entry.slug}: not built: {reject}")
                     continue
             results.append(result)
             _report(result)
-            write_corpus(out, profile, Vocabulary.load().digest)
+            write_corpus(out, making.profile, Vocabulary.load().digest)
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except MachineError as error:

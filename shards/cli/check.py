@@ -32,9 +32,8 @@ def check(
     slug: str,
     raw: Path | None,
     picture: Path | None,
-    source: Path | None,
     catalog: Path | None,
-    labels: Path | None,
+    own: Own | None,
 ) -> None:
     """Check a dataset that is being added, and draw its first samples; each line says what is there or what to do.
 
@@ -45,7 +44,6 @@ def check(
         entries = load_catalog(extra=[catalog] if catalog else [])
     except CatalogError as error:
         raise click.ClickException(str(error)) from error
-    own = Own(source.resolve(), labels and labels.resolve()) if source else None
     root = raw and (find_download(raw, slug) or raw)
     left = 0
     for finding in findings(slug, entries, own, root, picture or Path(f"check-{slug}.png")):

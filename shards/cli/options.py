@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from medshards.curate.catalog.entry import CatalogError, Entry, load_catalog
 from medshards.curate.identity import VARIABLE
 from medshards.curate.slices import check_rule
 from medshards.curate.source import Own, get_source
+from medshards.shards.encode.policy import SLICES, Making, Profile
 from medshards.vocab.vocabulary import VocabularyError
 
 
@@ -27,7 +29,7 @@ def _slices(ctx: click.Context, param: click.Parameter, value: str | None) -> st
         raise click.BadParameter(str(error)) from error
 
 
-profile = click.option(
+_profile = click.option(
     "--profile",
     type=click.Choice(["default", "paper"]),
     default="default",
@@ -35,13 +37,13 @@ profile = click.option(
     is_eager=True,  # --slices depends on it
     help="default: split by patient or other group, all images kept. paper: Table 1 reproduced.",
 )
-slices = click.option(
+_slice_rule = click.option(
     "--slices",
     metavar="RULE",
     callback=_slices,
     help="Which slices of a volume: all, annotated (default), largest, middle or every:K.",
 )
-max_side = click.option(
+_max_side = click.option(
     "--max-side",
     metavar="PX",
     type=click.IntRange(16),
@@ -64,35 +66,53 @@ key_file = click.option(
 )
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_source = click.option("--source", type=FILE, help="Python file with the converter of a dataset of your own.")
+_catalog = click.option(
+    "--catalog", type=FILE, help="A catalog file of your own, with the entry of that dataset."
+)
+_labels = click.option("--labels", type=FILE, help="Label file of that dataset.")
 
 
-def own_dataset(command: Any) -> Any:
-    """The three options for a dataset outside the tree; `datasets` takes what they hold."""
-    for option in (
-        click.option("--labels", type=FILE, help="Label file of that dataset."),
-        click.option(
-            "--catalog", type=FILE, help="A catalog file of your own, with the entry of that dataset."
-        ),
-        click.option("--source", type=FILE, help="Python file with the converter of a dataset of your own."),
-    ):
-        command = option(command)
-    return command
+def own_dataset(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The three options for a dataset outside the tree; the command takes `catalog` and `own` (None: it is inside)."""
+
+    @_source
+    @_catalog
+    @_labels
+    @functools.wraps(command)
+    def run(source: Path | None, labels: Path | None, **others: Any) -> Any:
+        if source is None and labels is not None:
+            raise click.UsageError("--labels goes with --source")
+        own = Own(source.resolve(), labels and labels.resolve()) if source else None
+        return command(own=own, **others)
+
+    return run
 
 
-def datasets(
-    wanted: Sequence[str], source: Path | None, catalog: Path | None, labels: Path | None
-) -> tuple[dict[str, Entry], Own | None]:
-    """All catalog entries, and the dataset outside the tree that the options name."""
+def making(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that decide what is made of a download; the command takes them as one `making`, and `catalog`."""
+
+    @_profile
+    @_slice_rule
+    @_max_side
+    @own_dataset
+    @functools.wraps(command)
+    def run(
+        profile: Profile, slices: str | None, max_side: int | None, own: Own | None, **others: Any
+    ) -> Any:
+        return command(making=Making(profile, slices or SLICES, max_side, own=own), **others)
+
+    return run
+
+
+def datasets(wanted: Sequence[str], catalog: Path | None, own: Own | None) -> dict[str, Entry]:
+    """All catalog entries; a dataset outside the tree must be the only one wanted, and have a converter."""
     try:
         entries = load_catalog(extra=[catalog] if catalog else [])
-        if source is None:
-            if labels is not None:
-                raise click.UsageError("--labels goes with --source")
-            return entries, None
-        if len(wanted) != 1:
-            raise click.UsageError("--source is the converter of one dataset: name its SLUG alone")
-        own = Own(source.resolve(), labels and labels.resolve())
-        get_source(wanted[0], own)
-        return entries, own
+        if own is not None:
+            if len(wanted) != 1:
+                raise click.UsageError("--source is the converter of one dataset: name its SLUG alone")
+            get_source(wanted[0], own)
+        return entries
     except (CatalogError, VocabularyError, LookupError) as error:
         raise click.ClickException(str(error)) from error

@@ -20,7 +20,7 @@ from medshards.curate.tree import find_download, list_files, outline
 from medshards.shards.build.dry_run import inspect_download
 from medshards.shards.build.manifest import read_corpus
 from medshards.shards.cli import options
-from medshards.shards.encode.policy import SLICES, Profile
+from medshards.shards.encode.policy import Making
 from medshards.shards.prove.audit import nearest_pair, read_samples
 from medshards.shards.prove.stats import corpus_stats
 from medshards.shards.prove.table import print_plot, print_stats, print_table1
@@ -42,22 +42,15 @@ from medshards.shards.prove.verify import verify as prove
     help="Instead: list the DICOM series below this folder, with SUV and what would be used.",
 )
 @options.key_file
-@options.profile
-@options.slices
-@options.max_side
-@options.own_dataset
+@options.making
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def inspect(
     slug: str | None,
     raw: Path | None,
     dicom: Path | None,
-    profile: Profile,
-    slices: str | None,
-    max_side: int | None,
-    source: Path | None,
+    making: Making,
     catalog: Path | None,
-    labels: Path | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -80,15 +73,13 @@ def inspect(
     if slug is None:
         _name_dataset(raw, as_json)
         return
-    entries, own = options.datasets([slug], source, catalog, labels)
-    if slug not in entries or (own is None and slug not in slugs()):
+    entries = options.datasets([slug], catalog, making.own)
+    if slug not in entries or (making.own is None and slug not in slugs()):
         raise click.UsageError(f"no dataset {slug!r} with a converter; `medshards catalog` lists them")
     root = find_download(raw, slug) or raw
     with progress_bar(slug) as progress:
         try:
-            found = inspect_download(
-                entries[slug], root, profile, workers, progress, slices or SLICES, max_side, own
-            )
+            found = inspect_download(entries[slug], root, making, workers, progress)
         except (Reject, MachineError) as error:
             raise click.ClickException(f"{slug}: {error}") from error
     if as_json:

@@ -19,12 +19,25 @@ from medshards.curate.sample import Instance, Sample
 
 if TYPE_CHECKING:
     from medshards.curate.catalog.entry import Entry, PaperRule
+    from medshards.curate.source import Own
     from medshards.vocab.vocabulary import LabelMap, Vocabulary
 
 Profile = Literal["default", "paper"]
 SEED = 42
 VAL_FRACTION = 0.15
 SLICES = "annotated"
+SHARD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a corpus is to be made: what a user decides, on its way from the command line to each dataset's policy."""
+
+    profile: Profile = "default"
+    slices: str = SLICES  # which slices of a volume are samples, a rule of curate.slices
+    max_side: int | None = None  # px; larger images are made smaller, None: all stay native
+    shard_bytes: int = SHARD_BYTES  # of the largest shard
+    own: Own | None = None  # where the converter lies that is outside the tree
 
 
 @dataclass(frozen=True)
@@ -47,30 +60,20 @@ class Policy:
     labels: str  # digest of the dataset's label file
 
     @classmethod
-    def of(
-        cls,
-        entry: Entry,
-        profile: Profile,
-        labels: LabelMap,
-        vocabulary: Vocabulary,
-        slices: str = SLICES,
-        max_side: int | None = None,
-    ) -> Policy:
-        """The policy of a catalog entry under a profile; in profile `paper` its rule decides on slices."""
+    def of(cls, entry: Entry, making: Making, labels: LabelMap, vocabulary: Vocabulary) -> Policy:
+        """The policy of a catalog entry; in profile `paper` its rule decides on slices."""
         rule = entry.paper.rule if entry.paper else None
-        if profile == "paper" and rule is not None:
-            slices = rule.slices
         concepts = sorted({*labels.concepts, *([rule.concept] if rule and rule.concept else [])})
         return cls(
             slug=entry.slug,
-            profile=profile,
+            profile=making.profile,
             role=entry.role,
             groups=entry.groups,
             resplit=entry.resplit,
             how=entry.instances,
             min_area=entry.min_area,
-            slices=slices,
-            max_side=max_side,
+            slices=rule.slices if making.profile == "paper" and rule is not None else making.slices,
+            max_side=making.max_side,
             rule=rule,
             exhaustive=labels.concepts if labels.exhaustive else (),
             texts={c: vocabulary[c].text for c in concepts},

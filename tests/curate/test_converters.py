@@ -10,7 +10,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.listing import list_download
 from medshards.curate.sample import MAX_KEY, Reject, Sample
 from medshards.curate.source import Skip, get_source, slugs
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary, load_labels
 
 
@@ -25,7 +25,7 @@ def test_every_converter_has_entry_labels_and_phantom() -> None:
 def test_phantom_is_converted_whole(slug: str, tmp_path: Path) -> None:
     expected = phantoms.write_phantom(slug, tmp_path)
     source = get_source(slug)
-    policy = Policy.of(load_catalog()[slug], "default", source.labels, Vocabulary.load())
+    policy = Policy.of(load_catalog()[slug], Making(), source.labels, Vocabulary.load())
     listing = list_download(source, tmp_path)
     rejects = Counter(r["code"] for r in listing.rejects)
     keys, concepts, skipped = Counter[str](), Counter[str](), len(listing.skips)

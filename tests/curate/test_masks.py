@@ -136,7 +136,7 @@ def test_an_outline_is_filled_wherever_it_leaves_the_image(place: str, angle: in
     assert np.array_equal(fill_outline(outline), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(-8, 20), st.integers(-8, 20), st.integers(28, 44), st.integers(28, 44), st.integers(0, 3))
 def test_an_outline_cut_by_a_corner(x: int, y: int, a: int, b: int, corner: int) -> None:
     """Turned into each corner. The ellipse holds the corner pixel, and reaches neither of the far sides."""

@@ -123,7 +123,7 @@ def test_axial_view_of_any_orientation(code: str, turn: float) -> None:
 
 
 @given(st.floats(0.0, 0.09), st.floats(0.11, 2.0))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_grids_are_equal_within_a_tenth_of_a_voxel(near: float, far: float) -> None:
     grid = Grid((5, 6, 7), affine((2, 3, 4), (0, 0, 0)))
     for share, same in ((near, True), (far, False)):

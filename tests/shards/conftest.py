@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build.dataset import Result, build_dataset
 from medshards.shards.build.manifest import write_corpus
+from medshards.shards.encode.policy import Making
 from medshards.vocab.vocabulary import Vocabulary
 
 Build = Callable[..., Result]
@@ -23,11 +25,12 @@ def raw(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(raw: Path) -> Build:
-    """build(out, slug="drive", **options): build a dataset of `raw` into a corpus."""
+    """build(out, slug="drive", workers=1, **making): build a dataset of `raw` into a corpus."""
 
-    def run(out: Path, slug: str = "drive", **options: object) -> Result:
-        result = build_dataset(load_catalog()[slug], raw / slug, out, **options)  # type: ignore[arg-type]
-        write_corpus(out, str(options.get("profile", "default")), Vocabulary.load().digest)
+    def run(out: Path, slug: str = "drive", workers: int = 1, **making: Any) -> Result:
+        how = Making(**making)
+        result = build_dataset(load_catalog()[slug], raw / slug, out, how, workers)
+        write_corpus(out, how.profile, Vocabulary.load().digest)
         return result
 
     return run

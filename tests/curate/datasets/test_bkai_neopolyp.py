@@ -17,11 +17,11 @@ from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("bkai_neopolyp")
-POLICY = Policy.of(load_catalog()["bkai_neopolyp"], "default", SOURCE.labels, Vocabulary.load())
+POLICY = Policy.of(load_catalog()["bkai_neopolyp"], Making(), SOURCE.labels, Vocabulary.load())
 # name: areas in px of red, of green components, counted on the files with another JPEG decoder and another labelling
 COUNTED = {
     "769fa2d37d32780fd497e1c0e9082ea2": ([8738, 13886, 33338], []),

@@ -12,7 +12,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("bus_uclm")
@@ -32,7 +32,7 @@ def cases(root: Path) -> dict:
 def test_real_samples(samples: Path) -> None:
     found = cases(samples / "bus_uclm")
     assert found
-    policy = Policy.of(load_catalog()["bus_uclm"], "default", SOURCE.labels, Vocabulary.load())
+    policy = Policy.of(load_catalog()["bus_uclm"], Making(), SOURCE.labels, Vocabulary.load())
     for key, case in found.items():
         (sample,) = SOURCE.load(case)
         native = np.asarray(PIL.Image.open(case.files["mask"].path).convert("RGB"))

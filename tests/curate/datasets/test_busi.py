@@ -11,7 +11,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("busi")
@@ -59,7 +59,7 @@ def test_extra_masks_are_lesions_of_the_same_image(phantom: Path) -> None:
 
 
 def test_paper_takes_main_masks_of_images_with_lesion(phantom: Path) -> None:
-    policy = Policy.of(load_catalog()["busi"], "paper", SOURCE.labels, Vocabulary.load())
+    policy = Policy.of(load_catalog()["busi"], Making("paper"), SOURCE.labels, Vocabulary.load())
     counts = [policy.paper_annotations(sample) for sample in load_all(phantom).values()]
     assert [len(areas) for areas in counts if areas is not None] == [1] * 7
 

@@ -14,7 +14,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("chest_xray_pneumothorax")
@@ -62,7 +62,7 @@ def test_equal_numbers_in_two_splits_are_two_samples(phantom: Path) -> None:
 
 
 def test_paper_keeps_the_positive_test_images(phantom: Path) -> None:
-    policy = Policy.of(load_catalog()[SOURCE.slug], "paper", SOURCE.labels, Vocabulary.load())
+    policy = Policy.of(load_catalog()[SOURCE.slug], Making("paper"), SOURCE.labels, Vocabulary.load())
     found = load_all(phantom)
     kept = [key for key, s in found.items() if policy.leaves_out(s, policy.instances(s)[0]) is None]
     assert sorted(kept) == ["0_test_1", "2_test_1"]

@@ -12,11 +12,11 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("kvasir_seg")
-POLICY = Policy.of(load_catalog()["kvasir_seg"], "default", SOURCE.labels, Vocabulary.load())
+POLICY = Policy.of(load_catalog()["kvasir_seg"], Making(), SOURCE.labels, Vocabulary.load())
 TWO_POLYPS = "cju0roawvklrq0799vmjorwfv"
 
 

@@ -14,7 +14,7 @@ from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, get_source
 from medshards.curate.tree import File, recognise
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("m2caiseg")
@@ -70,7 +70,7 @@ def test_mixed_colours_are_counted_and_specks_dropped(phantom: Path) -> None:
     assert mixed > 0
     assert dict(sample.lost) == {"pixels in mixed colours of borders": mixed}
     assert {i.label: i.area for i in sample.instances}["scissors"] == 4
-    policy = Policy.of(load_catalog()["m2caiseg"], "default", SOURCE.labels, Vocabulary.load())
+    policy = Policy.of(load_catalog()["m2caiseg"], Making(), SOURCE.labels, Vocabulary.load())
     instances, dropped = policy.instances(sample)
     assert dropped == 1
     assert "surgical_scissors" not in {i.concept for i in instances}

@@ -15,7 +15,7 @@ from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject
 from medshards.curate.source import Case, get_source
 from medshards.curate.tree import File, recognise
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("polypgen")
@@ -91,7 +91,7 @@ def test_groups_and_splits(phantom: Path) -> None:
 
 
 def test_paper_takes_positive_sequences_with_polyps(phantom: Path) -> None:
-    policy = Policy.of(load_catalog()["polypgen"], "paper", SOURCE.labels, Vocabulary.load())
+    policy = Policy.of(load_catalog()["polypgen"], Making("paper"), SOURCE.labels, Vocabulary.load())
     counts = {k: policy.paper_annotations(s) for k, c in cases(phantom).items() for s in SOURCE.load(c)}
     kept = {key: len(areas) for key, areas in counts.items() if areas is not None}
     assert sorted(kept.values()) == [1, 1, 1, 2]

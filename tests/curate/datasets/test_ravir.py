@@ -12,7 +12,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
-from medshards.shards.encode.policy import Policy, Profile
+from medshards.shards.encode.policy import Making, Policy, Profile
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("ravir")
@@ -23,7 +23,7 @@ def load_all(root: Path) -> dict[str, Sample]:
 
 
 def policy(profile: Profile) -> Policy:
-    return Policy.of(load_catalog()["ravir"], profile, SOURCE.labels, Vocabulary.load())
+    return Policy.of(load_catalog()["ravir"], Making(profile), SOURCE.labels, Vocabulary.load())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
 from medshards.shards.build.split import TRAIN, paper_split
-from medshards.shards.encode.policy import SEED, VAL_FRACTION, Policy
+from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("us_nerve")
@@ -78,7 +78,7 @@ def test_paper_split_gives_the_printed_median(run_lengths: dict[str, list[int]])
 def test_empty_masks_are_negatives_that_the_paper_leaves_out(phantom: Path) -> None:
     found = load_all(phantom)
     policies = [
-        Policy.of(load_catalog()["us_nerve"], profile, SOURCE.labels, Vocabulary.load())
+        Policy.of(load_catalog()["us_nerve"], Making(profile), SOURCE.labels, Vocabulary.load())
         for profile in ("default", "paper")
     ]
     for key, sample in found.items():

@@ -15,6 +15,7 @@ from medshards.shards.build import index
 from medshards.shards.build.dataset import Result, build_dataset
 from medshards.shards.build.manifest import CORPUS, write_corpus
 from medshards.shards.build.place import PACKS, WORK
+from medshards.shards.encode.policy import Making
 from medshards.shards.prove.verify import verify
 from medshards.vocab.vocabulary import Vocabulary
 from tests.shards.conftest import contents
@@ -34,7 +35,7 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def _build(download: Path, out: Path) -> Result:
-    result = build_dataset(load_catalog()["drive"], download, out, shard_bytes=100_000)
+    result = build_dataset(load_catalog()["drive"], download, out, Making(shard_bytes=100_000))
     write_corpus(out, "default", Vocabulary.load().digest)
     return result
 

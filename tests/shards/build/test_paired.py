@@ -20,6 +20,7 @@ from medshards.curate.phantoms import write_phantom
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.index import INDEX, read_rows
 from medshards.shards.build.manifest import write_corpus
+from medshards.shards.encode.policy import Making
 from medshards.shards.prove.verify import verify
 from medshards.vocab.vocabulary import Vocabulary
 from tests.shards.conftest import contents
@@ -36,9 +37,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def build(raw: Path, out: Path, *slugs: str, **options: Any) -> None:
+def build(raw: Path, out: Path, *slugs: str, workers: int = 1, **making: Any) -> None:
     for slug in slugs:
-        result = build_dataset(load_catalog()[slug], raw / slug, out, **options)
+        result = build_dataset(load_catalog()[slug], raw / slug, out, Making(**making), workers)
         assert not result.rejects
     write_corpus(out, "default", Vocabulary.load().digest)
 

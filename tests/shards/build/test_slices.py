@@ -11,6 +11,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.source import get_source, slugs
 from medshards.shards.build import index
 from medshards.shards.build.dataset import build_dataset
+from medshards.shards.encode.policy import Making
 from medshards.shards.prove.stats import dataset_stats, table1
 
 CATALOG = load_catalog()
@@ -56,15 +57,20 @@ def test_the_rule_decides_what_is_stored(raw: Path, tmp_path: Path, rule: str, e
 def test_another_rule_redoes_the_cases(raw: Path, tmp_path: Path) -> None:
     entry = CATALOG["mucic_hl60"]
     for rule, encoded in (("annotated", 3), ("annotated", 0), ("all", 3)):
-        assert build_dataset(entry, raw / "mucic_hl60", tmp_path / "out", slices=rule).encoded == encoded
+        result = build_dataset(entry, raw / "mucic_hl60", tmp_path / "out", Making(slices=rule))
+        assert result.encoded == encoded
 
 
 @pytest.mark.parametrize("slug", ONE_A_VOLUME)
 def test_the_papers_slice_is_found_among_all(slug: str, tmp_path: Path) -> None:
     phantoms.write_phantom(slug, tmp_path / "raw")
     found = []
-    for name, options in {"paper": {"profile": "paper"}, "annotated": {}, "all": {"slices": "all"}}.items():
-        build_dataset(CATALOG[slug], tmp_path / "raw", tmp_path / name, **options)  # type: ignore[arg-type]
+    for name, making in {
+        "paper": Making("paper"),
+        "annotated": Making(),
+        "all": Making(slices="all"),
+    }.items():
+        build_dataset(CATALOG[slug], tmp_path / "raw", tmp_path / name, making)
         found.append(dataset_stats(tmp_path / name / slug, slug, CATALOG[slug]))
     assert found[0]["table1"] == found[1]["table1"] == found[2]["table1"]
     assert found[0]["images"] == found[0]["table1"]["images"]

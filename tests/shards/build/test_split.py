@@ -22,7 +22,7 @@ from medshards.shards.build.split import (
     published_split,
 )
 from medshards.shards.encode.fingerprint import SIDE
-from medshards.shards.encode.policy import Policy, Profile
+from medshards.shards.encode.policy import Making, Policy, Profile
 from medshards.shards.encode.stage import Entry
 from medshards.vocab.vocabulary import Vocabulary, load_labels
 from tests.shards.build.pictures import picture
@@ -100,7 +100,7 @@ def test_a_fold_or_a_site_is_no_published_split(name: str | None, split: str | N
 
 
 def _policy(slug: str, profile: Profile = "default") -> Policy:
-    return Policy.of(load_catalog()[slug], profile, load_labels(slug), Vocabulary.load())
+    return Policy.of(load_catalog()[slug], Making(profile), load_labels(slug), Vocabulary.load())
 
 
 def _entries(*samples: tuple[str, str, str | None]) -> list[Entry]:

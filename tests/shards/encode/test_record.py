@@ -15,13 +15,13 @@ from medshards.curate.formats.pictures import png
 from medshards.curate.sample import Image, Instance, Region, Reject, Sample
 from medshards.curate.source import slugs
 from medshards.shards.encode.fingerprint import fingerprint
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.shards.encode.record import Encoded, encode, layers
 from medshards.vocab.vocabulary import Vocabulary, load_labels
 
 
 def _policy(slug: str, profile: str = "default") -> Policy:
-    return Policy.of(load_catalog()[slug], profile, load_labels(slug), Vocabulary.load())  # type: ignore[arg-type]
+    return Policy.of(load_catalog()[slug], Making(profile), load_labels(slug), Vocabulary.load())  # type: ignore[arg-type]
 
 
 def _instance(mask: np.ndarray, concept: str, label: str = "x") -> Instance:

@@ -13,7 +13,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.sample import Image, Instance, Region, Sample
 from medshards.shards.build import index
 from medshards.shards.build.manifest import read_manifest
-from medshards.shards.encode.policy import Policy
+from medshards.shards.encode.policy import Making, Policy
 from medshards.shards.encode.record import Encoded, encode
 from medshards.shards.encode.resize import fit
 from medshards.shards.prove.stats import corpus_stats
@@ -76,7 +76,7 @@ def test_the_record_tells_what_was_done() -> None:
         Instance("benign_breast_lesion", Region.of(lesion), "benign"),
     ]
     sample = Sample("a", Image(np.zeros(size, np.uint8)), instances, "a")
-    policy = Policy.of(load_catalog()["busi"], "default", load_labels("busi"), Vocabulary.load(), max_side=16)
+    policy = Policy.of(load_catalog()["busi"], Making(max_side=16), load_labels("busi"), Vocabulary.load())
     encoded = encode(sample, policy, [{"role": "image", "file": "a.png", "sha256": "0"}])
     assert isinstance(encoded, Encoded)
     record = encoded.record

@@ -16,6 +16,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.manifest import write_corpus
 from medshards.shards.encode.fingerprint import SIDE
+from medshards.shards.encode.policy import Making, Profile
 from medshards.shards.prove.audit import Sample, leaks, nearest_pair, read_samples
 from tests.shards.build.pictures import picture
 
@@ -23,14 +24,14 @@ KVASIR = "Kvasir-SEG/images/cju0qkwl35piu0993l0dewei2.jpg"
 
 
 def _corpus(
-    folder: Path, change: Callable[[Path], object] = lambda raw: None, profile: str = "default"
+    folder: Path, change: Callable[[Path], object] = lambda raw: None, profile: Profile = "default"
 ) -> Path:
     """Phantoms of DRIVE (train, val, test) and Kvasir-SEG (train, val), changed before they are built."""
     for slug in ("drive", "kvasir_seg"):
         phantoms.write_phantom(slug, folder / "raw" / slug)
     change(folder / "raw")
     for slug in ("drive", "kvasir_seg"):
-        build_dataset(load_catalog()[slug], folder / "raw" / slug, folder / "out", profile)  # type: ignore[arg-type]
+        build_dataset(load_catalog()[slug], folder / "raw" / slug, folder / "out", Making(profile))
     write_corpus(folder / "out", profile, "none")
     return folder / "out"
 
