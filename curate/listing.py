@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypedDict
 
 from medshards.common.machine import machine_error
 from medshards.common.text import printable
@@ -14,6 +15,15 @@ from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import Tree
 
 
+class RejectRow(TypedDict):
+    """A line of rejects.jsonl: what was refused (case: "" where it became none), why by code, and in words."""
+
+    case: str
+    file: str
+    code: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Listing:
     """What `discover` found in a download."""
@@ -21,7 +31,7 @@ class Listing:
     trees: list[Tree]
     cases: list[Case]
     skips: list[tuple[str, str]]
-    rejects: list[dict[str, str]]
+    rejects: list[RejectRow]
 
 
 def list_download(source: Source, root: Path) -> Listing:
@@ -95,7 +105,7 @@ def _strays(tree: Tree, ignored: tuple[str, ...], read: set[str], named: set[str
             yield Reject("unknown_name", "no name of this dataset; it was not read", file.name)
 
 
-def reject_row(case: str, reject: Reject) -> dict[str, str]:
+def reject_row(case: str, reject: Reject) -> RejectRow:
     """A line of rejects.jsonl."""
     return {
         "case": case,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medshards.common.files import sha256_file
+from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
 from medshards.shards.build.manifest import MANIFEST, REJECTS, dump, own_digest
 from medshards.shards.build.split import SPLITS, Planned
@@ -94,7 +95,7 @@ def assemble(
     folder: Path,
     slug: str,
     planned: Sequence[Planned],
-    rejects: Sequence[dict[str, str]],
+    rejects: Sequence[RejectRow],
     head: dict[str, Any],
     shard_bytes: int,
     tick: Callable[[], None] = lambda: None,

@@ -13,11 +13,12 @@ from typing import TypeVar
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.identify import identify
-from medshards.curate.listing import list_download
-from medshards.curate.sample import Instance, Reject, Sample
-from medshards.curate.source import Case, Own, Skip, Source, get_source
+from medshards.curate.listing import RejectRow, list_download
+from medshards.curate.sample import Reject, Sample
+from medshards.curate.source import Own, Source, get_source
 from medshards.shards.encode.policy import Making, Policy
-from medshards.shards.encode.record import Encoded, encode
+from medshards.shards.encode.record import Encoded
+from medshards.shards.encode.walk import Walked, walk
 from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
 from medshards.vocab.vocabulary import DATASETS, LabelMap, Vocabulary, VocabularyError, load_labels
 
@@ -148,46 +149,23 @@ def _convert(source: Source, policy: Policy, root: Path) -> phantoms.Expected:
     listing = list_download(source, root)
     rejects, concepts = Counter(r["code"] for r in listing.rejects), Counter[str]()
     samples, skipped = 0, len(listing.skips)
-    for case in listing.cases:
-        for item in _load(source, policy, case):
-            if isinstance(item, Reject):
-                rejects[item.code] += 1
-            elif isinstance(item, Skip):
-                skipped += 1
-            else:
-                samples += 1
-                concepts.update(i.concept for i in item.instances)
+    for walked in (walk(source, policy, case, _Read) for case in listing.cases):
+        rejects.update(row["code"] for row in walked.rejects)
+        skipped += len(walked.skips)
+        samples += len(walked.samples)
+        concepts.update(concept for read in walked.samples for concept in read.concepts)
     return phantoms.Expected(samples, dict(concepts), dict(rejects), skipped)
 
 
 @dataclass(frozen=True, eq=False)
 class _Read:
     sample: Sample
-    instances: list[Instance]
-    blob: bytes
+    encoded: Encoded
 
-
-def _load(source: Source, policy: Policy, case: Case) -> list[_Read | Skip | Reject]:
-    """What becomes of a case, as in a build; an unforeseen error is a Reject that says where it belongs."""
-    origin = [{"role": role, "file": file.name, "sha256": ""} for role, file in case.files.items()]
-    try:
-        return [_encode(item, policy, origin) for item in source.load(case)]
-    except Reject as reject:
-        return [reject]
-    except Exception as error:
-        what = (
-            f"{type(error).__name__}: {error}; load must raise a Reject that says what is wrong with the file"
-        )
-        return [Reject("failed", what, origin[0]["file"] if origin else case.key)]
-
-
-def _encode(
-    item: Sample | Skip | Reject, policy: Policy, origin: list[dict[str, str]]
-) -> _Read | Skip | Reject:
-    if not isinstance(item, Sample):
-        return item
-    encoded = encode(item, policy, origin)
-    return _Read(item, policy.instances(item)[0], encoded.blob) if isinstance(encoded, Encoded) else encoded
+    @property
+    def concepts(self) -> list[str]:
+        """That of each instance."""
+        return [instance["concept"] for instance in self.encoded.record["instances"]]
 
 
 def _tests(slug: str) -> Finding:
@@ -207,7 +185,7 @@ def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, pictur
         return
     places = "; ".join(f"{tree.layout.title} in {root / tree.base}" for tree in listing.trees)
     yield Finding("download", True, places)
-    yield from _some("discover", [f"{r['file']}: {r['code']}: {r['message']}" for r in listing.rejects])
+    yield from _some("discover", [_told(row) for row in listing.rejects])
     groups = len({case.group for case in listing.cases})
     yield Finding(
         "cases",
@@ -216,20 +194,17 @@ def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, pictur
     )
     policy = Policy.of(entry, Making(), labels, Vocabulary.load())
     chosen = _spread(listing.cases, CASES)
-    items = [item for case in chosen for item in _load(source, policy, case)]
-    yield from _some("load", [str(item) for item in items if isinstance(item, Reject)])
-    read = [item for item in items if isinstance(item, _Read)]
-    again = [
-        item.blob for item in (_load(source, policy, chosen[0]) if chosen else []) if isinstance(item, _Read)
-    ]
-    if again != [item.blob for item in read[: len(again)]]:
+    walked = [walk(source, policy, case, _Read) for case in chosen]
+    yield from _some("load", [_told(row) for each in walked for row in each.rejects])
+    read = [sample for each in walked for sample in each.samples]
+    if chosen and _blobs(walk(source, policy, chosen[0], _Read)) != _blobs(walked[0]):
         yield Finding(
             "load", False, f"{chosen[0].key}: two readings differ; load must depend on its files alone"
         )
     if not read:
         yield Finding("samples", False, f"none of {len(chosen)} cases gives a sample")
         return
-    counts = Counter(i.concept for r in read for i in r.instances)
+    counts = Counter(concept for r in read for concept in r.concepts)
     told = ", ".join(f"{n} {concept}" for concept, n in sorted(counts.items()))
     yield Finding("samples", True, f"{len(read)} of {len(chosen)} cases read; instances: {told or 'none'}")
     seen = {i.label for r in read for i in r.sample.instances}
@@ -237,9 +212,20 @@ def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, pictur
     if unseen:
         yield Finding("labels", True, f"not seen in these samples: {', '.join(unseen)}")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    cells = [_cell(r, policy) for r in _spread([r for r in read if r.instances] or read, DRAWN)]
+    cells = [_cell(r, policy) for r in _spread([r for r in read if r.concepts] or read, DRAWN)]
     page([Row(entry.title, [entry.modality], cells)]).save(picture, "PNG")
     yield Finding("picture", True, f"look at {picture}: do the contours lie on what the prompts name?")
+
+
+def _told(row: RejectRow) -> str:
+    hint = (
+        "; load must raise a Reject that says what is wrong with the file" if row["code"] == "failed" else ""
+    )
+    return f"{row['file']}: {row['code']}: {row['message']}{hint}"
+
+
+def _blobs(walked: Walked[_Read]) -> list[bytes]:
+    return [read.encoded.blob for read in walked.samples]
 
 
 def _some(part: str, problems: Sequence[str]) -> Iterator[Finding]:
@@ -256,7 +242,7 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
 def _cell(read: _Read, policy: Policy) -> Cell:
     prompts: dict[str, list[Colour]] = {}
     shapes = []
-    for number, instance in enumerate(read.instances):
+    for number, instance in enumerate(policy.instances(read.sample)[0]):
         shapes.append(Shape(instance.region.mask(read.sample.image.size), colour(number)))
         prompts.setdefault(policy.texts[instance.concept], []).append(colour(number))
     return Cell(read.sample.image.pixels, shapes, prompts or {"(no instance)": []})

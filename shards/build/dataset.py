@@ -15,7 +15,7 @@ from typing import Any
 
 from medshards.common.files import locked, sync
 from medshards.curate.catalog.entry import Entry as CatalogEntry
-from medshards.curate.listing import list_download, reject_row
+from medshards.curate.listing import RejectRow, list_download, reject_row
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.shards.build import place
@@ -42,7 +42,7 @@ class Result:
     encoded: int = 0  # cases encoded in this run
     reused: int = 0  # cases taken from earlier work
     changed: bool = True  # False when the dataset was already up to date
-    rejects: list[dict[str, str]] = field(default_factory=list)
+    rejects: list[RejectRow] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
 
 
@@ -143,9 +143,9 @@ def _build(
     return result
 
 
-def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[dict[str, str]]]:
+def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[RejectRow]]:
     entries: dict[str, Entry] = {}
-    rejects: list[dict[str, str]] = []
+    rejects: list[RejectRow] = []
     for outcome in sorted(outcomes, key=lambda o: o.case):
         rejects += outcome.rejects
         for entry in outcome.entries:
@@ -157,7 +157,7 @@ def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[dict[str, st
     return list(entries.values()), rejects
 
 
-def _same(published: Published, head: dict[str, Any], rejects: Sequence[dict[str, str]]) -> bool:
+def _same(published: Published, head: dict[str, Any], rejects: Sequence[RejectRow]) -> bool:
     """True when the published dataset, whole, is what this build would make."""
     old = published.manifest
     if old is None or not published.complete:

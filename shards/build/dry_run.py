@@ -36,6 +36,7 @@ def inspect_download(
     for trial in run(try_case, listing.cases, workers, trial_kills, setup):
         trials.append(trial)
         progress("read", len(trials), len(listing.cases))
+    samples = [s for t in trials for s in t.samples]
     rejects = [*listing.rejects, *(r for t in trials for r in t.rejects)]
     skips = Counter(reason for _, reason in [*listing.skips, *(s for t in trials for s in t.skips)])
     return {
@@ -43,9 +44,9 @@ def inspect_download(
         "root": str(root),
         "layouts": [{"title": t.layout.title, "base": t.base} for t in listing.trees],
         "cases": len(listing.cases),
-        "samples": sum(t.samples for t in trials),
-        "instances": sum(t.instances for t in trials),
-        "bytes": sum(t.size for t in trials),
+        "samples": len(samples),
+        "instances": sum(s.instances for s in samples),
+        "bytes": sum(s.size for s in samples),
         "skipped": dict(sorted(skips.items())),
         "rejects": sorted(rejects, key=lambda r: (r["case"], r["file"], r["code"], r["message"])),
     }

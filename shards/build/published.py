@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medshards.common.files import sha256_file
+from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
 from medshards.shards.build.engine import run
 from medshards.shards.build.manifest import REJECTS, dataset_files, proven_manifest
@@ -45,7 +46,7 @@ class Published:
         """True when every file is there as it was written."""
         return self.manifest is not None and self.whole == set(self._files)
 
-    def outcomes(self, facts: Path, listed: Sequence[dict[str, str]]) -> Iterator[Outcome]:
+    def outcomes(self, facts: Path, listed: Sequence[RejectRow]) -> Iterator[Outcome]:
         """The finished cases: their bytes are copied from the shards, not encoded again.
 
         facts: file for what assembling needs of each sample; written. listed: what listing the download refuses.
@@ -69,9 +70,9 @@ class Published:
                 cases.setdefault(entry.case, []).append(entry)
         source.close()
         skipped = self.manifest["partly_skipped"]
-        rejected: dict[str, list[dict[str, str]]] = {}
+        rejected: dict[str, list[RejectRow]] = {}
         for line in (self.folder / REJECTS).read_text(encoding="utf-8").splitlines():
-            reject = json.loads(line)
+            reject: RejectRow = json.loads(line)
             if reject not in listed:  # which is told again anyway
                 rejected.setdefault(reject["case"], []).append(reject)
         for case in cases.keys() - damaged:

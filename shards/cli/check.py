@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.catalog.entry import CatalogError, load_catalog
 from medshards.curate.source import Own
@@ -46,9 +47,12 @@ def check(
         raise click.ClickException(str(error)) from error
     root = raw and (find_download(raw, slug) or raw)
     left = 0
-    for finding in findings(slug, entries, own, root, picture or Path(f"check-{slug}.png")):
-        click.echo(printable(str(finding)))
-        left += not finding.done
+    try:
+        for finding in findings(slug, entries, own, root, picture or Path(f"check-{slug}.png")):
+            click.echo(printable(str(finding)))
+            left += not finding.done
+    except MachineError as error:
+        raise click.ClickException(str(error)) from error
     if left:
         click.echo(f"{left} to do")
         sys.exit(1)

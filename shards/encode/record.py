@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,14 @@ from medshards.shards.encode.policy import Policy
 from medshards.shards.encode.resize import fit
 
 MAX_INSTANCES = 65535  # ids of a 16-bit mask
+
+
+class Origin(TypedDict):
+    """A file that a sample was made of."""
+
+    role: str
+    file: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -56,10 +64,10 @@ class Encoded:
     fingerprint: bytes
 
 
-def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) -> Encoded | Skip:
+def encode(sample: Sample, policy: Policy, origin: Sequence[Origin]) -> Encoded | Skip:
     """Encode a sample under a policy, which may leave it out (an image without annotation, profile `paper`).
 
-    origin: file, role and sha256 of every source file. Raises Reject when the sample cannot be stored.
+    origin: every source file. Raises Reject when the sample cannot be stored.
     """
     if make_key(sample.key) != sample.key:
         raise Reject("unsafe_key", f"sample key {sample.key!r} is none that make_key gives")
@@ -112,7 +120,7 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Mapping[str, str]]) 
         ],
         "concepts": present,
         "absent": policy.absent(sample),
-        "origin": [dict(o) for o in origin],
+        "origin": list(origin),
         "lost": {**sample.lost, **{reason: count for reason, count in lost.items() if count}},
     }
     if clash := sorted(record.keys() & sample.extra.keys()):

@@ -13,10 +13,12 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
 
+from medshards.curate.listing import RejectRow
 from medshards.shards.encode.record import Encoded, Member, json_bytes
+from medshards.shards.encode.walk import Walked
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,15 @@ class Outcome:
     case: str
     input_key: str
     entries: tuple[Entry, ...]
-    rejects: tuple[dict[str, str], ...]  # {"case", "file", "code", "message"}
+    rejects: tuple[RejectRow, ...]
     skips: tuple[tuple[str, str], ...]  # (file, reason)
+
+
+class Packed(NamedTuple):
+    """A sample in a pack, and the SHA-256 of what was written of it."""
+
+    entry: Entry
+    sha256: str
 
 
 class PackWriter:
@@ -73,47 +82,37 @@ class PackWriter:
                 continue
         self._path = path
         self._journal = path.with_suffix(".journal").open("xb")
-        self._pending: list[Entry] = []
-        self._digests: list[str] = []  # of what was written of each
 
-    def add(self, case: str, input_key: str, name: str, encoded: Encoded) -> None:
-        """Append one sample of the case in work."""
+    def add(self, case: str, input_key: str, encoded: Encoded) -> Packed:
+        """Append one sample of a case; without `finish` it does not count."""
         start = self._data.tell()
         self._data.write(encoded.blob)
         meta = meta_bytes(encoded.record, encoded.members, encoded.table1)
         self._data.write(meta)
-        self._digests.append(hashlib.sha256(encoded.blob + meta).hexdigest())
-        self._pending.append(
-            Entry(
-                key=encoded.key,
-                group=encoded.record["group"],
-                fingerprint=encoded.fingerprint,
-                digest=bytes.fromhex(encoded.members[0].sha256),
-                name=name,
-                official=encoded.record["official_split"],
-                volume=encoded.record["volume"],
-                case=case,
-                input_key=input_key,
-                source=str(self._path),
-                offset=start,
-                size=len(encoded.blob),
-                meta_source=str(self._path),
-                meta_offset=start + len(encoded.blob),
-                meta_size=len(meta),
-            )
+        entry = Entry(
+            key=encoded.key,
+            group=encoded.record["group"],
+            fingerprint=encoded.fingerprint,
+            digest=bytes.fromhex(encoded.members[0].sha256),
+            name=PurePosixPath(encoded.record["origin"][0]["file"]).name,
+            official=encoded.record["official_split"],
+            volume=encoded.record["volume"],
+            case=case,
+            input_key=input_key,
+            source=str(self._path),
+            offset=start,
+            size=len(encoded.blob),
+            meta_source=str(self._path),
+            meta_offset=start + len(encoded.blob),
+            meta_size=len(meta),
         )
+        return Packed(entry, hashlib.sha256(encoded.blob + meta).hexdigest())
 
-    def drop(self) -> None:
-        """Forget the samples added since the last `finish`: their case failed."""
-        self._pending, self._digests = [], []
-
-    def finish(
-        self, case: str, input_key: str, rejects: list[dict[str, str]], skips: list[tuple[str, str]]
-    ) -> Outcome:
+    def finish(self, case: str, input_key: str, walked: Walked[Packed]) -> Outcome:
         """Declare a case complete: data first, then its line in the journal."""
-        outcome = Outcome(case, input_key, tuple(self._pending), tuple(rejects), tuple(skips))
-        line = json_bytes({**_as_json(outcome), "sha256": self._digests})
-        self.drop()
+        entries = tuple(sample.entry for sample in walked.samples)
+        outcome = Outcome(case, input_key, entries, walked.rejects, walked.skips)
+        line = json_bytes({**_as_json(outcome), "sha256": [sample.sha256 for sample in walked.samples]})
         self._data.flush()
         self._journal.write(hashlib.sha256(line).hexdigest().encode() + b" " + line)
         self._journal.flush()

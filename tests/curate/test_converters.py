@@ -8,9 +8,10 @@ import pytest
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.listing import list_download
-from medshards.curate.sample import MAX_KEY, Reject, Sample
-from medshards.curate.source import Skip, get_source, slugs
+from medshards.curate.sample import MAX_KEY
+from medshards.curate.source import get_source, slugs
 from medshards.shards.encode.policy import Making, Policy
+from medshards.shards.encode.walk import walk
 from medshards.vocab.vocabulary import Vocabulary, load_labels
 
 
@@ -32,19 +33,10 @@ def test_phantom_is_converted_whole(slug: str, tmp_path: Path) -> None:
     for case in listing.cases:
         assert 0 < len(case.key) <= MAX_KEY
         assert case.files
-        try:
-            items = list(source.load(case))
-        except Reject as reject:
-            rejects[reject.code] += 1
-            continue
-        for sample in items:
-            if isinstance(sample, Reject):
-                rejects[sample.code] += 1
-                continue
-            if isinstance(sample, Skip):
-                skipped += 1
-                continue
-            assert isinstance(sample, Sample)
+        walked = walk(source, policy, case, lambda sample, encoded: sample)
+        rejects.update(row["code"] for row in walked.rejects)
+        skipped += len(walked.skips)
+        for sample in walked.samples:
             keys[sample.key] += 1
             assert sample.group
             assert sample.key.startswith(case.key)
