@@ -20,7 +20,9 @@ from medshards.curate.unpack import CLOSED, SUFFIXES, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
 NOTES = {"", ".txt", ".md", ".pdf", ".html"}
-_SPECIAL = re.compile(r"(\*\*/|\*|\?|\[[^]]+\])")  # parts of a pattern that are not taken literally
+_SPECIAL = re.compile(
+    r"(\*\*/|\*|\?|\[[^]]+\]\+?|\{[^}]+\})"
+)  # parts of a pattern that are not taken literally
 MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
 
 
@@ -54,7 +56,8 @@ class Layout:
 
     title: what people call it ("Kaggle", "official zip").
     needs: glob patterns relative to the folder described; every one must match a file. `*` and `?` stay
-        within one name, `**/` stands for any folders (the folder described is then the outermost that fits).
+        within one name, `**/` stands for any folders (the folder described is then the outermost that fits),
+        `[0-9]+` for one digit or more, `{train,test}` for one of these words.
     """
 
     title: str
@@ -143,11 +146,19 @@ def _starts(path: str) -> list[int]:
 
 @lru_cache(maxsize=512)
 def _regex(pattern: str) -> re.Pattern[str]:
-    parts = _SPECIAL.split(pattern)
+    return re.compile(glob_regex(pattern), re.DOTALL)
+
+
+def glob_regex(pattern: str) -> str:
+    """The regular expression, without groups, of a pattern of `Layout.needs`."""
     special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    return re.compile(
-        "".join(special.get(p, p if p.startswith("[") else re.escape(p)) for p in parts), re.DOTALL
-    )
+
+    def translate(part: str) -> str:
+        if part.startswith("{"):
+            return f"(?:{'|'.join(map(re.escape, part[1:-1].split(',')))})"
+        return special.get(part, part if part.startswith("[") else re.escape(part))
+
+    return "".join(map(translate, _SPECIAL.split(pattern)))
 
 
 def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
@@ -217,10 +228,16 @@ def _with_archives_opened(files: dict[str, File], apart: bool, depth: int = 2) -
 def recognise_above(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
     """The layouts that stand in the folder above `root`: the user pointed one folder too deep."""
     above = root.resolve().parent
-    fitting = [la for la in layouts if all(any(above.glob(p.removeprefix("**/"))) for p in la.needs)]
+    fitting = [la for la in layouts if all(any(above.glob(_wider(p))) for p in la.needs)]
     if not root.is_dir() or not fitting:
         return []
     return [tree for tree in recognise(list_files(above), tuple(fitting)) if tree.base == ""]
+
+
+def _wider(pattern: str) -> str:
+    """A pattern that pathlib understands and that matches at least as much."""
+    parts = re.sub(r"\[[^]]+\]\+|\{[^}]+\}", "*", pattern.removeprefix("**/")).split("/")
+    return "/".join(part if part == "**" else re.sub(r"\*+", "*", part) for part in parts)
 
 
 def outline(files: dict[str, File], most: int = 8) -> str:

@@ -6,36 +6,24 @@ not. White is the polyp; 196 frames of 34 sequences, whose ranges are not publis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs, sample_of_mask
-from medshards.curate.sample import Reject, Sample
-from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import Layout, Tree
+from medshards.curate.pictures import Pictures, one, paths
+
+FRAME = "{number:[0-9]*}.png"
+COPIES = {"ETIS-Larib": "ETIS-Larib", "ETIS": "ETIS", "PraNet, Kaggle": "ETIS-LaribPolypDB"}
 
 
-class Converter(Source):
+class Converter(Pictures):
     """One case a frame; group = the whole dataset (its sequences are not published)."""
 
     slug = "etis_larib"
     layouts = (
-        Layout("official archive", ("ETIS-LaribPolypDB/[0-9]*.tif", "Ground Truth/p[0-9]*.tif")),
-        Layout("PNG copy (ETIS-Larib)", ("ETIS-Larib/images/[0-9]*.png", "ETIS-Larib/masks/[0-9]*.png")),
-        Layout("PNG copy (ETIS)", ("ETIS/images/[0-9]*.png", "ETIS/masks/[0-9]*.png")),
-        Layout(
-            "PNG copy (PraNet, Kaggle)",
-            ("ETIS-LaribPolypDB/images/[0-9]*.png", "ETIS-LaribPolypDB/masks/[0-9]*.png"),
+        paths("official archive", "ETIS-LaribPolypDB/{number:[0-9]*}.tif", "Ground Truth/p{number}.tif"),
+        *(
+            paths(f"PNG copy ({name})", f"{folder}/images/{FRAME}", f"{folder}/masks/{FRAME}")
+            for name, folder in COPIES.items()
         ),
     )
-
-    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        image_pattern, mask_pattern = tree.layout.needs
-        images = {f.stem: f for f in tree.glob(image_pattern)}
-        masks = {f.stem.removeprefix("p"): f for f in tree.glob(mask_pattern)}
-        names = (pattern.replace("[0-9]*", "*") for pattern in tree.layout.needs)
-        for pair in pairs(images, masks, *names):
-            yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, self.slug)
-
-    def load(self, case: Case) -> Iterator[Sample]:
-        yield sample_of_mask(self, case, "polyp", raster.read_threshold)
+    key = "{number}"
+    group = "etis_larib"
+    masks = one("polyp", raster.read_threshold)

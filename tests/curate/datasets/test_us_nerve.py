@@ -103,7 +103,7 @@ def test_missing_halves_are_named(phantom: Path) -> None:
         ("missing_mask", "train/1_1.tif"),
         ("missing_image", "train/10_101_mask.tif"),
         ("missing_image", "train/1_5_mask.tif"),
-        ("not_native", "train/1_5 (1).tif"),
+        ("unknown_name", "train/1_5 (1).tif"),
     }
 
 
