@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from medshards.curate.sample import Region
-from medshards.train.data.batch import resize_image
+from medshards.train.data.resizing import resize_image
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.model.answers import UNION_SCORE, Answer, Found, answer
 from medshards.train.model.graph import Sam3Graph
