@@ -6,12 +6,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from medshards.common.console import progress_bar, say
 from medshards.evaluate.prompts.answers.open import HELP
@@ -81,6 +77,7 @@ def build(
     set, whatever the number of workers.
     """
     from medshards.evaluate.prompts.families.catalog import choose
+    from medshards.evaluate.prompts.rows import summary
     from medshards.evaluate.prompts.sets.build import SPLITS, Recipe, WorkerDied, build_set
     from medshards.evaluate.prompts.sets.overlay import NAME
     from medshards.shards.read.corpus import BadSample, CorpusError
@@ -109,10 +106,10 @@ def build(
     except OSError as error:
         raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error
     if as_json:
-        click.echo(json.dumps({slug: _summary(m) for slug, m in made.items()}, indent=1))
+        click.echo(json.dumps({slug: summary(m) for slug, m in made.items()}, indent=1))
         return
     for slug, manifest in made.items():
-        facts = _summary(manifest)
+        facts = summary(manifest)
         click.echo(
             f"{slug}: {facts['prompts']:,} prompts, {facts['empty']:,} empty, {facts['unreachable']:,} unreachable; "
             f"set {name}, digest {facts['digest'][:16]}"
@@ -178,9 +175,11 @@ def show(
     medshards prompts show corpus --set core
     medshards prompts show --families
     """
+    from medshards.evaluate.prompts.rows import by_family, family_rows, print_rows, summary, text_rows
+
     if families or texts:
-        rows = _families() if families else _texts()
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False)) if as_json else _print(rows)
+        rows = family_rows() if families else text_rows()
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False)) if as_json else print_rows(rows)
         return
     if data is None:
         raise click.UsageError("give the CORPUS, or --families, or --texts")
@@ -194,11 +193,11 @@ def show(
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps([_summary(m) | {"counts": m["counts"]} for m in found.values()], indent=1))
+        click.echo(json.dumps([summary(m) | {"counts": m["counts"]} for m in found.values()], indent=1))
         return
     for (slug, own), manifest in found.items():
         click.echo(f"{slug}, set {own}: {manifest['prompts']:,} prompts, digest {manifest['digest'][:16]}")
-        _print(_by_family(manifest))
+        print_rows(by_family(manifest))
 
 
 @prompts.command()
@@ -241,6 +240,7 @@ def score(
     from medshards.evaluate.prompts.answers.open import open_answerer
     from medshards.evaluate.prompts.results.report import ROWS, Results, read_rows
     from medshards.evaluate.prompts.results.score import score_set
+    from medshards.evaluate.prompts.rows import print_rows
     from medshards.evaluate.prompts.sets.verify import read_manifest
     from medshards.shards.read.corpus import BadSample, CorpusError
     from medshards.train.model.weights import WeightsError
@@ -272,7 +272,7 @@ def score(
     if as_json:
         click.echo(json.dumps(results.facts(beside), indent=1))
     else:
-        _print(results.table())
+        print_rows(results.table())
         click.echo(f"{out / 'report.html'}")
     failed = [row for row in rows if row.state == "failed"]
     for row in failed[:SHOWN]:
@@ -280,56 +280,6 @@ def score(
     if failed:
         say(f"{len(failed)} of {len(rows)} prompts failed and are in no Dice")
         sys.exit(1)
-
-
-def _by_family(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row a family: how many prompts of each severity were made, and how many are empty or unreachable."""
-    rows: dict[str, dict[str, Any]] = {}
-    for concepts in manifest["counts"].values():
-        for family, severities in concepts.items():
-            row = rows.setdefault(family, {"family": family, "made": 0, "empty": 0, "unreachable": 0})
-            for states in severities.values():
-                for state, count in states.items():
-                    row[state] += count
-    return [rows[f["id"]] for f in manifest["families"] if f["id"] in rows]
-
-
-def _families() -> list[dict[str, Any]]:
-    from medshards.evaluate.prompts.families.catalog import families
-
-    return [
-        {
-            "id": f.id,
-            "kind": f.kind,
-            "ladder": f.ladder,
-            "core": "yes" if f.core else "",
-            "expected": f.expected,
-            "what": f.title,
-        }
-        for f in families()
-    ]
-
-
-def _texts() -> list[dict[str, Any]]:
-    from medshards.evaluate.prompts.families.texts import listed
-
-    return [{"concept": c, "family": f, "text": t} for c, f, t in listed()]
-
-
-def _print(rows: Sequence[dict[str, Any]]) -> None:
-    console = Console(highlight=False)
-    table = Table(box=box.SIMPLE)
-    for heading in rows[0] if rows else ():
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
-    console.print(table)
-
-
-def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
-    rows = _by_family(manifest)
-    sums = {state: sum(row[state] for row in rows) for state in ("empty", "unreachable")}
-    return {k: manifest[k] for k in ("dataset", "set", "part", "prompts", "digest")} | sums
 
 
 def _chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tuple[str, str]]:
