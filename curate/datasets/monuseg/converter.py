@@ -20,8 +20,8 @@ from medshards.curate.sample import Image, Instance, Region, Reject, Sample, mak
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
 
-SLIDE = re.compile(r"(?P<patient>TCGA-\w\w-\w{4})-\w+-\w+-(?P<kind>DX|TS)\d")
-SPLIT = {"DX": "train", "TS": "test"}
+SLIDE = re.compile(r"(?P<patient>TCGA-\w\w-\w{4})-\w+-\w+-[A-Z]{2}\w")  # DX1, TS1, TSC, BS6, BSA …
+PART = re.compile(r"monuseg.*(?P<part>train|test)", re.IGNORECASE)
 MIRROR = "kmms_*/"
 
 
@@ -49,11 +49,11 @@ class Converter(Source):
                 yield Reject("missing_image", f"no {stem}.tif", regions[stem].name)
             elif slide is None:
                 yield Reject(
-                    "not_native", "its name is no TCGA slide number …-DX1 or …-TS1", images[stem].name
+                    "not_native", "its name is no TCGA slide number (…-DX1, …-TSC)", images[stem].name
                 )
             else:
                 files = {"image": images[stem], "regions": regions[stem]}
-                yield Case(make_key(stem), files, slide["patient"], SPLIT[slide["kind"]])
+                yield Case(make_key(stem), files, slide["patient"], part_of(images[stem]))
 
     def _mirror(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         images = {place_of(f): f for f in tree.glob(MIRROR + "images/*.*")}
@@ -97,6 +97,12 @@ class Converter(Source):
             return polygons.fill(points, image.size)
         except ValueError as error:
             raise Reject("bad_annotations", str(error), file.name) from error
+
+
+def part_of(file: File) -> str | None:
+    """The official split: that of the archive, whose folder names it; slide names do not tell. None without it."""
+    folders = (PART.match(parent.name) for parent in file.path.parents)
+    return next((found["part"].lower() for found in folders if found), None)
 
 
 def place_of(file: File) -> tuple[str, str]:

@@ -1,5 +1,6 @@
-"""MoNuSeg: one instance a polygon, overlaps kept, names before folders, the mirror's blanks."""
+"""MoNuSeg: one instance a polygon, overlaps kept, the archive tells the split, the mirror's blanks."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_real_samples(samples: Path) -> None:
         regions = read_annotations(case.files["regions"]).regions
         assert sample.image.size == (1000, 1000)
         assert sample.group == case.key[:12]
-        assert sample.official_split == ("test" if "-TS" in case.key else "train")
+        assert sample.official_split == ("test" if TEST in case.files["image"].name else "train")
         assert len(sample.instances) == sum(len(r) > 2 for r in regions)
         entry = load_catalog()["monuseg"]
         kept, dropped = apply_policy(sample.instances, entry.instances, entry.min_area)
@@ -65,7 +66,7 @@ def test_polygons_overlap_and_are_cut_at_the_border(phantom: Path) -> None:
     assert sample.spacing == pytest.approx((0.000252, 0.000252))
 
 
-def test_split_by_name_and_group_by_patient(phantom: Path) -> None:
+def test_split_by_archive_and_group_by_patient(phantom: Path) -> None:
     found = load_all(phantom)
     assert {(s.group, s.official_split) for s in found.values()} == {
         ("TCGA-A7-A13E", "train"),
@@ -73,6 +74,33 @@ def test_split_by_name_and_group_by_patient(phantom: Path) -> None:
         ("TCGA-G9-6336", "train"),
         ("TCGA-2Z-A9J9", "test"),
     }
+
+
+# Each form of name that the official archives hold.
+TEST_SLIDES = (
+    "TCGA-2Z-A9J9-01A-01-TS1",
+    "TCGA-44-2665-01B-06-BS6",
+    "TCGA-AO-A0J2-01A-01-BSA",
+    "TCGA-CU-A0YN-01A-02-BSB",
+    "TCGA-EJ-A46H-01A-03-TSC",
+    "TCGA-HT-8564-01Z-00-DX1",
+)
+TRAINING_SLIDES = ("TCGA-NH-A8F7-01A-01-TS1", "TCGA-18-5592-01Z-00-DX1")
+
+
+def test_every_official_name_is_read_and_the_folder_is_the_split(phantom: Path) -> None:
+    image, regions = (next((phantom / TEST).glob(f"*.{suffix}")).read_bytes() for suffix in ("tif", "xml"))
+    shutil.rmtree(phantom / TEST)
+    shutil.rmtree(phantom / TRAIN)
+    for folder, names in ((TEST, TEST_SLIDES), (TRAIN, TRAINING_SLIDES)):
+        (phantom / folder).mkdir()
+        for name in names:
+            (phantom / folder / f"{name}.tif").write_bytes(image)
+            (phantom / folder / f"{name}.xml").write_bytes(regions)
+    listing = list_download(SOURCE, phantom)
+    assert not listing.rejects
+    splits = {case.key: case.split for case in listing.cases}
+    assert splits == dict.fromkeys(TEST_SLIDES, "test") | dict.fromkeys(TRAINING_SLIDES, "train")
 
 
 def test_other_folder_names(phantom: Path) -> None:
