@@ -51,7 +51,9 @@ class Converter(Source):
             for table in [file for pattern in patterns for file in tree.glob(pattern)]:
                 folder = table.name.removeprefix(tree.base).rsplit("/", 2)[0]
                 images = {f.name.rpartition("/")[2]: f for f in tree.glob(f"{folder}/images/*.png")}
-                listed = coco.read_coco(table)
+                content = coco.read_coco(table)
+                listed = content.images
+                yield from (Reject("bad_annotations", stray, table.name) for stray in content.strays)
                 for name in sorted(listed.keys() | images.keys()):
                     if name not in images:
                         message = f"{table.name} lists it, and it is not there"
@@ -64,20 +66,31 @@ class Converter(Source):
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"], upright=True)
-        file = case.files["annotations"]
-        entry = coco.read_coco(file)[case.files["image"].path.name]
+        file, name = case.files["annotations"], case.files["image"].name
+        entry = coco.read_coco(file).images[case.files["image"].path.name]
+        if entry.problem:
+            raise Reject("bad_annotations", f"{entry.problem} in {file.name}", name)
         if entry.size != image.size:
             (eh, ew), (h, w) = entry.size, image.size
-            raise Reject(
-                "size_mismatch", f"lists {case.key} with {ew} x {eh} px, it has {w} x {h} px", file.name
-            )
-        stenoses = [
-            Instance(
-                self.concept(a.label, file), coco.region(a, image.size, file, fill_truncated), a.label, a.id
-            )
-            for a in entry.annotations
-        ]
-        yield Sample(case.key, image, stenoses, case.group, case.split)
+            raise Reject("size_mismatch", f"has {w} x {h} px, {file.name} lists it with {ew} x {eh} px", name)
+        crowds = sum(
+            a.crowd for a in entry.annotations
+        )  # several vessels that nobody told apart are no instance
+        try:
+            stenoses = [
+                Instance(
+                    self.concept(a.label, file),
+                    coco.region(a, image.size, file, fill_truncated),
+                    a.label,
+                    a.id,
+                )
+                for a in entry.annotations
+                if not a.crowd
+            ]
+        except Reject as reject:
+            raise Reject(reject.code, f"{reject.message} in {file.name}", name) from reject
+        lost = {"crowd regions": crowds} if crowds else {}
+        yield Sample(case.key, image, stenoses, case.group, case.split, lost=lost)
 
 
 def fill_truncated(points: NDArray[np.float64], size: tuple[int, int]) -> Region:

@@ -6,6 +6,7 @@ never looked up by their own id, because published files repeat those ids; an im
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,12 +29,14 @@ Fill = Callable[[NDArray[Any], tuple[int, int]], Region]
 class Annotation:
     """One annotated object.
 
-    id: as the file has it, not always unique. label: name of its category.
+    name: what messages call it: "annotation 7" by its id, which is not always unique, or its place in the file.
+    id: as the file has it, None where it has none. label: name of its category.
     crowd: it stands for several objects that were not told apart.
     segmentation: polygons [[x, y, x, y, …], …] in px, or {"size": [height, width], "counts": run lengths}.
     """
 
-    id: int
+    name: str
+    id: int | None
     label: str
     crowd: bool
     segmentation: Any
@@ -41,17 +44,28 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Entry:
-    """An image of the list. size: (height, width) in px as the file claims."""
+    """An image of the list.
+
+    size: (height, width) in px as the file claims. problem: why the image cannot be trusted, "" where it can.
+    """
 
     size: tuple[int, int]
     annotations: tuple[Annotation, ...]
+    problem: str = ""
 
 
-def read_coco(file: File) -> Mapping[str, Entry]:
-    """The images of a COCO file by file name; a file that many cases share is parsed once a process.
+@dataclass(frozen=True)
+class Coco:
+    """A COCO file. images: by file name. strays: sentences on annotations that belong to no image of the list."""
 
-    Raises Reject (`unreadable`, `lfs_pointer`; `bad_annotations` when two images have one id or one name, and when
-    annotations belong to an image that is not listed).
+    images: Mapping[str, Entry]
+    strays: tuple[str, ...]
+
+
+def read_coco(file: File) -> Coco:
+    """A COCO file; one that many cases share is parsed once a process. A bad entry spoils its image alone.
+
+    Raises Reject (`unreadable`, `lfs_pointer`).
     """
     try:
         stat = file.path.stat()
@@ -61,7 +75,7 @@ def read_coco(file: File) -> Mapping[str, Entry]:
 
 
 @lru_cache(maxsize=8)
-def _parse(file: File, size: int, changed: int) -> Mapping[str, Entry]:
+def _parse(file: File, size: int, changed: int) -> Coco:
     content = read_object(file)
     try:
         labels = {int(c["id"]): str(c["name"]) for c in content["categories"]}
@@ -69,22 +83,38 @@ def _parse(file: File, size: int, changed: int) -> Mapping[str, Entry]:
             (int(i["id"]), str(i["file_name"]), (int(i["height"]), int(i["width"])))
             for i in content["images"]
         ]
-        found: dict[int, list[Annotation]] = {}
-        for a in content["annotations"]:
-            label = labels.get(int(a["category_id"]), f"category {a['category_id']}")
-            annotation = Annotation(int(a["id"]), label, bool(a.get("iscrowd", 0)), a["segmentation"])
-            found.setdefault(int(a["image_id"]), []).append(annotation)
+        annotations = [dict(a) for a in content["annotations"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         message = f"is no COCO instance file: {type(error).__name__} {error}"
         raise Reject("unreadable", message, file.name) from error
-    for what, values in (("ids", [i[0] for i in images]), ("file names", [i[1] for i in images])):
-        if len(set(values)) != len(values):
-            twice = next(v for n, v in enumerate(values) if v in values[:n])
-            raise Reject("bad_annotations", f"two images have the same {what[:-1]} {twice!r}", file.name)
-    if strays := found.keys() - {i[0] for i in images}:
-        message = f"annotations of the image ids {sorted(strays)[:5]}, which are not listed"
-        raise Reject("bad_annotations", message, file.name)
-    return {name: Entry(shape, tuple(found.get(number, ()))) for number, name, shape in images}
+    ids, names = Counter(i[0] for i in images), Counter(i[1] for i in images)
+    found: dict[int, list[Annotation]] = {}
+    problems: dict[int, str] = {}
+    strays: list[str] = []
+    for place, a in enumerate(annotations, start=1):
+        name = f"annotation {a['id']}" if "id" in a else f"the {place}. annotation"
+        image = a.get("image_id")
+        if not isinstance(image, int) or image not in ids:
+            strays.append(f"{name} is of the image id {image!r}, which is not listed")
+            continue
+        try:
+            label = labels.get(int(a["category_id"]), f"category {a['category_id']}")
+            number = int(a["id"]) if "id" in a else None
+            crowd = bool(int(a.get("iscrowd", 0)))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            problems[image] = f"{name}: {type(error).__name__} {error}"
+            continue
+        annotation = Annotation(name, number, label, crowd, a.get("segmentation"))
+        found.setdefault(image, []).append(annotation)
+    entries = {}
+    for number, name, shape in images:
+        problem = problems.get(number, "")
+        if ids[number] > 1:
+            problem = f"{ids[number]} images have the id {number}"
+        elif names[name] > 1:
+            problem = f"it is listed {names[name]} times"
+        entries[name] = Entry(shape, tuple(found.get(number, ())), problem)
+    return Coco(entries, tuple(strays))
 
 
 def region(annotation: Annotation, size: tuple[int, int], file: File, fill: Fill = polygons.fill) -> Region:
@@ -95,16 +125,16 @@ def region(annotation: Annotation, size: tuple[int, int], file: File, fill: Fill
     """
     shape = annotation.segmentation
     if not shape:
-        raise Reject("missing_mask", f"annotation {annotation.id} has no segmentation", file.name)
+        raise Reject("missing_mask", f"{annotation.name} has no segmentation", file.name)
     try:
         if isinstance(shape, Mapping):
             return _runs(shape, size)
         parts = [fill(np.asarray(ring, np.float64).reshape(-1, 2), size) for ring in shape]
         return unite([part for part in parts if part.area] or parts[:1])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Reject("bad_annotations", f"annotation {annotation.id}: {error}", file.name) from error
+        raise Reject("bad_annotations", f"{annotation.name}: {error}", file.name) from error
     except Reject as reject:
-        raise Reject(reject.code, f"annotation {annotation.id}: {reject.message}", file.name) from None
+        raise Reject(reject.code, f"{annotation.name}: {reject.message}", file.name) from None
 
 
 def _runs(shape: Mapping[str, Any], size: tuple[int, int]) -> Region:

@@ -127,10 +127,48 @@ def test_images_and_list_must_agree(phantom: Path) -> None:
 
 def test_size_and_category_must_agree(phantom: Path) -> None:
     PIL.Image.new("L", (50, 96)).save(phantom / "stenosis/val/images/1.png")
-    with pytest.raises(Reject, match=r"val\.json: size_mismatch: lists stenosis-val-1 with 96 x 96 px"):
+    with pytest.raises(
+        Reject,
+        match=r"val/images/1\.png: size_mismatch: has 50 x 96 px, .*val\.json lists it with 96 x 96 px",
+    ):
         load_all(phantom)
     file = phantom / "stenosis/val/annotations/val.json"
     file.write_text(file.read_text().replace('"category_id": 26', '"category_id": 27'))
     PIL.Image.new("L", (96, 96)).save(phantom / "stenosis/val/images/1.png")
     with pytest.raises(Reject, match="unknown_label: label 'category 27'"):
         load_all(phantom)
+
+
+def test_one_bad_annotation_costs_its_image_and_a_crowd_is_no_instance(phantom: Path) -> None:
+    """A box without outline, an annotation of an image that was deleted, and several vessels marked as one."""
+    file = phantom / "stenosis/test/annotations/test.json"
+    whole = list_download(get_source("arcade"), phantom)
+    content = json.loads(file.read_text())
+    first = content["annotations"][0]
+    spoilt = next(i["file_name"] for i in content["images"] if i["id"] == first["image_id"])
+    other = next(a for a in content["annotations"] if a["image_id"] != first["image_id"])
+    of_other = [a for a in content["annotations"] if a["image_id"] == other["image_id"]]
+    crowded = next(i["file_name"] for i in content["images"] if i["id"] == other["image_id"])
+    del first["segmentation"]
+    other["iscrowd"] = 1
+    content["annotations"].append({**other, "id": 77, "image_id": 12345})
+    file.write_text(json.dumps(content))
+    listing = list_download(get_source("arcade"), phantom)
+    assert [(r["code"], "annotation 77" in r["message"]) for r in listing.rejects] == [
+        ("bad_annotations", True)
+    ]
+    assert len(listing.cases) == len(whole.cases)
+    refused = []
+    for case in listing.cases:
+        try:
+            (sample,) = get_source("arcade").load(case)
+        except Reject as reject:
+            refused.append((case.files["image"].path.name, reject))
+            continue
+        if case.key == f"stenosis-test-{Path(crowded).stem}":
+            assert sample.lost == {"crowd regions": 1}
+            assert len(sample.instances) == len(of_other) - 1
+    ((name, why),) = refused
+    assert (name, why.code) == (spoilt, "missing_mask")
+    assert why.file.endswith(f"test/images/{spoilt}")
+    assert f"annotation {first['id']} has no segmentation" in why.message

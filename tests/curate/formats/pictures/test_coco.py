@@ -32,14 +32,14 @@ def write(folder: Path, **changes: object) -> File:
 
 
 def annotation(segmentation: object) -> coco.Annotation:
-    return coco.Annotation(5, "stenosis", False, segmentation)
+    return coco.Annotation("annotation 5", 5, "stenosis", False, segmentation)
 
 
 FILE = File("train.json", Path("train.json"))
 
 
 def test_annotations_follow_image_ids_not_stems_and_own_ids_may_repeat(tmp_path: Path) -> None:
-    images = coco.read_coco(write(tmp_path))
+    images = coco.read_coco(write(tmp_path)).images
     assert list(images) == ["1.png", "7.png"]
     assert [a.segmentation for a in images["1.png"].annotations] == [SQUARE]
     assert [a.id for entry in images.values() for a in entry.annotations] == [1, 1]
@@ -47,29 +47,54 @@ def test_annotations_follow_image_ids_not_stems_and_own_ids_may_repeat(tmp_path:
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
-    assert len(coco.read_coco(write(tmp_path))["1.png"].annotations) == 1
-    assert len(coco.read_coco(write(tmp_path, annotations=[]))["1.png"].annotations) == 0
+    assert len(coco.read_coco(write(tmp_path)).images["1.png"].annotations) == 1
+    assert len(coco.read_coco(write(tmp_path, annotations=[])).images["1.png"].annotations) == 0
 
 
 def test_unlisted_category_is_named_when_its_label_is_asked_for(tmp_path: Path) -> None:
     stray = [{"id": 1, "image_id": 7, "category_id": 99, "segmentation": SQUARE}]
-    (only,) = coco.read_coco(write(tmp_path, annotations=stray))["1.png"].annotations
+    (only,) = coco.read_coco(write(tmp_path, annotations=stray)).images["1.png"].annotations
     assert only.label == "category 99"
 
 
+def listed(*images: tuple[int, str]) -> list[dict[str, object]]:
+    return [{"id": number, "file_name": name, "width": 10, "height": 8} for number, name in images]
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "bad", "strays"),
     [
-        ({"images": [{"id": 7, "file_name": n, "width": 1, "height": 1} for n in "ab"]}, "the same id 7"),
-        ({"images": [{"id": n, "file_name": "a", "width": 1, "height": 1} for n in (1, 7)]}, "file name 'a'"),
-        ({"images": []}, r"image ids \[1, 7\], which are not listed"),
-        ({"annotations": [{"id": 1}]}, "no COCO instance file: KeyError"),
-        ({"categories": None}, "no COCO instance file: TypeError"),
+        ({"images": listed((7, "a"), (7, "b"), (1, "c"))}, {"a": "have the id 7", "b": "have the id 7"}, []),
+        ({"images": listed((1, "a"), (7, "a"), (9, "c"))}, {"a": "is listed 2 times"}, []),
+        ({"images": listed((7, "a"))}, {}, ["annotation 1 is of the image id 1, which is not listed"]),
+        ({"annotations": [{"id": 4}]}, {}, ["annotation 4 is of the image id None, which is not listed"]),
+        ({"annotations": [{"image_id": 7}]}, {"1.png": "the 1. annotation: KeyError"}, []),
+        (
+            {"annotations": [{"id": 4, "image_id": 7, "category_id": []}]},
+            {"1.png": "annotation 4: TypeErr"},
+            [],
+        ),
     ],
 )
-def test_contradictions_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
-    with pytest.raises(Reject, match=message):
-        coco.read_coco(write(tmp_path, **changes))
+def test_a_bad_entry_spoils_its_image_alone(
+    tmp_path: Path, changes: dict[str, object], bad: dict[str, str], strays: list[str]
+) -> None:
+    content = coco.read_coco(write(tmp_path, **changes))
+    problems = {name: entry.problem for name, entry in content.images.items() if entry.problem}
+    assert problems.keys() == bad.keys()
+    assert all(words in problems[name] for name, words in bad.items())
+    assert list(content.strays) == strays
+
+
+def test_an_annotation_needs_no_id_and_no_outline_to_be_listed(tmp_path: Path) -> None:
+    bare = [{"image_id": 7, "category_id": 26, "iscrowd": 1}]
+    (only,) = coco.read_coco(write(tmp_path, annotations=bare)).images["1.png"].annotations
+    assert (only.name, only.id, only.crowd, only.segmentation) == ("the 1. annotation", None, True, None)
+
+
+def test_what_has_no_lists_is_no_coco_file(tmp_path: Path) -> None:
+    with pytest.raises(Reject, match="no COCO instance file: TypeError"):
+        coco.read_coco(write(tmp_path, categories=None))
 
 
 def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
