@@ -1,5 +1,6 @@
 """BKAI-IGH NeoPolyp: colours in JPEG masks, doubled or single folders, identical pictures in one split."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from scipy import ndimage
 
 from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.datasets.bkai_neopolyp.converter import examinations
 from medshards.curate.datasets.bkai_neopolyp.phantom import TWINS
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
@@ -74,8 +76,10 @@ def test_folders_may_be_single(phantom: Path) -> None:
     assert listing.trees[0].layout.title == "single folders"
 
 
-def test_identical_pictures_land_in_one_split(phantom: Path, tmp_path: Path) -> None:
-    out = tmp_path / "corpus"
+def test_identical_pictures_land_in_one_split(
+    phantom: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("corpus")
     build_dataset(load_catalog()["bkai_neopolyp"], phantom, out)
     rows = {r["key"]: r for r in pq.read_table(out / "bkai_neopolyp/index.parquet").to_pylist()}
     first, second = (rows[name] for name in TWINS)
@@ -103,3 +107,21 @@ def test_incomplete_pairs_are_named(phantom: Path) -> None:
         ("missing_mask", TWINS[0]),
         ("missing_image", TWINS[1]),
     ], json.dumps(rejects)
+
+
+def test_names_that_overlap_are_one_examination() -> None:
+    """Windows of 32 characters on a string: near ones are chained, far ones and strangers are not."""
+    tape = hashlib.sha256(b"one").hexdigest() + hashlib.sha256(b"two").hexdigest()
+    near = [tape[start : start + 32] for start in (0, 3, 23)]  # 3 and 20 characters apart
+    far = tape[60:92]
+    stranger = hashlib.sha256(b"three").hexdigest()[:32]
+    found = examinations([stranger, far, *near])
+    assert {name: found[name] for name in near} == dict.fromkeys(near, min(near))
+    assert found[far] == far
+    assert found[stranger] == stranger
+    assert examinations([tape[:32], tape[21:53]]) == {tape[:32]: tape[:32], tape[21:53]: tape[21:53]}
+
+
+def test_two_published_names_of_one_examination() -> None:
+    names = ("c1899fdc98376290081835cf877e004e", "0081835cf877e004e8bfb905b78a9139")
+    assert set(examinations(names).values()) == {min(names)}
