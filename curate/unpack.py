@@ -89,6 +89,7 @@ def extract(archive: Path, folder: Path, name: str = "") -> None:
     Raises OSError where the folder cannot be written; what was written before stays.
     """
     name = name or archive.name
+    folder.mkdir(parents=True, exist_ok=True)
     seen: set[Path] = set()
     written = 0
     try:
