@@ -29,7 +29,10 @@ def values(pixels: NDArray[Any], record: Mapping[str, Any]) -> NDArray[np.float3
     intensity = record.get("intensity")
     if intensity is None:
         raise ValueError(f"{record.get('key')}: its record does not say what its numbers mean")
-    return (pixels * np.float64(intensity["slope"]) + intensity["intercept"]).astype(np.float32)
+    numbers: NDArray[np.float32] = (pixels * np.float64(intensity["slope"]) + intensity["intercept"]).astype(
+        np.float32
+    )
+    return numbers
 
 
 def shown(
@@ -50,7 +53,7 @@ def shown(
     grey = pixels * np.float32(intensity["slope"] * scale) + np.float32(
         (intensity["intercept"] - low) * scale
     )
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
 
 
 def parse_windows(texts: Iterable[str]) -> dict[str, Window]:

@@ -42,7 +42,8 @@ class Matches:
     def hits(self) -> NDArray[np.int64]:
         """True positives (10,) at each IoU threshold."""
         # tolerates the rounding of an IoU such as 0.6 = 3 / 5
-        return (np.array(self.ious)[:, None] >= IOU_THRESHOLDS - 1e-12).sum(axis=0)
+        reached: NDArray[np.int64] = (np.array(self.ious)[:, None] >= IOU_THRESHOLDS - 1e-12).sum(axis=0)
+        return reached
 
 
 def match(predicted: Sequence[NDArray[np.bool_]], true: Sequence[NDArray[np.bool_]]) -> Matches:

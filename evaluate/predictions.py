@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.files import File
 from medshards.curate.formats.pictures.raster import read_grey
 from medshards.curate.formats.volumes import nifti
 from medshards.curate.sample import Region, Reject, make_key
+from medshards.curate.tree import File
 from medshards.evaluate.segmenter import Query
 from medshards.shards.read.corpus import BadSample
 from medshards.train.model.answers import UNION_SCORE, Answer, Found

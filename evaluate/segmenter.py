@@ -100,7 +100,8 @@ class ModelSegmenter:
         img_id = torch.tensor([k for k, (_, own) in enumerate(asked) for _ in own], device=self.device)
         text_id = torch.tensor([texts.index(text) for _, own in asked for text in own], device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self.model(normalise(images.to(self.device)), img_id, ids, mask, text_id)
+            outputs: Outputs = self.model(normalise(images.to(self.device)), img_id, ids, mask, text_id)
+        return outputs
 
     def _passes(self, queries: Sequence[Query]) -> Iterator[list[tuple[int, tuple[str, ...]]]]:
         """Images (by position) with texts for one pass each: at most `batch` images and `PROMPTS` prompts."""

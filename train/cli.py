@@ -30,7 +30,7 @@ SLURM = (
 )
 
 
-def slurm_options(command: Callable) -> Callable:
+def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what to ask of Slurm."""
     for option in reversed(SLURM):
         command = option(command)

@@ -113,8 +113,8 @@ def _start(response: Any) -> int:
 
 def _tag(response: Any) -> str:
     """What tells this file from a later one at the same place (RFC 9110, 13.1.5); a weak ETag does not."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
+    etag = str(response.headers.get("ETag", ""))
+    return etag if etag.startswith('"') else str(response.headers.get("Last-Modified", ""))
 
 
 def _give_up_on(error: Exception, archive: Archive) -> None:

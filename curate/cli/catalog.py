@@ -63,7 +63,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 )
 @as_json
 @click.pass_context
-def catalog(ctx: click.Context, extra: tuple[Path, ...], as_json: bool, **filters: str | None) -> None:
+def catalog(ctx: click.Context, /, extra: tuple[Path, ...], as_json: bool, **filters: str | None) -> None:
     """List the datasets, as in Table 1 of the paper; `catalog show SLUG` tells all of one.
 
     Figures are those printed in the paper where it has any, else the dataset's own.

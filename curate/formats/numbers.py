@@ -24,7 +24,7 @@ def as_bytes(pixels: NDArray[Any], file: File) -> NDArray[np.uint8]:
     if not (low >= 0 and high <= 255):
         message = f"holds pixels from {low:g} to {high:g}; 0 to 255 are expected"
         raise Reject("unsupported_image", message, file.name)
-    whole = np.rint(pixels).astype(np.uint8)
+    whole: NDArray[np.uint8] = np.rint(pixels).astype(np.uint8)
     if high <= 1 and (whole != pixels).any():
         message = f"holds fractions from {low:g} to {high:g}; pixels from 0 to 255 are expected"
         raise Reject("unsupported_image", message, file.name)

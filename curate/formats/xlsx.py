@@ -52,7 +52,7 @@ def _root(book: zipfile.ZipFile, part: str) -> Element:
         raise ValueError(f"{part} is larger than {MAX_BYTES >> 20} MiB")
     stream: IO[bytes]
     with book.open(part) as stream:
-        root = parse(stream).getroot()
+        root: Element | None = parse(stream).getroot()
     if root is None:
         raise ValueError(f"{part} is empty")
     return root

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from medshards.common.window import Windows, shown
 from medshards.curate.formats.dicom.series import LeftOut, Series, scan
 from medshards.curate.formats.dicom.stack import Stack, iter_slices, read_suv, stack
-from medshards.curate.formats.files import File
 from medshards.curate.formats.pictures.raster import read_image
 from medshards.curate.formats.volumes import metaimage, nifti
 from medshards.curate.sample import Reject
+from medshards.curate.tree import File
 from medshards.curate.volume_slices import to_slices
 from medshards.curate.volumes import Volume, collect
 

@@ -64,11 +64,12 @@ def _along_first(squared: NDArray[np.int64], step: int, reach: int) -> NDArray[n
 def squared_at(points: NDArray[np.int64], mask: Mask, spacing: Sequence[int]) -> NDArray[np.int64]:
     """The same at some voxels only (N×axes): much less work than everywhere."""
     if mask.ndim == 2 or spacing[-1] != spacing[-2] or not mask.any():
-        return squared_distance(mask, spacing)[tuple(points.T)]
+        at_points: NDArray[np.int64] = squared_distance(mask, spacing)[tuple(points.T)]
+        return at_points
     flat = np.stack([_plane(plane) for plane in mask])
     flat = np.where(flat < FAR, flat * spacing[-1] ** 2, FAR)
     slices, rows, columns = points.T
-    nearest = flat[slices, rows, columns]
+    nearest: NDArray[np.int64] = flat[slices, rows, columns]
     for k in range(1, len(mask)):
         added = (k * spacing[0]) ** 2
         open_ = np.flatnonzero(nearest > added)
@@ -124,7 +125,8 @@ def refined(signed: NDArray[np.int32], spacing: Sequence[int]) -> NDArray[np.int
         total[0] += lines[0]  # beyond the window as at its edge
         total[-1] += lines[-1]
         smooth = np.moveaxis(total >> 2, 0, axis)
-    return level + np.clip(smooth - level, 1 - half, half - 1)
+    field: NDArray[np.int32] = level + np.clip(smooth - level, 1 - half, half - 1)
+    return field
 
 
 def squared_from(

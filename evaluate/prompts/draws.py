@@ -54,10 +54,12 @@ class Draws:
         count = int(np.prod(shape))
         sums = self.words(2 * count).astype("<u8").view("<u2").reshape(count, _PARTS).sum(1, dtype=np.int64)
         centred = (2 * sums - _PARTS * 0xFFFF).astype(np.float64) * (_SCALE / 2)
-        return np.rint(centred).astype(np.int64).reshape(shape)
+        whole: NDArray[np.int64] = np.rint(centred).astype(np.int64)
+        return whole.reshape(shape)
 
     def direction(self, axes: int) -> NDArray[np.int64]:
         """A uniform direction: a vector of length `ONE`."""
         vector = self.normal(axes)
         length = float(np.sqrt(float((vector * vector).sum())))
-        return np.rint(vector * (ONE / (length or 1.0))).astype(np.int64)
+        scaled: NDArray[np.int64] = np.rint(vector * (ONE / (length or 1.0))).astype(np.int64)
+        return scaled

@@ -27,7 +27,8 @@ def means(values: Values) -> NDArray[np.float64]:
     counts = np.array([len(values[name]) for name in names], float)
     seed = zlib.crc32("\n".join(names).encode())
     drawn = np.random.default_rng(seed).integers(0, len(names), (DRAWS, len(names)))
-    return sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    drawn_means: NDArray[np.float64] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return drawn_means
 
 
 def interval(values: Values) -> Interval | None:

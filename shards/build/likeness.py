@@ -55,9 +55,10 @@ def reliefs(fingerprints: Sequence[bytes]) -> NDArray[np.int8]:
         weight = view.astype(np.float32)
 
         def blur(values: NDArray[Any], sigma: float, weight: NDArray[Any] = weight) -> NDArray[Any]:
-            return cv2.GaussianBlur(values * weight, (0, 0), sigma) / (
+            blurred: NDArray[Any] = cv2.GaussianBlur(values * weight, (0, 0), sigma) / (
                 cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3
             )
+            return blurred
 
         grey = small.astype(np.float32)
         height = (blur(grey, FINE) - blur(grey, COARSE)) * weight

@@ -16,6 +16,7 @@ from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
 from medshards.shards.build.engine import run
 from medshards.shards.build.manifest import REJECTS, dataset_files, proven_manifest
+from medshards.shards.encode.record import Member
 from medshards.shards.encode.stage import BlobReader, Entry, Outcome, meta_bytes
 
 
@@ -95,9 +96,7 @@ def _meta(row: dict[str, Any], record: dict[str, Any]) -> bytes:
     """What was known of a sample before its split was, from its index row and record."""
     record["group"] = row["own_group"]
     del record["split"]
-    own = [
-        index.Member(m.suffix, m.offset - row["offset"], m.size, m.sha256) for m in index.members(row)[:-1]
-    ]
+    own = [Member(m.suffix, m.offset - row["offset"], m.size, m.sha256) for m in index.members(row)[:-1]]
     return meta_bytes(record, own, row["table1_areas"])
 
 

@@ -18,11 +18,12 @@ def fingerprint(pixels: NDArray[Any]) -> bytes:
     """
     grey = pixels if pixels.ndim == 2 else pixels[:, :, 1]
     step = max(1, min(grey.shape) // (8 * SIDE))
-    small = cv2.resize(
+    small: NDArray[np.int64] = cv2.resize(
         np.ascontiguousarray(grey[::step, ::step]), (SIDE, SIDE), interpolation=cv2.INTER_AREA
     ).astype(np.int64)
     small -= small.min()
-    return (small * 255 // max(1, small.max())).astype(np.uint8).tobytes()
+    stretched: NDArray[np.uint8] = (small * 255 // max(1, small.max())).astype(np.uint8)
+    return stretched.tobytes()
 
 
 def blank(print_: bytes) -> bool:

@@ -27,7 +27,8 @@ class Stored:
 
     def mask(self, instance: Mapping[str, Any]) -> NDArray[np.bool_]:
         """The bool H×W mask of an entry of record["instances"]."""
-        return self.planes[instance["plane"]] == instance["id"]
+        mask: NDArray[np.bool_] = self.planes[instance["plane"]] == instance["id"]
+        return mask
 
 
 def decode(raw: Raw, windows: Windows | None = None) -> Stored:

@@ -216,14 +216,14 @@ class Builder:
         if self.config.random_square_resize is None:
             return self.side
         smallest, step = self.config.random_square_resize
-        sides = [*range(smallest, self.side, step), self.side]
+        sides: list[int] = [*range(smallest, self.side, step), self.side]
         return sides[number(len(sides), *key, _SIDE)]
 
 
 def _union(planes: Sequence[NDArray[Any]], places: Sequence[tuple[int, int]], name: str) -> NDArray[np.bool_]:
     """The mask (H, W) of one target, which lies at one or more (plane, id)."""
     try:
-        mask = planes[places[0][0]] == places[0][1]
+        mask: NDArray[np.bool_] = planes[places[0][0]] == places[0][1]
         for plane, value in places[1:]:
             mask |= planes[plane] == value
     except IndexError as error:

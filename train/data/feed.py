@@ -52,7 +52,7 @@ class Feed(Iterator[Batch]):
         self._batches: Iterator[Batch | Exception] | None = iter(
             DataLoader(
                 _Batches(samples),
-                sampler=requests,  # type: ignore[arg-type]
+                sampler=requests,
                 batch_size=None,
                 num_workers=workers,
                 prefetch_factor=prefetch if workers else None,

@@ -91,7 +91,8 @@ def _spread(seed: int, epoch: int, group: NDArray[Any]) -> NDArray[np.uint64]:
     step = np.uint64(_CIRCLE) // np.maximum(counts, 1).astype(np.uint64)[group]
     phase = keyed(seed, epoch, _PHASE, group) % step
     jitter = keyed(seed, epoch, _JITTER, entry) % (step // np.uint64(2) + np.uint64(1))
-    return (rank * step + phase + jitter) & np.uint64(_CIRCLE - 1)
+    place: NDArray[np.uint64] = (rank * step + phase + jitter) & np.uint64(_CIRCLE - 1)
+    return place
 
 
 @dataclass

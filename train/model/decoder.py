@@ -54,7 +54,8 @@ def box_bias(decoder: Sam3DetrDecoder, boxes: Tensor, size: tuple[int, int]) -> 
         grid = torch.arange(steps, dtype=boxes.dtype, device=boxes.device) / steps
         edges = torch.stack([centre - extent / 2, centre + extent / 2], dim=-1)
         distance = 8 * (grid[:, None] - edges[:, :, None])  # (B, N, steps, 2)
-        return network(distance.sign() * torch.log2(distance.abs() + 1) / math.log2(8))
+        bias: Tensor = network(distance.sign() * torch.log2(distance.abs() + 1) / math.log2(8))
+        return bias
 
     cx, cy, width, height = boxes.unbind(-1)
     rows = axis(decoder.box_rpb_embed_y, cy, height, size[0])
@@ -90,7 +91,8 @@ def _layer(
     )
     hidden = layer.vision_cross_attn_layer_norm(hidden + layer.vision_cross_attn_dropout(update))
 
-    return layer.mlp_layer_norm(hidden + layer.mlp_dropout(layer.mlp(hidden)))
+    out: Tensor = layer.mlp_layer_norm(hidden + layer.mlp_dropout(layer.mlp(hidden)))
+    return out
 
 
 def decode(decoder: Sam3DetrDecoder, memory: Memory, one_to_many: bool, run: Run) -> Decoded:

@@ -64,7 +64,7 @@ class Sam3Graph(Sam3Model):
                 module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
                 module.gradient_checkpointing = enable
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, pixel_values: Tensor, img_id: Tensor, input_ids: Tensor, attention_mask: Tensor, text_id: Tensor
     ) -> Outputs:
         """Predict the instances of each prompt; in training mode with the one-to-many set, in evaluation
@@ -119,11 +119,12 @@ class Sam3Graph(Sam3Model):
     def geometry_token(self, image: Tensor, position: Tensor) -> Tensor:
         """The geometry encoder's CLS token (B, 1, D) without any box; it has seen the image (B, S, D)."""
         encoder = self.geometry_encoder
-        token = encoder.cls_embed.weight.expand(len(image), 1, -1)
+        token: Tensor = encoder.cls_embed.weight.expand(len(image), 1, -1)
         token = encoder.prompt_layer_norm(encoder.final_proj(token))
         for layer in encoder.layers:
             token = self._run(layer, token, image, position, None)
-        return encoder.output_layer_norm(token)
+        out: Tensor = encoder.output_layer_norm(token)
+        return out
 
     def _segment(
         self,

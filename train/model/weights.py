@@ -104,7 +104,8 @@ def build_model(
         else:
             load_tensors(model, official_tensors(Path(weights), model), str(weights))
     set_drop_path(model, regularisation.drop_path)
-    return model.train()
+    model.train()
+    return model
 
 
 @torch.no_grad()
@@ -219,19 +220,20 @@ def _folder(weights: str | Path) -> Path:
         ) from error
 
 
-def _config(values: dict | None) -> Sam3Config:
+def _config(values: dict[str, Any] | None) -> Sam3Config:
     values = values or {}
     return Sam3Config.from_dict(values.get("detector_config") or values)
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         if (path.parent / "adapter_config.json").is_file():
             raise WeightsError(f"{path.parent} has no {path.name}. {cause({}, {'lora_': ()})}")
         raise WeightsError(
             f"{path.parent} has no {path.name}; a model folder holds config.json and model.safetensors"
         )
-    return json.loads(path.read_text())
+    values: dict[str, Any] = json.loads(path.read_text())
+    return values
 
 
 def _folder_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:

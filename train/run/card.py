@@ -148,5 +148,7 @@ def _validation(run: Path, state: State) -> dict[str, Any] | None:
     """The row of the log for the validation of a checkpoint: means and datasets."""
     if state.score is None or not (run / LOG).is_file():
         return None
-    rows: Sequence[dict] = [json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()]
+    rows: Sequence[dict[str, Any]] = [
+        json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()
+    ]
     return next((row for row in rows if "validation" in row and row["step"] == state.step), None)

@@ -82,4 +82,4 @@ class Converter(Source):
 
 def fold_of(file: File) -> str:
     """fold1, fold2 or fold3, from the innermost folder that tells it (Kaggle's Part n is fold n)."""
-    return "fold" + FOLD.findall(file.name)[-1]
+    return f"fold{FOLD.findall(file.name)[-1]}"

@@ -102,7 +102,8 @@ def _scan_ends(data: bytes) -> NDArray[np.intp]:
     stream = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(stream[:-1] == 0xFF)
     following = stream[places + 1]
-    return places[(following != 0) & (following != 0xFF) & (following & 0xF8 != 0xD0)]
+    ends: NDArray[np.intp] = places[(following != 0) & (following != 0xFF) & (following & 0xF8 != 0xD0)]
+    return ends
 
 
 def orientation(data: bytes, header: Header) -> int:
@@ -198,8 +199,8 @@ def decode(data: bytes, channels: int) -> NDArray[np.uint8]:
     """Decode to uint8 H×W (channels 1) or H×W×3 RGB. Premature ends and damage raise JpegError."""
     try:
         if channels == 1:
-            return simplejpeg.decode_jpeg(data, colorspace="GRAY")[:, :, 0]
-        return simplejpeg.decode_jpeg(data, colorspace="RGB")
+            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="GRAY")[:, :, 0])
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
     except ValueError as error:
         raise JpegError(f"damaged or truncated: {error}") from error
 
@@ -207,6 +208,6 @@ def decode(data: bytes, channels: int) -> NDArray[np.uint8]:
 def decode_eighth(data: bytes) -> NDArray[np.uint8]:
     """Decode to RGB at an eighth of the size (one pixel a block of 8×8), which costs little. Raises JpegError."""
     try:
-        return simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=1, min_width=1, min_factor=8)
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=1, min_width=1, min_factor=8))
     except ValueError as error:
         raise JpegError(f"damaged or truncated: {error}") from error

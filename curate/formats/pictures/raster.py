@@ -165,7 +165,7 @@ def read_indices(file: File) -> NDArray[np.uint8]:
 def read_binary(file: File) -> NDArray[np.bool_]:
     """A lossless mask that holds 0 and 255 only (or is 1-bit), as bool H×W. Any other value is a Reject."""
     grey = read_grey(file)
-    mask = grey == 255
+    mask: NDArray[np.bool_] = grey == 255
     count = int(np.count_nonzero(grey)) - int(np.count_nonzero(mask))
     if count:
         value = int(grey[(grey != 0) & ~mask][0])

@@ -188,7 +188,7 @@ def _parse(file: IO[bytes]) -> Any:
     try:
         start = file.read(4)
         size = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
-        kind = nib.Nifti1Header if 348 in size else nib.Nifti2Header if 540 in size else None
+        kind: Any = nib.Nifti1Header if 348 in size else nib.Nifti2Header if 540 in size else None
         if kind is None or len(start) < 4:
             raise Reject("not_nifti", "the file does not begin with a NIfTI header (348 or 540)")
         block = start + file.read((348 if kind is nib.Nifti1Header else 540) - 4)

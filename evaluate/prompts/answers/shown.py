@@ -12,4 +12,5 @@ def grey(scene: Scene) -> NDArray[np.uint8]:
     """The image of a scene as uint8, H×W or D×H×W: its display window from black to white."""
     low, high = scene.window
     values = (scene.image.astype(np.float32) - low) * np.float32(255 / max(high - low, 1))
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return shown

@@ -162,7 +162,10 @@ class SamMed3D:
 
 def _grid(centre: float, spacing: float) -> NDArray[np.int64]:
     """The voxel of the scene nearest to each voxel of the crop, along one axis; outside the frame too."""
-    return np.rint(centre + (np.arange(CROP) - (CROP - 1) / 2) * SPACING / spacing).astype(np.int64)
+    places: NDArray[np.int64] = np.rint(
+        centre + (np.arange(CROP) - (CROP - 1) / 2) * SPACING / spacing
+    ).astype(np.int64)
+    return places
 
 
 def _sample(array: NDArray[Any], index: list[NDArray[np.int64]]) -> NDArray[Any]:

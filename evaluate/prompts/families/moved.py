@@ -111,7 +111,8 @@ def _turn(axis: Sequence[float], angle: float) -> NDArray[np.float64]:
     """Rotation matrix about a unit axis (Rodrigues)."""
     a, b, c = axis
     cross = np.array([[0, -c, b], [c, 0, -a], [-b, a, 0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
+    turn: NDArray[np.float64] = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
+    return turn
 
 
 def _mapped(
