@@ -124,7 +124,7 @@ def test_every_missing_piece_is_one_line_that_says_what_to_do() -> None:
             'slug = "other"',
             "holds the converter of 'other', expected that of 'demo_eyes'",
         ),
-        (f"{SLUG}.py", "def discover", "def discover(", "cannot be imported: SyntaxError"),
+        (f"{SLUG}.py", "def disc_and_cup", "def disc_and_cup(", "cannot be imported: SyntaxError"),
         (
             f"{SLUG}.py",
             "DemoEyes/images",

@@ -9,33 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs, sample_of_mask
+from medshards.curate.pictures import Pictures, one, paths
 from medshards.curate.sample import Reject, Sample
-from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import Layout, Tree
+from medshards.curate.source import Case
 
-NAME = "[0-9]*_t[re][as]*_[01]_.png"
+NAME = "{number:[0-9]*}_{split:t[re][as]*}_{positive:[01]}_.png"
 
 
-class Converter(Source):
+class Converter(Pictures):
     """One case an image; official split from its name; group = image (no patient key is published)."""
 
     slug = "chest_xray_pneumothorax"
-    layouts = (Layout("Kaggle siim-acr-pneumothorax", (f"png_images/{NAME}", f"png_masks/{NAME}")),)
-
-    def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        images, masks = ({f.stem.strip("_"): f for f in tree.glob(p)} for p in tree.layout.needs)
-        for pair in pairs(images, masks, "png_images/*_.png", "png_masks/*_.png"):
-            if isinstance(pair, Reject):
-                yield pair
-            else:
-                _, split, positive = pair.key.split("_")
-                yield Case(pair.key, pair.files, pair.key, split, {"pneumothorax": positive == "1"})
+    layouts = (paths("Kaggle siim-acr-pneumothorax", f"png_images/{NAME}", f"png_masks/{NAME}"),)
+    key = "{number}_{split}_{positive}"
+    split = "{split}"
+    masks = one("pneumothorax", raster.read_threshold)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        sample = sample_of_mask(self, case, "pneumothorax", raster.read_threshold)
-        if (sample.instances[0].area > 0) != case.facts["pneumothorax"]:
-            said, found = ("a", "no") if case.facts["pneumothorax"] else ("no", "a")
-            message = f"its name says {said} pneumothorax, the mask shows {found} one"
-            raise Reject("label_mismatch", message, case.files["mask"].name)
-        yield sample
+        said = case.key.endswith("_1")
+        for sample in super().load(case):
+            if (sample.instances[0].area > 0) != said:
+                words = ("a", "no") if said else ("no", "a")
+                message = f"its name says {words[0]} pneumothorax, the mask shows {words[1]} one"
+                raise Reject("label_mismatch", message, case.files["mask"].name)
+            yield sample
