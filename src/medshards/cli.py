@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
+import os
 import signal
 import sys
+import tempfile
+import traceback
 
 import click
 
@@ -85,7 +88,28 @@ def cli() -> None:
 
 
 PRINTING = {"catalog", "vocab", "inspect", "stats"}  # commands that do nothing but print
+TRAIN_EXTRA = {"torch", "transformers", "regex", "tensorboard"}  # packages that only the extra brings
+UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 PATIENCE = 8  # s that a command which failed has for its own exit
+
+
+def explain(fault: Exception) -> str:
+    """What to tell a person whose command ended in `fault`, in one line.
+
+    A missing extra and a path that cannot be used explain themselves; the trace of all else is kept in a file.
+    """
+    if isinstance(fault, ModuleNotFoundError) and (fault.name or "").split(".")[0] in TRAIN_EXTRA:
+        return f"this needs {fault.name}, which is not installed: pip install 'medshards[train]'"
+    if isinstance(fault, UNUSABLE) and fault.filename is not None:
+        return f"{fault.filename}: {fault.strerror}; name another path, or change this one"
+    what = " ".join(f"{type(fault).__name__}: {fault}".split())
+    try:
+        handle, path = tempfile.mkstemp(prefix="medshards-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(fault))
+    except OSError as refusal:
+        return f"unforeseen {what} (no trace kept: {refusal})"
+    return f"unforeseen {what} (full trace: {path})"
 
 
 def main() -> None:
@@ -93,7 +117,11 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE") and PRINTING & set(sys.argv[1:2]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `medshards catalog | head` ends quietly
     try:
-        cli()
+        try:
+            cli()
+        except Exception as fault:
+            click.echo(f"Error: {explain(fault)}", err=True)
+            sys.exit(1)
     except BaseException as end:
         if not isinstance(end, SystemExit) or end.code:
             # On its way out Python waits for threads, and they for other ranks, which may wait for this one.

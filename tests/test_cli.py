@@ -1,0 +1,62 @@
+"""What reaches a person when a command cannot go on: one line and the right status, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Runs the command with the packages named in the first argument made impossible to import.
+WITHOUT = """
+import sys
+for name in filter(None, sys.argv.pop(1).split(",")):
+    sys.modules[name] = None
+from medshards.cli import cli, main
+@cli.command()
+def faulty(): raise RuntimeError("two\\nlines")
+get = type(cli).get_command
+type(cli).get_command = lambda self, ctx, name: faulty if name == "faulty" else get(self, ctx, name)
+main()
+"""
+
+
+def medshards(*arguments: str, temp: Path, without: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, without, *arguments]
+    environment = {**os.environ, "TMPDIR": str(temp)}
+    return subprocess.run(command, env=environment, cwd=temp, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--data", "corpus", "--out", "run"),
+        ("evaluate", "--data", "corpus", "--checkpoint", "run"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_without_the_extra_a_command_says_what_to_install(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    ended = medshards(*arguments, temp=tmp_path, without="torch")
+    assert ended.returncode == 1, ended.stderr
+    assert "pip install 'medshards[train]'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = medshards("phantom", "ph2", "--out", "file/within", temp=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Error: file/within")
+
+
+def test_an_unforeseen_fault_is_one_line_and_its_trace_is_kept(tmp_path: Path) -> None:
+    ended = medshards("faulty", temp=tmp_path)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    kept = re.fullmatch(r"Error: unforeseen RuntimeError: two lines \(full trace: (.+)\)", line)
+    assert kept, line
+    assert "Traceback" in Path(kept[1]).read_text(encoding="utf-8")
