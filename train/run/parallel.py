@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from medshards.common.machine import MachineError
 from medshards.train.model.graph import Sam3Graph
 
 TIMEOUT = timedelta(minutes=30)  # a rank that hears nothing for so long gives up
@@ -66,10 +67,6 @@ class World:
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.sum(0)
-
-
-class MachineError(RuntimeError):
-    """This machine is not what the run was started for; the message says what is lacking."""
 
 
 @contextmanager

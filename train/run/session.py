@@ -13,6 +13,7 @@ import torch
 
 from medshards.common.console import tell
 from medshards.common.files import locked, write_atomically
+from medshards.common.machine import MachineError
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.train.data.feed import WorkerLost
@@ -28,7 +29,7 @@ from medshards.train.run.checkpoint import (
     steps,
 )
 from medshards.train.run.config import Config, ConfigError, load_config
-from medshards.train.run.parallel import MachineError, world
+from medshards.train.run.parallel import world
 from medshards.train.run.preflight import idle_gpus, problems
 from medshards.train.run.trainer import CONFIG, Outcome, Trainer
 
