@@ -1,4 +1,4 @@
-"""Names for patients that lead nowhere: keyed hashes of native ids.
+"""Names for patients that lead nowhere: keyed hashes of native ids, and of file names that tell of a patient.
 
 Whoever has a list of patient ids could hash them all and look them up; without the key that is impossible. The key
 is made once, at random, and lies outside every corpus: $MEDSHARDS_KEY_FILE, else the user's configuration folder
@@ -9,11 +9,16 @@ patient one name, in all datasets; keep the key with the raw data, and do not pu
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import secrets
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 from medshards.curate.sample import Reject
+from medshards.curate.tree import File, Layout, Tree, kinds, open_download
+from medshards.curate.unpack import SUFFIXES
 
 VARIABLE = "MEDSHARDS_KEY_FILE"
 LENGTH = 16  # hex digits of a name: 64 bits
@@ -56,3 +61,45 @@ def load_key() -> bytes:
 def pseudonym(key: bytes, *parts: str) -> str:
     """16 hex digits that stand for `parts` (e.g. "patient" and its id): HMAC-SHA256 under the key."""
     return hmac.new(key, "\0".join(parts).encode("utf-8", "surrogateescape"), "sha256").hexdigest()[:LENGTH]
+
+
+def renamed(key: bytes, slug: str, name: str) -> str:
+    """A relative path that tells nothing: one hash for its folder, one for the stem of its file; the suffix stays."""
+    path = PurePosixPath(name)
+    suffix = path.suffix if path.suffix[1:].isalpha() else ""
+    stem = pseudonym(key, slug, "file", path.name.removesuffix(suffix))
+    return f"{pseudonym(key, slug, 'folder', str(path.parent))}/{stem}{suffix}"
+
+
+def open_renamed(root: Path, layouts: tuple[Layout, ...], slug: str) -> list[Tree]:
+    """The trees of a download, as `open_download` gives them, with a name of the project's own for each file.
+
+    The paths by which a tree knows its files stay as published, for a converter to read. Raises Reject as
+    `open_download` does, without a published name but that of an archive.
+    """
+    key = load_key()
+    try:
+        trees = open_download(root, layouts, kinds)
+    except Reject as reject:
+        if not reject.file or reject.file.lower().endswith(SUFFIXES):
+            raise
+        raise Reject(reject.code, reject.message, renamed(key, slug, reject.file)) from None
+    return [
+        replace(tree, files={p: replace(f, name=renamed(key, slug, f.name)) for p, f in tree.files.items()})
+        for tree in trees
+    ]
+
+
+def write_name_map(slug: str, files: Iterable[File]) -> Path:
+    """Write, beside the key and for the user alone, which file on this machine each of the project's names stands for.
+
+    One line a file, SLUG.names.tsv: name, tab, path (as JSON strings write it). Returns where it was written.
+    """
+    own = {file.name: str(file.path) for file in files if not file.path.as_posix().endswith(file.name)}
+    path = key_file().with_name(f"{slug}.names.tsv")
+    lines = "".join(f"{name}\t{json.dumps(place)}\n" for name, place in sorted(own.items()))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.touch(0o600)
+    temporary.write_text(lines)
+    temporary.replace(path)
+    return path

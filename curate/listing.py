@@ -90,7 +90,8 @@ def _discover(source: Source, tree: Tree) -> Iterator[Case | Skip | Reject]:
     except Exception as error:  # an unforeseen error is a line for the user, too
         if trouble := machine_error(error):
             raise trouble from error
-        raise Reject("failed", f"cannot be listed: {type(error).__name__}: {error}") from error
+        said = "" if source.private_names else f": {error}"
+        raise Reject("failed", f"cannot be listed: {type(error).__name__}{said}") from error
 
 
 def _strays(tree: Tree, ignored: tuple[str, ...], read: set[str], named: set[str]) -> Iterator[Reject]:

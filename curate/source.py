@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from medshards.curate.identity import open_renamed
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File, Layout, Tree, open_download
 from medshards.vocab.vocabulary import DATASETS, LabelMap, load_labels
@@ -57,12 +58,16 @@ class Source(ABC):
     layouts: the distributions it can read, the most native first.
     ignored: globs, relative to a tree's base, of files that lie among the images and masks and are neither, such as a
         second observer's masks. Any other file there that `discover` passes over is refused by name.
+    private_names: published names tell of a patient (sex, age, a date), so every file comes to `discover` under a name
+        of the project's own; `tree.files` still has the published path, for `discover` alone to read. Keys and groups
+        are then made with `curate.identity.pseudonym`, and no message quotes a published name.
     slices: which slices of a volume `load` makes samples of, a rule of `curate.slices.choose`; the build sets it.
     """
 
     slug: ClassVar[str]
     layouts: ClassVar[tuple[Layout, ...]]
     ignored: ClassVar[tuple[str, ...]] = ()
+    private_names: ClassVar[bool] = False
     slices: str = "annotated"
 
     def __init__(self, labels: LabelMap | None = None) -> None:
@@ -73,6 +78,8 @@ class Source(ABC):
 
         Raises Reject when the download is not the dataset.
         """
+        if self.private_names:
+            return open_renamed(root, self.layouts, self.slug)
         return open_download(root, self.layouts)
 
     @abstractmethod

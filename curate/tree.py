@@ -9,7 +9,8 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -78,8 +79,12 @@ class Tree:
 
     def glob(self, pattern: str) -> list[File]:
         """Files whose path relative to the base matches, sorted by name."""
+        return list(self.paths(pattern).values())
+
+    def paths(self, pattern: str) -> dict[PurePosixPath, File]:
+        """The same by the path relative to the base, which is as published even where the file's name is not."""
         match = _regex(pattern).fullmatch
-        return [file for path, file in self.files.items() if match(path)]
+        return {PurePosixPath(path): file for path, file in self.files.items() if match(path)}
 
     def get(self, path: str) -> File | None:
         """The file at a path relative to the base, or None."""
@@ -161,8 +166,12 @@ def glob_regex(pattern: str) -> str:
     return "".join(map(translate, _SPECIAL.split(pattern)))
 
 
-def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
+def open_download(
+    root: Path, layouts: tuple[Layout, ...], describe: Callable[[dict[str, File]], str] | None = None
+) -> list[Tree]:
     """Recognise the download at `root`: a folder at any level of the unpacked tree, or the archive itself.
+
+    describe: what to say of a tree that is not recognised; `outline` unless given.
 
     Raises Reject (`not_found`, `empty`, `not_recognised`, `corrupt_archive`, `unsafe_archive`) that says what
     was looked for and what was found.
@@ -181,7 +190,9 @@ def open_download(root: Path, layouts: tuple[Layout, ...]) -> list[Tree]:
         if closed
         else ""
     )
-    raise Reject("not_recognised", f"looked for {wanted}. Found below {root}: {outline(files)}{advice}")
+    raise Reject(
+        "not_recognised", f"looked for {wanted}. Found below {root}: {(describe or outline)(files)}{advice}"
+    )
 
 
 def views(root: Path) -> Iterator[dict[str, File]]:
@@ -248,6 +259,12 @@ def outline(files: dict[str, File], most: int = 8) -> str:
         kinds[folder, PurePosixPath(leaf).suffix] = kinds.get((folder, PurePosixPath(leaf).suffix), 0) + 1
     shown = [f"{printable(folder) or '.'}/*{suffix} ({n})" for (folder, suffix), n in sorted(kinds.items())]
     return ", ".join(shown[:most]) + (f", and {len(shown) - most} more kinds" if len(shown) > most else "")
+
+
+def kinds(files: dict[str, File]) -> str:
+    """How many files of each kind a tree holds, without a name: "324 .png, 2 .json"."""
+    found = Counter(file.suffix if file.suffix[1:].isalpha() else "other" for file in files.values())
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
 
 
 def find_download(raw: Path, slug: str) -> Path | None:

@@ -50,6 +50,7 @@ class PairedStudies(Source):
     """
 
     modality: ClassVar[str]
+    private_names = True
 
     def open(self, root: Path) -> list[Tree]:
         """The trees below `root`, with tables that lie above them. Messages name no folder of the download."""

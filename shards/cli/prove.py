@@ -14,8 +14,10 @@ from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.identify import identify
+from medshards.curate.identity import write_name_map
+from medshards.curate.listing import list_download
 from medshards.curate.sample import Reject
-from medshards.curate.source import slugs
+from medshards.curate.source import get_source, slugs
 from medshards.curate.tree import find_download, list_files, outline
 from medshards.shards.build.dry_run import inspect_download
 from medshards.shards.build.manifest import read_corpus
@@ -43,6 +45,11 @@ from medshards.shards.prove.verify import verify as prove
 )
 @options.key_file
 @options.making
+@click.option(
+    "--name-map",
+    is_flag=True,
+    help="Write SLUG.names.tsv beside the key file: which file each name that medshards gave stands for. Private.",
+)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def inspect(
@@ -51,19 +58,22 @@ def inspect(
     dicom: Path | None,
     making: Making,
     catalog: Path | None,
+    name_map: bool,
     workers: int,
     as_json: bool,
 ) -> None:
     """Say what a download is and what `build` would make of it: layout, cases, what is refused, size.
 
-    Reads every file and writes nothing. Exit status 1 when something would be refused. Without SLUG it only says,
-    from names alone, which dataset the download looks like.
+    Reads every file and, but for --name-map, writes nothing. Exit status 1 when something would be refused. Without
+    SLUG it only says, from names alone, which dataset the download looks like.
 
     \b
     medshards inspect busi --raw ~/downloads
     medshards inspect --raw ~/downloads/archive
     medshards inspect --dicom ~/studies
     """
+    if name_map and slug is None:
+        raise click.UsageError("--name-map goes with SLUG and --raw")
     if (raw is None) == (dicom is None) or (slug is not None and dicom is not None):
         raise click.UsageError("give --raw, with or without SLUG, or --dicom alone")
     if dicom is not None:
@@ -82,6 +92,11 @@ def inspect(
             found = inspect_download(entries[slug], root, making, workers, progress)
         except (Reject, MachineError) as error:
             raise click.ClickException(f"{slug}: {error}") from error
+    if name_map:
+        listing = list_download(get_source(slug, making.own), root)
+        files = [f for tree in listing.trees for f in tree.files.values()]
+        files += [f for case in listing.cases for f in case.files.values()]
+        say(f"names are told in {write_name_map(slug, files)}")
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:

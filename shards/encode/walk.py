@@ -59,21 +59,30 @@ def walk(
             elif isinstance(made, Reject):
                 rejects.append(reject_row(case.key, made))
     except Exception as error:  # an unforeseen error of one case must not lose the others
-        samples, rejects = [], [refusal(case, error)]
+        samples, rejects = [], [refusal(source, case, error)]
     return Walked(tuple(samples), tuple(skips), tuple(rejects))
 
 
-def refusal(case: Case, error: Exception) -> RejectRow:
+def refusal(source: Source, case: Case, error: Exception) -> RejectRow:
     """The error as a refusal of the whole case; where it names no file, the case's first one is named.
 
     Raises MachineError when the machine is to blame.
     """
     where = next(iter(case.files.values())).name
     if trouble := machine_error(error):
-        raise MachineError(f"{printable(where)}: {trouble}") from error
+        raise MachineError(f"{printable(where)}: {_by_name(str(trouble), case)}") from error
     if isinstance(error, Reject):
         return reject_row(case.key, Reject(error.code, error.message, error.file or where))
-    return reject_row(case.key, Reject("failed", f"{type(error).__name__}: {error}", where))
+    said = "" if source.private_names else f": {error}"  # it may quote a path
+    return reject_row(case.key, Reject("failed", f"{type(error).__name__}{said}", where))
+
+
+def _by_name(text: str, case: Case) -> str:
+    """The text with the name of each file of the case in place of its path, which may tell of a patient."""
+    for file in case.files.values():
+        for path in (file.path, *file.parts):
+            text = text.replace(str(path), file.name)
+    return text
 
 
 def origin_of(case: Case) -> list[Origin]:

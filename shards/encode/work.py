@@ -47,7 +47,7 @@ def encode_case(task: tuple[Case, str]) -> Outcome | str:
         origin = origin_of(case)
         input_key = _input_key(case, origin, _worker.policy, _worker.code)
     except Exception as error:
-        return writer.finish(case.key, "", Walked(rejects=(refusal(case, error),)))
+        return writer.finish(case.key, "", Walked(rejects=(refusal(_worker.source, case, error),)))
     if input_key == known:
         return case.key
 

@@ -1,12 +1,17 @@
 """The key that renames patients: made once, kept private, never half written; names depend on it."""
 
+import json
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from medshards.curate.identity import key_file, load_key, pseudonym
+from medshards.curate import phantoms
+from medshards.curate.identity import key_file, load_key, pseudonym, renamed, write_name_map
+from medshards.curate.listing import list_download
 from medshards.curate.sample import Reject
+from medshards.curate.source import get_source
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +57,39 @@ def test_an_impossible_place_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("MEDSHARDS_KEY_FILE", str(tmp_path / "file" / "key"))
     with pytest.raises(Reject, match="MEDSHARDS_KEY_FILE or --key-file"):
         load_key()
+
+
+@pytest.mark.parametrize(
+    "name", ["055-1/055_M_GA38.jpg", "055_M_GA38.jpg", "a/b/055_M.GA38", "P_2022.10.17/x.JPG"]
+)
+def test_a_renamed_path_keeps_its_suffix_alone(name: str) -> None:
+    new = renamed(load_key(), "coph100", name)
+    assert re.fullmatch(r"[0-9a-f]{16}/[0-9a-f]{16}(\.jpg|\.JPG)?", new)
+    assert renamed(load_key(), "pcmmd", name) != new
+
+
+def test_renamed_files_of_a_folder_stay_together_and_apart() -> None:
+    names = ["a/1.jpg", "a/1.json", "a/1.2", "a/1.3", "b/1.jpg"]
+    new = [renamed(load_key(), "pcmmd", name) for name in names]
+    assert len(set(new)) == 5
+    assert len({name.split("/")[0] for name in new}) == 2
+
+
+def test_what_is_no_download_is_told_by_kinds_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "raw" / "055_M_GA38"
+    folder.mkdir(parents=True)
+    (folder / "055_M_GA38_BW3245.jpg").write_bytes(b"x")
+    with pytest.raises(Reject, match=r"1 \.jpg") as caught:
+        get_source("coph100").open(tmp_path / "raw")
+    assert "GA38" not in str(caught.value)
+
+
+def test_the_private_map_tells_the_user_alone(tmp_path: Path) -> None:
+    phantoms.write_phantom("coph100", tmp_path / "raw")
+    listing = list_download(get_source("coph100"), tmp_path / "raw")
+    path = write_name_map("coph100", listing.trees[0].files.values())
+    assert path.parent == key_file().parent
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    told = dict(line.split("\t") for line in path.read_text().splitlines())
+    mask = listing.cases[0].files["mask"]
+    assert json.loads(told[mask.name]) == str(mask.path)

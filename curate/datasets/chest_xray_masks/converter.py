@@ -3,6 +3,7 @@
 Jaeger et al., Quant Imaging Med Surg 4(6), 2014; the Shenzhen masks are a later work by Stirenko et al. Kaggle's zip
 holds the tree twice; the first is read. Shenzhen masks are named like the image with `_mask` behind, Montgomery masks
 like the image; `test/` repeats the 96 Shenzhen images without mask. NLM's own Montgomery set has a mask for each lung.
+A name ends with 1 where the patient has tuberculosis, so none goes further than `discover`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from medshards.curate.formats.pictures import raster
+from medshards.curate.identity import load_key, pseudonym
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -25,33 +27,37 @@ MONTGOMERY = Layout(
 
 
 class Converter(Source):
-    """One case an image; group = image (one image a patient as far as known)."""
+    """One case an image, keyed by its set and a keyed hash; group = image (one image a patient as far as known)."""
 
     slug = "chest_xray_masks"
+    private_names = True
     layouts = (KAGGLE, MONTGOMERY)
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        key = load_key()
         images: dict[str, File] = {}
-        for image in tree.glob(tree.layout.needs[0]):
-            if image.stem in images:
+        for path, image in tree.paths(tree.layout.needs[0]).items():
+            if path.stem in images:
                 yield Skip(image.name, "second copy of the tree")
             else:
-                images[image.stem] = image
+                images[path.stem] = image
         masks: dict[str, dict[str, File]] = {}
         for pattern in tree.layout.needs[1:]:
-            for mask in tree.glob(pattern):
-                role = pattern.split("/")[-2]
-                masks.setdefault(mask.stem.removesuffix("_mask"), {}).setdefault(role, mask)
-        for key in sorted(images.keys() | masks.keys()):
-            found = masks.get(key, {})
-            if key not in images:
-                yield Reject("missing_image", f"no CXR_png/{key}.png", next(iter(found.values())).name)
+            for path, mask in tree.paths(pattern).items():
+                masks.setdefault(path.stem.removesuffix("_mask"), {}).setdefault(path.parent.name, mask)
+        for stem in sorted(images.keys() | masks.keys()):
+            found = masks.get(stem, {})
+            if stem not in images:
+                yield Reject(
+                    "missing_image", "no image of this name in CXR_png", next(iter(found.values())).name
+                )
             elif len(found) == len(tree.layout.needs) - 1:
-                yield Case(key, {"image": images[key], **found}, key)
-            elif key.startswith("CHN"):
-                yield Skip(images[key].name, "Shenzhen image without mask, as 96 are published")
+                name = f"{stem[:6]}-{pseudonym(key, self.slug, 'image', stem)}"
+                yield Case(name, {"image": images[stem], **found}, name)
+            elif stem.startswith("CHN"):
+                yield Skip(images[stem].name, "Shenzhen image without mask, as 96 are published")
             else:
-                for file in (images[key], *found.values()):
+                for file in (images[stem], *found.values()):
                     yield Reject("missing_mask", "no mask of this name, or of one lung only", file.name)
 
     def load(self, case: Case) -> Iterator[Sample]:

@@ -2,19 +2,22 @@
 
 Hu et al., Scientific Data 12, 2025. The vessel masks are machine-made. The Figshare archive has masks and landmarks but
 no photographs: these are images of RIDIRP (Timkovič et al., Scientific Data 11, 2024) under the same names, and are
-found by name, beside the masks or anywhere else in the download.
+found by name, beside the masks or anywhere else in the download. A name holds the patient's number, sex, gestational
+age, birth weight and diagnosis, so none goes further than `discover`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
+from medshards.curate.identity import load_key, pseudonym
 from medshards.curate.pairs import sample_of_mask
-from medshards.curate.sample import Reject, Sample, make_key
+from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
 
@@ -23,40 +26,41 @@ PHOTOGRAPH = "**/[0-9][0-9][0-9]_*_S[0-9]*.jpg"
 
 
 class Converter(Source):
-    """One case an examination, keyed by eye and name; group = patient, the first three digits of the name."""
+    """One case an examination of an eye, group = patient (the first three digits of the name); both keyed hashes."""
 
     slug = "coph100"
     layouts = (Layout("COph100 (Figshare, with or without RIDIRP beside it; Google Drive)", (MASK,)),)
+    private_names = True
     ignored = (PHOTOGRAPH,)  # RIDIRP has 6,004, and 324 of them are in this set
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        masks = {_without_suffix(f): f for f in tree.glob(MASK)}
+        key = load_key()
+        masks = _by_examination(tree.paths(MASK))
+        photographs = _by_examination(tree.paths(PHOTOGRAPH))
+        anywhere = {
+            name: file for (_, name), file in reversed(photographs.items())
+        }  # the first of a name counts
         eyes = {folder for folder, _ in masks}
-        photographs: dict[str, File] = {}
-        beside: dict[tuple[str, str], File] = {}
-        for file in tree.glob(PHOTOGRAPH):
-            photographs.setdefault(file.stem, file)
-            beside[_without_suffix(file)] = file
-            if _without_suffix(file) not in masks and _without_suffix(file)[0] in eyes:
-                yield Reject("missing_mask", f"no {file.stem}_mask.png beside it", file.name)
+        for (folder, name), file in photographs.items():
+            if folder in eyes and (folder, name) not in masks:
+                yield Reject("missing_mask", "no mask beside it", file.name)
         for (folder, name), mask in masks.items():
-            image = beside.get((folder, name)) or photographs.get(name)
+            image = photographs.get((folder, name)) or anywhere.get(name)
             if image is None:
-                message = (
-                    f"no {name}.jpg; COph100 comes without photographs, put the images of RIDIRP beside it"
-                )
+                message = "no photograph; COph100 comes without any, put the images of RIDIRP beside it"
                 yield Reject("missing_image", message, mask.name)
-            else:
-                key = make_key(f"{folder.rpartition('/')[2]}_{name}")
-                yield Case(key, {"image": image, "mask": mask}, name[:3])
+                continue
+            patient = pseudonym(key, self.slug, "patient", name[:3])
+            examination = pseudonym(key, self.slug, "examination", PurePosixPath(folder).name, name)
+            yield Case(f"{patient}-{examination}", {"image": image, "mask": mask}, patient)
 
     def load(self, case: Case) -> Iterator[Sample]:
         yield sample_of_mask(self, case, "vessel", _read_mask)
 
 
-def _without_suffix(file: File) -> tuple[str, str]:
-    """Folder and examination of a photograph or mask."""
-    return file.name.rpartition("/")[0], file.stem.removesuffix("_mask")
+def _by_examination(files: dict[PurePosixPath, File]) -> dict[tuple[str, str], File]:
+    """Photographs or masks by published folder and name of their examination."""
+    return {(str(path.parent), path.stem.removesuffix("_mask")): file for path, file in files.items()}
 
 
 def _read_mask(file: File) -> NDArray[np.bool_]:

@@ -2,7 +2,8 @@
 
 Tahir et al., Computers in Biology and Medicine 2021. "Lung Segmentation Data" holds all 33,920 images; "Infection
 Segmentation Data" is a subset with one more folder of masks. Kaggle doubles the names of both, so a tree is known by
-what lies in it. Where both are, the subset is passed over: its images would count twice.
+what lies in it. Where both are, the subset is passed over: its images would count twice. Folders and names hold the
+diagnosis, so none goes further than `discover`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.sample import Reject, Sample, make_key
+from medshards.curate.identity import load_key, pseudonym
+from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
 
@@ -24,12 +26,14 @@ ROLES = {"images": "image", "lung masks": "lung", "infection masks": "infection"
 
 
 class Converter(Source):
-    """One case an image, keyed by split, class and name; group = image (no patient key is published)."""
+    """One case an image, keyed by split and a keyed hash; group = image (no patient key is published)."""
 
     slug = "covid_qu_ex"
+    private_names = True
     layouts = (Layout("Kaggle covidqu.zip", ("**/[TV]*/*/lung masks/*.png",)),)
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        key = load_key()
         found: dict[str, dict[tuple[str, str], dict[str, File]]] = defaultdict(lambda: defaultdict(dict))
         for path, file in tree.files.items():
             if name := NAME.fullmatch(path):
@@ -50,8 +54,8 @@ class Converter(Source):
                             "missing_mask", f"no {' and '.join(missing)} mask of this name", file.name
                         )
                 else:
-                    key = make_key(path)
-                    yield Case(key, {r: files[r] for r in ("image", *needed)}, key, split.lower())
+                    image = f"{split}-{pseudonym(key, self.slug, 'image', path)}"
+                    yield Case(image, {r: files[r] for r in ("image", *needed)}, image, split.lower())
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"])

@@ -2,6 +2,7 @@
 
 Scientific Data 2025, doi 10.1038/s41597-025-04459-1. Only data/segmentation has outlines: a LabelMe JSON for a crop, in
 the folder "masks". LabelMe turns a photograph as its Exif data say before one draws on it, and so is it read here.
+Names hold the date and time of the photograph, so none goes further than `discover`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from medshards.curate.formats.pictures import labelme, raster
-from medshards.curate.sample import Image, Instance, Reject, Sample, make_key
+from medshards.curate.identity import load_key, pseudonym
+from medshards.curate.sample import Image, Instance, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
 
@@ -20,9 +22,13 @@ PHOTOGRAPH = re.compile(r"(.+)_crop\d+")
 
 
 class Converter(Source):
-    """One case a crop; group = photograph where the name tells it (…_crop3), else crop; no patient is published."""
+    """One case a crop; group = photograph where the name tells it (…_crop3), else crop; no patient is published.
+
+    Both are keyed hashes. The class in the key is that of the folder, which is a label of the dataset.
+    """
 
     slug = "pcmmd"
+    private_names = True
     layouts = (
         Layout(
             "Mendeley Data",
@@ -31,19 +37,23 @@ class Converter(Source):
     )
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
+        key = load_key()
         for kind, folder in KINDS.items():
-            images = {f.stem: f for f in tree.glob(f"segmentation/{folder}/images/*.jpg")}
-            outlines = {f.stem: f for f in tree.glob(f"segmentation/{folder}/masks/*.json")}
+            images = _by_stem(tree, f"segmentation/{folder}/images/*.jpg")
+            outlines = _by_stem(tree, f"segmentation/{folder}/masks/*.json")
             for stem in sorted(images.keys() | outlines.keys()):
-                key = make_key(f"{kind}-{stem}")  # stems are unique within their folder only
                 if stem not in images:
-                    yield Reject("missing_image", f"no {stem}.jpg among the images", outlines[stem].name)
+                    yield Reject(
+                        "missing_image", "no .jpg of this name among the images", outlines[stem].name
+                    )
                 elif stem not in outlines:
                     yield Skip(images[stem].name, "crop without outline")
                 else:
+                    # stems are unique within their folder only
+                    crop = f"{kind}-{pseudonym(key, self.slug, 'crop', kind, stem)}"
                     photograph = PHOTOGRAPH.fullmatch(stem)
-                    files = {"image": images[stem], "outline": outlines[stem]}
-                    yield Case(key, files, photograph[1] if photograph else key)
+                    group = pseudonym(key, self.slug, "photograph", photograph[1]) if photograph else crop
+                    yield Case(crop, {"image": images[stem], "outline": outlines[stem]}, group)
 
     def load(self, case: Case) -> Iterator[Sample | Skip]:
         file = case.files["outline"]
@@ -57,6 +67,10 @@ class Converter(Source):
             for shape in drawing.shapes
         ]
         yield Sample(case.key, image, cells, case.group)
+
+
+def _by_stem(tree: Tree, pattern: str) -> dict[str, File]:
+    return {path.stem: file for path, file in tree.paths(pattern).items()}
 
 
 def scaled(drawing: labelme.Drawing, image: Image, file: File) -> labelme.Drawing:

@@ -16,7 +16,12 @@ SOURCE = get_source("coph100")
 
 
 def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
+    """Samples by eye and examination, as published."""
+    return {
+        f"{case.files['mask'].path.parent.name}/{case.files['image'].path.stem}": sample
+        for case in list_download(SOURCE, root).cases
+        for sample in SOURCE.load(case)
+    }
 
 
 @pytest.fixture
@@ -29,8 +34,7 @@ def test_real_samples(real: Path) -> None:
     masks = sorted(real.glob("**/*_mask.png"))
     if not masks:
         pytest.skip("no mask among the samples")
-    for key, sample in load_all(real).items():
-        assert sample.group == key[:3]
+    for sample in load_all(real).values():
         assert sample.instances[0].area > 0
 
 
@@ -38,15 +42,33 @@ def test_masks_go_with_the_photograph_of_their_name(phantom: Path) -> None:
     found = load_all(phantom)
     assert len(found) == 6
     for case in list_download(SOURCE, phantom).cases:
-        assert case.files["mask"].stem == f"{case.files['image'].stem}_mask"
-        drawn = np.array(PIL.Image.open(case.files["mask"].path)) > 0
-        assert np.array_equal(found[case.key].instances[0].region.mask(drawn.shape), drawn)
+        mask, image = (case.files[role].path for role in ("mask", "image"))
+        assert mask.stem == f"{image.stem}_mask"
+        drawn = np.array(PIL.Image.open(mask)) > 0
+        sample = found[f"{mask.parent.name}/{image.stem}"]
+        assert np.array_equal(sample.instances[0].region.mask(drawn.shape), drawn)
 
 
 def test_all_eyes_and_examinations_of_a_patient_are_a_group(phantom: Path) -> None:
-    groups = {key: sample.group for key, sample in load_all(phantom).items()}
-    assert all(group == key[:3] for key, group in groups.items())
-    assert sorted(groups.values()) == ["002", "002", "055", "055", "055", "101"]
+    patients: dict[str, set[str]] = {}
+    for published, sample in load_all(phantom).items():
+        patients.setdefault(published[:3], set()).add(sample.group)
+    assert set(patients) == {"002", "055", "101"}
+    assert all(len(groups) == 1 for groups in patients.values())
+    assert len(set.union(*patients.values())) == 3
+
+
+def test_names_depend_on_the_key_alone(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names(root: Path) -> set[tuple[str, str]]:
+        return {(case.key, case.group) for case in list_download(SOURCE, root).cases}
+
+    first = names(phantom)
+    shutil.copytree(phantom, tmp_path / "deeper" / "again")
+    assert names(tmp_path / "deeper") == first
+    monkeypatch.setenv("MEDSHARDS_KEY_FILE", str(tmp_path / "other.key"))
+    assert names(phantom).isdisjoint(first)
 
 
 @pytest.mark.parametrize("place", ["beside", "flat"])
@@ -70,8 +92,18 @@ def test_photographs_may_lie_anywhere(phantom: Path, place: str) -> None:
 def test_photograph_among_masks_without_its_own_is_named(phantom: Path) -> None:
     extra = phantom / "COph100/101/101_F_GA30_BW1100_PA44_DG111_DG20_PF0_D1_S1_4.jpg"
     PIL.Image.new("RGB", (128, 96)).save(extra)
+    listing = list_download(SOURCE, phantom)
+    (reject,) = listing.rejects
+    (tree,) = listing.trees
+    assert reject["code"] == "missing_mask"
+    assert [f.path for f in tree.files.values() if f.name == reject["file"]] == [extra]
+
+
+def test_a_name_that_is_none_of_the_dataset_is_refused_without_being_told(phantom: Path) -> None:
+    PIL.Image.new("L", (128, 96)).save(phantom / "COph100/101/M_GA30_BW1100.png")
     (reject,) = list_download(SOURCE, phantom).rejects
-    assert (reject["code"], reject["file"].rpartition("/")[2]) == ("missing_mask", extra.name)
+    assert reject["code"] == "unknown_name"
+    assert "GA30" not in str(reject)
 
 
 def test_figshare_archive_alone_says_what_is_missing(phantom: Path) -> None:
@@ -87,7 +119,7 @@ def test_any_single_value_is_vessel(phantom: Path, value: int) -> None:
     path = next(phantom.glob("COph100/101/*_mask.png"))
     mask = np.array(PIL.Image.open(path)) > 0
     PIL.Image.fromarray(mask.astype(np.uint8) * value).save(path)
-    (sample,) = [s for s in load_all(phantom).values() if s.group == "101"]
+    (sample,) = [s for published, s in load_all(phantom).items() if published.startswith("101/")]
     assert sample.instances[0].area == mask.sum()
 
 
@@ -96,7 +128,9 @@ def test_soft_mask_is_refused(phantom: Path) -> None:
     mask = np.array(PIL.Image.open(path))
     mask[0, 0] = 90
     PIL.Image.fromarray(mask).save(path)
-    with pytest.raises(Reject, match=r"_mask\.png: unknown_label: 2 grey values, from 90 to 255"):
+    with pytest.raises(
+        Reject, match=r"^[0-9a-f]{16}/[0-9a-f]{16}\.png: unknown_label: 2 grey values, from 90 to 255"
+    ):
         load_all(phantom)
 
 

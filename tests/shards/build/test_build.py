@@ -24,6 +24,7 @@ from medshards.shards.build import index
 from medshards.shards.build.dataset import WORK, build_dataset
 from medshards.shards.build.manifest import read_corpus
 from medshards.shards.prove.verify import verify
+from tests.shards.build.names import names, told
 from tests.shards.conftest import Build, contents
 
 
@@ -268,3 +269,5 @@ def test_every_phantom_builds_verifies_and_is_read_by_webdataset(slug: str, tmp_
             ]
             found += 1
     assert found == expected.samples
+    said = f"{result.stdout}\n{result.stderr}".replace(str(tmp_path), "").splitlines()
+    assert not {line: what for line in (*said, *names(out / slug)) if (what := told(line, slug))}
