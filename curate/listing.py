@@ -12,7 +12,8 @@ from medshards.common.text import printable
 from medshards.curate.identify import looks_like
 from medshards.curate.sample import Reject, make_key
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import Tree
+from medshards.curate.tree import Tree, list_files
+from medshards.curate.unpack import CLOSED, SUFFIXES, is_archive
 
 
 class RejectRow(TypedDict):
@@ -47,12 +48,14 @@ def list_download(source: Source, root: Path) -> Listing:
         raise
     listing = Listing(trees, [], [], [])
     seen: dict[str, str] = {}
+    accounted: set[Path] = set()
     for tree in trees:
         named: set[str] = set()
         read: set[str] = set()
         for item in _discover(source, tree):
             if isinstance(item, Case):
                 read.update(file.name for file in item.files.values())
+                accounted.update(path for file in item.files.values() for path in (file.path, *file.parts))
             else:
                 named.add(item.file)
                 named.update(item.also if isinstance(item, Reject) else ())
@@ -73,7 +76,12 @@ def list_download(source: Source, root: Path) -> Listing:
             else:
                 seen[item.key] = next(iter(item.files.values())).name
                 listing.cases.append(item)
-        listing.rejects.extend(reject_row("", s) for s in _strays(tree, source.ignored, read, named))
+        strays = list(_strays(tree, source.ignored, read, named))
+        listing.rejects.extend(reject_row("", stray) for stray in strays)
+        named.update(stray.file for stray in strays)
+        accounted.update(file.path for file in tree.files.values() if file.name in named)
+        accounted.update(file.path for pattern in source.ignored for file in tree.glob(pattern))
+    listing.rejects.extend(reject_row("", folder) for folder in _unread(root, trees, accounted))
     listing.cases.sort(key=lambda case: case.key)
     if not listing.cases and not listing.rejects:
         raise Reject(
@@ -104,6 +112,27 @@ def _strays(tree: Tree, ignored: tuple[str, ...], read: set[str], named: set[str
     for file in tree.files.values():
         if file.name not in known and (file.name.rpartition("/")[0], file.suffix) in kinds:
             yield Reject("unknown_name", "no name of this dataset; it was not read", file.name)
+
+
+def _unread(root: Path, trees: list[Tree], accounted: set[Path]) -> Iterator[Reject]:
+    """A refusal for each folder with archives that were neither opened nor accounted for, with their number.
+
+    So an archive beside unpacked parts is never lost without a word.
+    """
+    files = {file.name: file for tree in trees for file in tree.files.values()}
+    if all(tree.base for tree in trees):  # what lies beside them; a tree with base "" holds everything
+        lying = list_files(root)
+        opened = not files.keys() <= lying.keys()  # then the archives are what was read
+        files = {name: f for name, f in lying.items() if not (opened and is_archive(f.path))} | files
+    unread: dict[str, list[str]] = {}
+    for name, file in sorted(files.items()):
+        if file.path not in accounted and name.lower().endswith((*SUFFIXES, *CLOSED)):
+            unread.setdefault(name.rpartition("/")[0], []).append(name)
+    for folder, names in unread.items():
+        example = PurePosixPath(names[0]).name
+        what = f"{len(names)} archives beside the recognised files were not read, such as {example}"
+        message = f"{what}: unpack them there"
+        yield Reject("unread", message, folder or names[0])
 
 
 def reject_row(case: str, reject: Reject) -> RejectRow:
