@@ -21,7 +21,7 @@ from medshards.shards.build import index
 from medshards.shards.build.manifest import MANIFEST, REJECTS, dump, own_digest
 from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
-from medshards.shards.encode.record import Member, json_bytes
+from medshards.shards.encode.record import Member, Record, json_bytes
 from medshards.shards.encode.stage import BlobReader
 
 
@@ -118,7 +118,7 @@ def assemble(
         last = entry.volume
         blob = source.read(entry.source, entry.offset, entry.size)
         meta = json.loads(source.read(entry.meta_source, entry.meta_offset, entry.meta_size))
-        record = {**meta["record"], "group": plan.group, "split": plan.split}
+        record: Record = meta["record"] | {"group": plan.group, "split": plan.split}
         data = json_bytes(record)
         tail = tar.member(f"{entry.key}.json", data)
         shard, offset = writers[plan.split].add(blob, tail)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medshards.shards.encode import tar
-from medshards.shards.encode.record import Member
+from medshards.shards.encode.record import Member, Record
 
 INDEX, ANNOTATIONS = "index.parquet", "annotations.parquet"
 BATCH = 1024  # samples a row group: fixed, so the bytes of the file depend on its content alone
@@ -98,7 +98,7 @@ class Placement:
 
 
 def rows_of(
-    record: dict[str, Any], place: Placement, table1: list[int] | None, facts: dict[str, Any]
+    record: Record, place: Placement, table1: list[int] | None, facts: dict[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The index row and the annotation rows of a sample.
 
@@ -140,7 +140,7 @@ def rows_of(
     return index, annotation_rows(record)
 
 
-def annotation_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+def annotation_rows(record: Record | dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of annotations.parquet that a record (KEY.json) implies."""
     return [
         {

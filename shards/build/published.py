@@ -16,7 +16,7 @@ from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
 from medshards.shards.build.engine import run
 from medshards.shards.build.manifest import REJECTS, dataset_files, proven_manifest
-from medshards.shards.encode.record import Member
+from medshards.shards.encode.record import Member, Record
 from medshards.shards.encode.stage import BlobReader, Entry, Outcome, meta_bytes
 
 
@@ -92,7 +92,7 @@ def _gave_up(task: tuple[Path, str, int, str]) -> tuple[str, bool]:
     return task[1], False
 
 
-def _meta(row: dict[str, Any], record: dict[str, Any]) -> bytes:
+def _meta(row: dict[str, Any], record: Record) -> bytes:
     """What was known of a sample before its split was, from its index row and record."""
     record["group"] = row["own_group"]
     del record["split"]

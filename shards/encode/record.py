@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,42 @@ class Origin(TypedDict):
     role: str
     file: str
     sha256: str
+
+
+class InstanceRecord(TypedDict):
+    """An instance: the value `id` in the id map `plane`. area: px. bbox: x, y, width, height in px."""
+
+    id: int
+    plane: int
+    concept: str
+    text: str
+    label: str
+    native_id: int | None
+    area: int
+    bbox: list[int]
+
+
+class Record(TypedDict):
+    """Content of KEY.json, to which a converter may add fields of its own, under other names."""
+
+    key: str
+    dataset: str
+    group: str
+    split: NotRequired[str]  # known when the whole dataset is
+    official_split: str | None
+    size: list[int]
+    native_size: list[int]
+    spacing: list[float] | None
+    volume: str | None
+    slice: list[int] | None
+    intensity: dict[str, Any] | None
+    pair: list[str]
+    image: str
+    instances: list[InstanceRecord]
+    concepts: list[str]
+    absent: list[str]
+    origin: list[Origin]
+    lost: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -59,7 +95,7 @@ class Encoded:
     key: str
     blob: bytes
     members: tuple[Member, ...]
-    record: dict[str, Any]
+    record: Record
     table1: tuple[int, ...] | None
     fingerprint: bytes
 
@@ -92,7 +128,7 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Origin]) -> Encoded 
         f"instances below {policy.floor_text()}": dropped,
         f"instances without a pixel at {policy.max_side} px a side": vanished,
     }
-    record: dict[str, Any] = {
+    record: Record = {
         "key": sample.key,
         "dataset": policy.slug,
         "group": sample.group,
@@ -127,8 +163,8 @@ def encode(sample: Sample, policy: Policy, origin: Sequence[Origin]) -> Encoded 
         raise Reject(
             "reserved_field", f"`extra` of the sample names fields of the record: {', '.join(clash)}"
         )
-    record |= sample.extra
-    return Encoded(sample.key, blob, members, record, table1, fingerprint(native.pixels))
+    whole = cast(Record, {**record, **sample.extra})
+    return Encoded(sample.key, blob, members, whole, table1, fingerprint(native.pixels))
 
 
 def pack(key: str, files: Sequence[tuple[str, bytes]]) -> tuple[bytes, tuple[Member, ...]]:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 from medshards.curate.listing import RejectRow
-from medshards.shards.encode.record import Encoded, Member, json_bytes
+from medshards.shards.encode.record import Encoded, Member, Record, json_bytes
 from medshards.shards.encode.walk import Walked
 
 
@@ -176,7 +176,7 @@ def _is_whole(entry: Entry, digest: str, source: BlobReader) -> bool:
     return hashlib.sha256(data).hexdigest() == digest
 
 
-def meta_bytes(record: dict[str, Any], members: Sequence[Member], table1: Sequence[int] | None) -> bytes:
+def meta_bytes(record: Record, members: Sequence[Member], table1: Sequence[int] | None) -> bytes:
     """What assembling needs beside the tar entries: the record, their places, the areas by the paper's rule."""
     areas = None if table1 is None else list(table1)
     return json_bytes({"record": record, "members": [vars(m) for m in members], "table1": areas})
