@@ -18,7 +18,17 @@ from typing import Any, BinaryIO
 from medshards.common.files import sha256_file
 from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
-from medshards.shards.build.manifest import MANIFEST, REJECTS, dump, own_digest
+from medshards.shards.build.manifest import (
+    MANIFEST,
+    REJECTS,
+    CaseCounts,
+    Decided,
+    FileFacts,
+    Manifest,
+    ShardFacts,
+    dump,
+    own_digest,
+)
 from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, Record, json_bytes
@@ -36,7 +46,7 @@ class ShardWriter:
         )  # hashing leaves the interpreter free to read and write meanwhile
         self._hashed: Future[None] | None = None
         self._name, self._at, self._samples, self._digest = "", 0, 0, hashlib.sha256()
-        self.shards: list[dict[str, Any]] = []
+        self.shards: list[ShardFacts] = []
 
     def add(self, blob: bytes, record: bytes) -> tuple[str, int]:
         """Append a sample (entries before the record, entry of the record); returns (shard, offset)."""
@@ -93,19 +103,20 @@ class ShardWriter:
 
 def assemble(
     folder: Path,
-    slug: str,
     planned: Sequence[Planned],
     rejects: Sequence[RejectRow],
-    head: dict[str, Any],
-    shard_bytes: int,
+    head: Decided,
+    cases: CaseCounts,
     tick: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Write shards, tables, rejects and manifest into the empty `folder`; returns the manifest.
 
-    head: what the manifest says of inputs, code and policy. tick is called after each sample.
+    head, cases: what the manifest says of inputs, code and policy, and of the download. tick is called after each
+    sample.
     """
     order = {split: number for number, split in enumerate(SPLITS)}
-    writers = {split: ShardWriter(folder, slug, split, shard_bytes) for split in SPLITS}
+    slug, limit = head["dataset"], head["split"]["shard_bytes"]
+    writers = {split: ShardWriter(folder, slug, split, limit) for split in SPLITS}
     tables = index.IndexWriter(folder)
     source = BlobReader()
     counts: Counter[str] = Counter()
@@ -142,20 +153,25 @@ def assemble(
         writer.close()
         writer.stop()
     (folder / REJECTS).write_bytes(b"".join(json_bytes(r) for r in rejects))
-    files = {
+    files: dict[str, FileFacts] = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
         for name in (index.INDEX, index.ANNOTATIONS, REJECTS)
     }
-    manifest: dict[str, Any] = {
+    manifest: Manifest = {
         **head,
         "counts": {
-            **{name: counts[name] for name in ("samples", *SPLITS, "instances")},
+            "samples": counts["samples"],
+            "train": counts["train"],
+            "val": counts["val"],
+            "test": counts["test"],
+            "instances": counts["instances"],
             "rejects": dict(Counter(r["code"] for r in rejects)),
             "lost": dict(lost),
-            **head["counts"],
+            **cases,
         },
         "shards": [s for split in SPLITS for s in writers[split].shards],
         "files": files,
+        "digest": "",
     }
     manifest["digest"] = own_digest(manifest)
     (folder / MANIFEST).write_bytes(dump(manifest))

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from medshards.common.files import locked, sync
 from medshards.curate.catalog.entry import Entry as CatalogEntry
@@ -21,7 +20,16 @@ from medshards.curate.source import get_source
 from medshards.shards.build import place
 from medshards.shards.build.assemble import assemble
 from medshards.shards.build.engine import run
-from medshards.shards.build.manifest import LOCK, REJECTS, SCHEMA, built_profile, tool_version
+from medshards.shards.build.manifest import (
+    LOCK,
+    REJECTS,
+    SCHEMA,
+    CaseCounts,
+    Decided,
+    Manifest,
+    built_profile,
+    tool_version,
+)
 from medshards.shards.build.place import WORK
 from medshards.shards.build.published import Published
 from medshards.shards.build.split import plan
@@ -33,17 +41,21 @@ from medshards.shards.encode.work import encode_case, kills, start_worker
 from medshards.vocab.vocabulary import Vocabulary
 
 
-@dataclass
+@dataclass(frozen=True)
 class Result:
     """What a build of one dataset came to."""
 
     slug: str
-    samples: int = 0
-    encoded: int = 0  # cases encoded in this run
-    reused: int = 0  # cases taken from earlier work
-    changed: bool = True  # False when the dataset was already up to date
-    rejects: list[RejectRow] = field(default_factory=list)
-    manifest: dict[str, Any] = field(default_factory=dict)
+    encoded: int  # cases encoded in this run
+    reused: int  # cases taken from earlier work
+    changed: bool  # False when the dataset was already up to date
+    rejects: list[RejectRow]
+    manifest: Manifest
+
+    @property
+    def samples(self) -> int:
+        """Number of samples of the dataset."""
+        return self.manifest["counts"]["samples"]
 
 
 def build_dataset(
@@ -89,24 +101,24 @@ def _build(
     for found in run(finished, sorted((work / place.PACKS).glob("*.journal")), checkers, _nothing):
         earlier.update({o.case: o for o in found})
     outcomes: list[Outcome] = []
-    result = Result(entry.slug)
+    reused = 0
     tasks = ((case, earlier[case.key].input_key if case.key in earlier else "") for case in listing.cases)
     setup = (policy, code(entry.slug, making.own), work / place.PACKS, making.own)
     for outcome in run(encode_case, tasks, workers, kills, (start_worker, setup)):
         if isinstance(outcome, str):
             outcomes.append(earlier[outcome])
-            result.reused += 1
+            reused += 1
         else:
             outcomes.append(outcome)
-            result.encoded += 1
         progress("encode", len(outcomes), len(listing.cases))
     entries, rejects = _unique(outcomes)
-    result.rejects = sorted(
+    rejects = sorted(
         [*listing.rejects, *rejects], key=lambda r: (r["case"], r["file"], r["code"], r["message"])
     )
     skips = Counter(reason for _, reason in [*listing.skips, *(s for o in outcomes for s in o.skips)])
     planned = plan(entries, policy)
-    head = {
+    cases: CaseCounts = {"cases": len(listing.cases), "skipped": dict(skips)}
+    head: Decided = {
         "schema": SCHEMA,
         "dataset": entry.slug,
         "tool": tool_version(),
@@ -116,31 +128,28 @@ def _build(
         "split": {"seed": SEED, "val_fraction": VAL_FRACTION, "shard_bytes": making.shard_bytes},
         "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
         "layouts": sorted({tree.layout.title for tree in listing.trees}),
-        "counts": {"cases": len(listing.cases), "skipped": dict(skips)},
         "partly_skipped": {
             o.case: dict(Counter(r for _, r in o.skips)) for o in outcomes if o.entries and o.skips
         },
     }
-    if published.manifest is not None and _same(published, head, result.rejects):
-        result.changed, result.manifest = False, published.manifest
-    else:
+    manifest = _same(published, head, cases, rejects)
+    changed = manifest is None
+    if manifest is None:
         assembled = work / place.ASSEMBLED
         place.clear(out, entry.slug, place.ASSEMBLED)
         assembled.mkdir(parents=True)
         done = iter(range(1, len(planned) + 1))
-        result.manifest = assemble(
+        manifest = assemble(
             assembled,
-            entry.slug,
             planned,
-            result.rejects,
+            rejects,
             head,
-            making.shard_bytes,
+            cases,
             lambda: progress("assemble", next(done), len(planned)),
         )
         _publish(out, entry.slug, making.profile)
     place.clear(out, entry.slug)
-    result.samples = result.manifest["counts"]["samples"]
-    return result
+    return Result(entry.slug, len(outcomes) - reused, reused, changed, rejects, manifest)
 
 
 def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[RejectRow]]:
@@ -157,15 +166,18 @@ def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[RejectRow]]:
     return list(entries.values()), rejects
 
 
-def _same(published: Published, head: dict[str, Any], rejects: Sequence[RejectRow]) -> bool:
-    """True when the published dataset, whole, is what this build would make."""
+def _same(
+    published: Published, head: Decided, cases: CaseCounts, rejects: Sequence[RejectRow]
+) -> Manifest | None:
+    """The manifest of the published dataset when that, whole, is what this build would make."""
     old = published.manifest
     if old is None or not published.complete:
-        return False
-    counts = all(old["counts"].get(name) == value for name, value in head["counts"].items())
-    if not counts or any(old.get(name) != value for name, value in head.items() if name != "counts"):
-        return False
-    return (published.folder / REJECTS).read_bytes() == b"".join(json_bytes(r) for r in rejects)
+        return None
+    counted = old["counts"].items() >= cases.items()
+    if not counted or not old.items() >= head.items():
+        return None
+    told = (published.folder / REJECTS).read_bytes()
+    return old if told == b"".join(json_bytes(r) for r in rejects) else None
 
 
 def _publish(out: Path, slug: str, profile: str) -> None:

@@ -8,15 +8,103 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from medshards.common.files import locked, sha256_file, write_atomically
 
 MANIFEST, CORPUS, REJECTS = "manifest.json", "corpus.json", "rejects.jsonl"
 LOCK = ".work/corpus.lock"  # held while a dataset is put in place and corpus.json is written
 SCHEMA = 1  # of manifests, corpus.json and the two tables
+
+
+class FileFacts(TypedDict):
+    """A file of a dataset beside its manifest."""
+
+    bytes: int
+    sha256: str
+
+
+class ShardFacts(FileFacts):
+    """A shard: its path below the dataset's folder, its split and number of samples."""
+
+    file: str
+    split: str
+    samples: int
+
+
+class CaseCounts(TypedDict):
+    """Cases of a download, and what was left out of them, by reason."""
+
+    cases: int
+    skipped: dict[str, int]
+
+
+class Counts(CaseCounts):
+    """What a dataset holds; rejects by code, lost by what was lost."""
+
+    samples: int
+    train: int
+    val: int
+    test: int
+    instances: int
+    rejects: dict[str, int]
+    lost: dict[str, int]
+
+
+class SplitFacts(TypedDict):
+    """How samples come to splits and shards."""
+
+    seed: int
+    val_fraction: float
+    shard_bytes: int
+
+
+class Decided(TypedDict):
+    """What decides a dataset: code, policy, inputs (a digest of all input keys).
+
+    partly_skipped: what was left out of a case that gave samples, by reason.
+    """
+
+    schema: int
+    dataset: str
+    tool: str
+    code: dict[str, str]
+    assembly: dict[str, str]
+    policy: dict[str, Any]
+    split: SplitFacts
+    inputs: str
+    layouts: list[str]
+    partly_skipped: dict[str, dict[str, int]]
+
+
+class Manifest(Decided):
+    """Content of manifest.json."""
+
+    counts: Counts
+    shards: list[ShardFacts]
+    files: dict[str, FileFacts]
+    digest: str
+
+
+class DatasetFacts(TypedDict):
+    """What corpus.json says of a dataset."""
+
+    manifest_sha256: str
+    samples: int
+
+
+class CorpusFacts(TypedDict):
+    """Content of corpus.json; vocabulary: its digest."""
+
+    schema: int
+    tool: str
+    profile: str
+    vocabulary: str
+    datasets: dict[str, DatasetFacts]
+    digest: str
 
 
 def tool_version() -> str:
@@ -32,29 +120,30 @@ def dump(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, ensure_ascii=True, indent=1, allow_nan=False) + "\n").encode()
 
 
-def own_digest(value: dict[str, Any]) -> str:
+def own_digest(value: Mapping[str, Any]) -> str:
     """Digest of a manifest or of corpus.json: of all of it but this field."""
     return hashlib.sha256(dump({k: v for k, v in value.items() if k != "digest"})).hexdigest()
 
 
-def read_corpus(out: Path) -> dict[str, Any] | None:
+def read_corpus(out: Path) -> CorpusFacts | None:
     """corpus.json of a corpus, None when there is none. Raises ValueError when it is no JSON."""
     path = out / CORPUS
     return json.loads(path.read_bytes()) if path.exists() else None
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path) -> Manifest | None:
     """manifest.json of a dataset's folder, None when there is none. Raises ValueError when it is no JSON."""
     path = folder / MANIFEST
     return json.loads(path.read_bytes()) if path.exists() else None
 
 
-def proven_manifest(folder: Path) -> dict[str, Any] | None:
+def proven_manifest(folder: Path) -> Manifest | None:
     """manifest.json of a dataset's folder, None when there is none or it is not as it was written."""
     return _proven(folder / MANIFEST)
 
 
-def _proven(path: Path) -> dict[str, Any] | None:
+def _proven(path: Path) -> Any:
+    """The JSON of a file that holds its own digest, None when it is not as it was written."""
     try:
         data = path.read_bytes()
         value = json.loads(data)
@@ -73,12 +162,12 @@ def built_profile(out: Path) -> str | None:
     return next((str(m["policy"]["profile"]) for m in manifests if m is not None), None)
 
 
-def dataset_files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def dataset_files(manifest: Manifest) -> dict[str, FileFacts]:
     """The files of a dataset beside the manifest: their bytes and SHA-256 by name."""
     return {**manifest["files"], **{shard["file"]: shard for shard in manifest["shards"]}}
 
 
-def write_corpus(out: Path, profile: str, vocabulary: str) -> dict[str, Any]:
+def write_corpus(out: Path, profile: str, vocabulary: str) -> CorpusFacts:
     """Write corpus.json from the manifests that are there; returns it.
 
     A manifest that is not as it was written is no proof: corpus.json says of it what it said before.
@@ -87,7 +176,7 @@ def write_corpus(out: Path, profile: str, vocabulary: str) -> dict[str, Any]:
         for leftover in out.glob(f".{CORPUS}.*.tmp"):
             leftover.unlink()
         known = (_proven(out / CORPUS) or {"datasets": {}})["datasets"]
-        datasets = {}
+        datasets: dict[str, DatasetFacts] = {}
         for path in sorted(out.glob(f"*/{MANIFEST}")):
             slug, manifest = path.parent.name, _proven(path)
             if manifest is not None:
@@ -97,12 +186,13 @@ def write_corpus(out: Path, profile: str, vocabulary: str) -> dict[str, Any]:
                 }
             elif slug in known:
                 datasets[slug] = known[slug]
-        corpus: dict[str, Any] = {
+        corpus: CorpusFacts = {
             "schema": SCHEMA,
             "tool": tool_version(),
             "profile": profile,
             "vocabulary": vocabulary,
             "datasets": datasets,
+            "digest": "",
         }
         corpus["digest"] = own_digest(corpus)
         if not (out / CORPUS).exists() or (out / CORPUS).read_bytes() != dump(corpus):

@@ -189,7 +189,8 @@ def verify(out: Path, workers: int, expect: str | None, as_json: bool) -> None:
     if problems:
         say(f"{len(problems)} problems")
         sys.exit(1)
-    corpus = read_corpus(out) or {}
+    corpus = read_corpus(out)
+    assert corpus is not None  # it is clean
     samples = sum(d["samples"] for d in corpus["datasets"].values())
     if not as_json:
         click.echo(

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from medshards.common.files import sha256_file
 from medshards.shards.build import index
 from medshards.shards.build.engine import run
-from medshards.shards.build.manifest import CORPUS, MANIFEST, dataset_files, dump, own_digest
+from medshards.shards.build.manifest import CORPUS, MANIFEST, dump, own_digest
 from medshards.shards.build.place import WORK, unrecovered
 from medshards.shards.encode import tar
 from medshards.shards.encode.fingerprint import blank
@@ -95,7 +95,7 @@ def _verify_dataset(
     manifest, problems = _own_json(out, f"{slug}/{MANIFEST}")
     yield from problems
     shards = {s["file"]: s for s in manifest["shards"]}
-    known = {MANIFEST, *dataset_files(manifest)}
+    known = {MANIFEST, *manifest["files"], *shards}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
         if name not in known:
