@@ -41,6 +41,12 @@ def progress_bar(title: str, console: Console | None = None) -> Iterator[Report]
         yield update
 
 
+def page_console(width: int) -> Console:
+    """Where tables go: as wide as the terminal, or in a pipe so many columns."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=width, highlight=False)
+
+
 def say(line: str) -> None:
     """Tell a person something on the standard error, on one line."""
     tell(printable(line), err=True)

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from medshards.common.spread import spread
 from medshards.evaluate.detection import Detection, Matches
 from medshards.evaluate.measure import Dataset, truth_of
 from medshards.evaluate.metrics import overlap
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode
-from medshards.train.data.loader import spread
 from medshards.train.model.answers import UNION_SCORE, Rule
 from medshards.vocab.scenes import impossible
 from medshards.vocab.vocabulary import Vocabulary
@@ -42,7 +42,7 @@ def listen(
     """
     by_dataset = {dataset.slug: _Count() for dataset in datasets}
     for dataset in datasets:
-        for number in spread(len(dataset.corpus), images):
+        for number in spread(range(len(dataset.corpus)), images):
             try:
                 _ask(segmenter, dataset, number, rule, by_dataset[dataset.slug])
             except BadSample:  # named by the evaluation itself

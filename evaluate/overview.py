@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.common.spread import spread
 from medshards.curate.catalog.entry import load_catalog
 from medshards.evaluate.measure import Dataset, claims_of, contest
 from medshards.evaluate.report.rows import Pair
@@ -60,14 +61,9 @@ def _samples(out: str | Path, slug: str, splits: Sequence[str], count: int) -> I
         present = corpus.tables[slug]["concepts"].to_pylist() if len(corpus) else []
         for number, concepts in enumerate(present):
             (filled if concepts else empty).append((corpus, number))
-    chosen = _spread(filled, count)
-    for corpus, number in chosen + _spread(empty, count - len(chosen)):
+    chosen = spread(filled, count)
+    for corpus, number in chosen + spread(empty, count - len(chosen)):
         yield decode(corpus.read(number))
-
-
-def _spread(samples: list[tuple[Corpus, int]], count: int) -> list[tuple[Corpus, int]]:
-    count = min(count, len(samples))
-    return [samples[(2 * k + 1) * len(samples) // (2 * count)] for k in range(count)]
 
 
 def _cells(slug: str, sample: Stored, predict: Predict | None) -> list[Cell]:

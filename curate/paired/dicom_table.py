@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from medshards.common.console import page_console
 from medshards.curate.formats.dicom.kinds import REASONS
 from medshards.curate.formats.dicom.rtstruct import StructureSet
 from medshards.curate.formats.dicom.segmentation import Segmentation
@@ -208,9 +208,7 @@ def _left_out(found: Scan) -> Iterator[Row]:
 
 def print_table(rows: Sequence[Row]) -> None:
     """Print the rows for people; in a pipe nothing is cut off."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=240, highlight=False)
+    console = page_console(240)
     table = Table(box=box.SIMPLE)
     for name in ("patient", "study", "series", "modality", "slices × rows × columns", "spacing mm", "unit"):
         table.add_column(name)

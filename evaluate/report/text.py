@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from medshards.common.console import page_console
 from medshards.evaluate.report.rows import Measured, Pair, pairs_of
 from medshards.evaluate.report.tables import breakdowns, over_datasets, summary
 from medshards.train.model.answers import Rule
@@ -182,7 +183,7 @@ def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def console() -> Console:
     """Where tables go: the terminal's width, 80 columns elsewhere."""
-    return Console(highlight=False, width=None if Console().is_terminal else 80)
+    return page_console(80)
 
 
 def figure(value: float | None, digits: int = 4) -> str:

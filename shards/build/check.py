@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
+from medshards.common.spread import spread
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.identify import identify
@@ -27,8 +27,6 @@ DRAWN = 6  # samples in the picture
 SHOWN = 5  # problems of one kind that are told
 PHANTOM_BYTES, PHANTOM_SECONDS = 200_000, 2.0
 TESTS = DATASETS.resolve().parents[1] / "tests" / "curate" / "datasets"  # in a checkout
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, pictur
         f"{len(listing.cases)} in {groups} groups, {len(listing.skips)} files passed over",
     )
     policy = Policy.of(entry, Making(), labels, Vocabulary.load())
-    chosen = _spread(listing.cases, CASES)
+    chosen = spread(listing.cases, CASES)
     walked = [walk(source, policy, case, _Read) for case in chosen]
     yield from _some("load", [_told(row) for each in walked for row in each.rejects])
     read = [sample for each in walked for sample in each.samples]
@@ -212,7 +210,7 @@ def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, pictur
     if unseen:
         yield Finding("labels", True, f"not seen in these samples: {', '.join(unseen)}")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    cells = [_cell(r, policy) for r in _spread([r for r in read if r.concepts] or read, DRAWN)]
+    cells = [_cell(r, policy) for r in spread([r for r in read if r.concepts] or read, DRAWN)]
     page([Row(entry.title, [entry.modality], cells)]).save(picture, "PNG")
     yield Finding("picture", True, f"look at {picture}: do the contours lie on what the prompts name?")
 
@@ -232,11 +230,6 @@ def _some(part: str, problems: Sequence[str]) -> Iterator[Finding]:
     yield from (Finding(part, False, problem) for problem in problems[:SHOWN])
     if len(problems) > SHOWN:
         yield Finding(part, False, f"and {len(problems) - SHOWN} more; `medshards inspect` lists them all")
-
-
-def _spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` items, the first one and others at even distances."""
-    return [items[k * len(items) // count] for k in range(count)] if len(items) > count else list(items)
 
 
 def _cell(read: _Read, policy: Policy) -> Cell:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from medshards.common.console import page_console
 from medshards.curate.catalog.entry import Entry
 from medshards.shards.build.split import SPLITS
 from medshards.shards.prove.table1 import FIGURES, Row, certainty, compare, figures, number, summary
@@ -20,7 +21,7 @@ def print_stats(
     measured: Sequence[dict[str, Any]], catalog: dict[str, Entry], console: Console | None = None
 ) -> None:
     """Print the measurements of `corpus_stats`, and below them those by the paper's rule."""
-    console = console or _console()
+    console = console or page_console(200)
     table = _table("dataset")
     for title in ("images", *SPLITS, "annotations", "median px"):
         table.add_column(title, justify="right")
@@ -49,7 +50,7 @@ def print_stats(
 
 def print_table1(rows: Sequence[Row], console: Console | None = None) -> None:
     """Print every row of Table 1 beside what was measured, then the reasons where they differ."""
-    console = console or _console()
+    console = console or page_console(200)
     table = _table("dataset", "printed, and whether the rule gives it", "by the rule, measured here")
     modality = None
     for row in rows:
@@ -68,7 +69,7 @@ def print_table1(rows: Sequence[Row], console: Console | None = None) -> None:
 
 def print_plot(measured: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Print a bar for each dataset: its images, in proportion to the largest dataset; validation and test apart."""
-    console = console or _console()
+    console = console or page_console(200)
     name = max((len(row["slug"]) for row in measured), default=0)
     most = max((row["images"] for row in measured), default=0) or 1
     room = min(console.width, WIDTH) - name - 10
@@ -86,9 +87,3 @@ def _table(*titles: str) -> Table:
     for title in titles:
         table.add_column(title, overflow="fold")
     return table
-
-
-def _console() -> Console:
-    """In a pipe lines are long rather than folded."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=200, highlight=False)

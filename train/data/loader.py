@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from torch.utils.data import Dataset
 
 from medshards.shards.read.chain import CorpusError
@@ -65,10 +64,3 @@ def concept_names(corpus: Corpus) -> dict[str, tuple[str, ...]]:
             "medshards that built it, or build it again"
         )
     return {concept: vocabulary[concept].names for concept in corpus.concepts()}
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` positions, evenly spread."""
-    return (
-        sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist())) if count else []
-    )

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from medshards.common.spread import spread
 from medshards.train.data.batch import Bad, Batch
 from medshards.train.data.feed import Feed
-from medshards.train.data.loader import Samples, spread
+from medshards.train.data.loader import Samples
 from medshards.train.data.plan import Request
 from medshards.train.model.outputs import Outputs
 from medshards.train.model.postprocess import THRESHOLD, scores, upsample
@@ -67,7 +68,7 @@ class Validator:
         self.samples, self.corpus, self.config, self.ranks = samples, samples.corpus, config, ranks
         first, chosen = 0, []
         for table in self.corpus.tables.values():
-            chosen += [first + place for place in spread(len(table), config.run.validate_images)]
+            chosen += [first + place for place in spread(range(len(table)), config.run.validate_images)]
             first += len(table)
         size = config.batch.per_rank
         self._requests = [
