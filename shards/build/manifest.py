@@ -134,7 +134,9 @@ def read_corpus(out: Path) -> CorpusFacts | None:
 def read_manifest(folder: Path) -> Manifest | None:
     """manifest.json of a dataset's folder, None when there is none. Raises ValueError when it is no JSON."""
     path = folder / MANIFEST
-    found: Manifest | None = json.loads(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    found: Manifest = json.loads(path.read_bytes())
     return found
 
 
