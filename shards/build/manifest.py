@@ -142,7 +142,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def proven_manifest(folder: Path) -> Manifest | None:
     """manifest.json of a dataset's folder, None when there is none or it is not as it was written."""
-    return _proven(folder / MANIFEST)
+    found: Manifest | None = _proven(folder / MANIFEST)
+    return found
 
 
 def _proven(path: Path) -> Any:
