@@ -34,12 +34,16 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Index:
-    """The index of one dataset, as its manifest describes it; ``shards`` by their path in the corpus."""
+    """The index of one dataset, as its manifest describes it.
+
+    ``shards`` by their path in the corpus, in the order of the index; ``counts`` the samples of each.
+    """
 
     store: Store
     slug: str
     expected: Expected
     shards: Mapping[str, Expected]
+    counts: tuple[int, ...]
     check: bool
 
     @classmethod
@@ -54,6 +58,7 @@ class Index:
             slug,
             _expected(manifest["files"][index.INDEX]),
             {f"{slug}/{shard['file']}": _expected(shard) for shard in manifest["shards"]},
+            tuple(shard["samples"] for shard in manifest["shards"]),
             check,
         )
         if isinstance(store, Folder):

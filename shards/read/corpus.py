@@ -128,6 +128,18 @@ class Corpus:
             for table in self.tables.values()
         ]
 
+    def shards(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """For each dataset the number of the shard of each sample, from 0, and the bytes of these shards."""
+        found = []
+        for slug, table in self.tables.items():
+            opened = self.indices[slug]
+            rows = table["row"].to_numpy()  # samples lie in the shards in the order of the index
+            number = np.searchsorted(np.cumsum(opened.counts), rows, side="right")
+            used, of = np.unique(number, return_inverse=True)
+            sizes = np.array([shard.size for shard in opened.shards.values()], np.int64)
+            found.append((of, sizes[used]))
+        return found
+
     def concepts(self, datasets: Collection[str] | None = None) -> set[str]:
         """Ids of all concepts that are present or known to be absent somewhere; only in these datasets."""
         found: set[str] = set()

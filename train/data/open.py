@@ -10,6 +10,7 @@ from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import Corpus
 from medshards.train.data.batch import Builder
 from medshards.train.data.loader import Samples, concept_names
+from medshards.train.data.order import Shards
 from medshards.train.data.plan import Plan
 from medshards.train.run.config import Config
 from medshards.vocab.scenes import impossible
@@ -54,8 +55,19 @@ def open_data(config: Config, location: str, side: int) -> Data:
     if not len(corpus):
         raise CorpusError(f"{location} has no training sample with a prompt, among {len(every)}")
     weights = [config.data.weights.get(slug, 1.0) for slug in corpus.slugs]
+    window = config.data.window_gb
+    try:
+        plan = Plan(
+            config.run.seed,
+            corpus.groups(),
+            weights,
+            [Shards(*each) for each in corpus.shards()],
+            None if window is None else int(window * 2**30),
+        )
+    except ValueError as error:
+        raise CorpusError(f"{location}: {error}") from error
     return Data(
-        Plan(config.run.seed, corpus.groups(), weights),
+        plan,
         Samples(corpus, builder),
         Samples(held_out.with_prompts(*asked), builder.for_validation(), replace=False),
         len(every) - len(corpus),

@@ -32,7 +32,7 @@ from transformers import Sam3Config
 from transformers.initialization import no_init_weights
 
 from medshards.common.files import sha256_file
-from medshards.train.data.plan import ORDER_VERSION
+from medshards.train.data.order import ORDER_VERSION
 from medshards.train.model.graph import Sam3Graph
 from medshards.train.run.config import Config
 from medshards.train.run.parallel import unwrap

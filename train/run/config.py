@@ -95,6 +95,9 @@ class DataConfig(Section):
     corpora of many millions of samples, its size and the checksums of the pages that are read."""
     max_bad_samples: NonNegativeInt = 10
     """The run stops when more different samples than this were found damaged, and had to be replaced."""
+    window_gb: Annotated[float, Field(gt=0)] | None = None
+    """GiB of shards among which samples are shuffled, before the next shards come; null: among all. For a corpus that
+    is larger than cache_gb take half of cache_gb. See docs/streaming.md."""
     cache: Path | None = None
     """Folder for shards of a remote corpus; null reads each sample by itself."""
     cache_gb: PositiveInt = 100

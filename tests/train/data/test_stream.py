@@ -6,8 +6,10 @@ import random
 import shutil
 import tarfile
 import time
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medshards.curate.formats.pictures import png
@@ -17,8 +19,9 @@ from medshards.shards.read.storage import StoreError
 from medshards.train.data.batch import Builder
 from medshards.train.data.feed import Feed
 from medshards.train.data.loader import Samples, concept_names
-from medshards.train.data.plan import Request
-from medshards.train.run.config import DataConfig
+from medshards.train.data.open import open_data
+from medshards.train.data.plan import Request, Slices
+from medshards.train.run.config import DataConfig, load_config
 
 
 @pytest.fixture
@@ -215,6 +218,38 @@ def test_workers_change_nothing(corpus: Path) -> None:
         assert (alone.names, alone.prompts) == (helped.names, helped.prompts)
         assert (alone.images == helped.images).all()
         assert (alone.masks == helped.masks).all()
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
+def test_every_sample_comes_once_whatever_ranks_and_workers_take_it(corpus: Path) -> None:
+    """From one process to eight ranks of four workers each; every run goes on where the one before stopped."""
+    sizes = np.concatenate([sizes for _, sizes in Corpus.open(corpus).shards()])
+    assert 2 * sizes.max() < sizes.sum()
+    window = f"data.window_gb={2 * sizes.max() / 2**30}"
+    data = open_data(load_config("tiny", [window]), str(corpus), 64)
+    taken: list[str] = []
+    for world, workers, steps in ((1, 0, 1), (2, 1, 1), (8, 4, 3), (4, 2, 2)):
+        parts = []
+        for rank in range(world):
+            slices = Slices(data.plan, len(taken), 8, 1, rank, world)
+            with Feed(data.samples, islice(slices, steps * 8 // world), workers) as feed:
+                parts.append([name for batch in feed for name in batch.names])
+        taken += [name for chunk in zip(*parts, strict=True) for name in chunk]
+    assert taken == [data.samples.corpus.name(sample) for _, sample in data.plan.requests(0, 56)]
+    every = {data.samples.corpus.name(sample) for sample in range(18)}
+    assert all(set(taken[epoch * 18 : epoch * 18 + 18]) == every for epoch in range(3))
+
+
+def test_a_window_too_small_for_the_shards_is_said(corpus: Path) -> None:
+    with pytest.raises(CorpusError, match=r"does not hold two of the largest shards.*data\.window_gb"):
+        open_data(load_config("tiny", ["data.window_gb=0.0001"]), str(corpus), 64)
+
+
+def test_where_samples_lie_is_known_without_reading_it(corpus: Path) -> None:
+    opened = Corpus.open(corpus)
+    for slug, (of, sizes) in zip(opened.slugs, opened.shards()):
+        files = opened.rows(slug)["shard"].to_pylist()
+        assert [sizes[number] for number in of] == [(corpus / slug / f).stat().st_size for f in files]
 
 
 def test_any_image_format_of_the_corpus_is_decoded(corpus: Path) -> None:

@@ -35,6 +35,7 @@ def found(architecture: dict[str, Any], *options: str, side: int = 112, order_ve
         ("data.weights={drive: 2}", "data.weights was {}, is {'drive': 2.0}"),
         ("data.datasets=[drive]", "data.datasets was None, is ['drive']"),
         ("data.max_negatives_per_image=0", "data.max_negatives_per_image was 2, is 0"),
+        ("data.window_gb=2", "data.window_gb was None, is 2.0"),
         ("data.absent={drive: [polyp]}", "data.absent was {}, is {'drive': ['polyp']}"),
     ],
 )
@@ -45,6 +46,14 @@ def test_what_decides_the_samples_is_compared(option: str, said: str, architectu
 def test_size_and_order_are_compared(architecture: dict[str, Any]) -> None:
     assert found(architecture, side=56) == ["model.image_size was 112, is 56"]
     assert found(architecture, order_version=0) == ["order_version was 0, is 1"]
+
+
+def test_a_checkpoint_older_than_a_field_has_its_default(architecture: dict[str, Any]) -> None:
+    before = load_config("tiny", BEFORE).model_dump(mode="json")
+    del before["data"]["window_gb"]
+    state = State(4, 0, 16, "corpus", before, architecture, 42)
+    assert differences(state, load_config("tiny", BEFORE), 112) == []
+    assert differences(state, load_config("tiny", [*BEFORE, "data.window_gb=2"]), 112) != []
 
 
 def test_length_rates_and_machines_are_free(architecture: dict[str, Any]) -> None:
