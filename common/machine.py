@@ -1,6 +1,7 @@
 """Trouble of the machine, told from faults of the data.
 
-A full disk or a lack of memory says nothing of the file in work: it stops the work, which can then be done again.
+A full disk, a lack of memory or a file that may not be read says nothing of what is in the file: it stops the work,
+which can then be done again.
 What a decoder says of a damaged file is the file's fault.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 import errno
 
 TROUBLE = {
+    errno.EACCES,
+    errno.EPERM,
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from medshards.common.machine import MachineError
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File, Layout, Tree, kinds, open_download
-from medshards.curate.unpack import SUFFIXES
+from medshards.curate.unpack import is_archive
 
 VARIABLE = "MEDSHARDS_KEY_FILE"
 LENGTH = 16  # hex digits of a name: 64 bits
@@ -74,16 +75,18 @@ def renamed(key: bytes, slug: str, name: str) -> str:
 def open_renamed(root: Path, layouts: tuple[Layout, ...], slug: str) -> list[Tree]:
     """The trees of a download, as `open_download` gives them, with a name of the project's own for each file.
 
-    The paths by which a tree knows its files stay as published, for a converter to read. Raises Reject as
-    `open_download` does, without a published name but that of an archive.
+    The paths by which a tree knows its files stay as published, for a converter to read. Raises Reject and MachineError
+    as `open_download` does, without a published name but that of an archive that was downloaded.
     """
     key = load_key()
     try:
         trees = open_download(root, layouts, kinds)
     except Reject as reject:
-        if not reject.file or reject.file.lower().endswith(SUFFIXES):
+        if not reject.file or is_archive((root if root.is_dir() else root.parent) / reject.file):
             raise
         raise Reject(reject.code, reject.message, renamed(key, slug, reject.file)) from None
+    except MachineError as trouble:
+        raise MachineError(f"{root}: a folder in it cannot be listed; mend that first") from trouble
     return [
         replace(tree, files={p: replace(f, name=renamed(key, slug, f.name)) for p, f in tree.files.items()})
         for tree in trees

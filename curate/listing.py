@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypedDict
 
-from medshards.common.machine import machine_error
+from medshards.common.machine import MachineError, machine_error
 from medshards.common.text import printable
 from medshards.curate.identify import looks_like
 from medshards.curate.sample import Reject, make_key
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import Tree, list_files
+from medshards.curate.tree import Tree, by_name, list_files
 from medshards.curate.unpack import CLOSED, SUFFIXES, is_archive
 
 
@@ -38,7 +38,8 @@ class Listing:
 def list_download(source: Source, root: Path) -> Listing:
     """Recognise a download and list its cases.
 
-    Raises Reject when it is not the dataset at all, with the name of the one that it looks like.
+    Raises Reject when it is not the dataset at all, with the name of the one that it looks like; MachineError when a
+    file or folder that has to be read for that cannot be, and the machine is to blame.
     """
     try:
         trees = source.open(root)
@@ -93,11 +94,11 @@ def list_download(source: Source, root: Path) -> Listing:
 def _discover(source: Source, tree: Tree) -> Iterator[Case | Skip | Reject]:
     try:
         yield from source.discover(tree)
-    except Reject:
-        raise
     except Exception as error:  # an unforeseen error is a line for the user, too
         if trouble := machine_error(error):
-            raise trouble from error
+            raise MachineError(by_name(str(trouble), tree.files.values())) from error
+        if isinstance(error, Reject):
+            raise
         said = "" if source.private_names else f": {error}"
         raise Reject("failed", f"cannot be listed: {type(error).__name__}{said}") from error
 

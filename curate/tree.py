@@ -10,11 +10,12 @@ import filecmp
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.sample import Reject
 from medshards.curate.unpack import CLOSED, SUFFIXES, is_archive, unpack
@@ -92,12 +93,15 @@ class Tree:
 
 
 def list_files(root: Path) -> dict[str, File]:
-    """All files below `root` by relative path, sorted; junk left out. A single file is listed by its name."""
+    """All files below `root` by relative path, sorted; junk left out. A single file is listed by its name.
+
+    Raises MachineError for a folder that cannot be listed.
+    """
     if root.is_file():
         return {root.name: File(root.name, root)}
     found: dict[str, File] = {}
     seen: set[str] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, onerror=_stop, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link that leads back up
             folders.clear()
@@ -110,6 +114,19 @@ def list_files(root: Path) -> dict[str, File]:
             if name not in JUNK and not name.startswith("._"):
                 found[prefix + name] = File(prefix + name, Path(folder) / name)
     return dict(sorted(found.items()))
+
+
+def by_name(text: str, files: Iterable[File]) -> str:
+    """The text with the name of each file in place of its path, which may tell of a patient."""
+    for file in files:
+        for path in (file.path, *file.parts):
+            text = text.replace(str(path), file.name)
+    return text
+
+
+def _stop(error: OSError) -> None:
+    """A folder that cannot be listed would be lost without a word."""
+    raise MachineError(f"{error.filename}: cannot be listed ({error.strerror}); mend that first") from error
 
 
 def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]:

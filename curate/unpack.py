@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import lzma
 import os
 import shutil
@@ -11,11 +12,12 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from medshards.common.files import locked, sha256_file
+from medshards.common.files import locked, sha256_file, write_atomically
 from medshards.common.machine import TROUBLE
 from medshards.curate.sample import Reject
 
@@ -24,6 +26,7 @@ CLOSED = (".rar", ".7z")  # archives that are not unpacked here
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 DEFLATE64 = 9  # Windows Explorer's, above 2 GB
 CHUNK = 1 << 20
+DIGESTS = ".json"  # beside an unpacked archive: SHA-256 of its files by name
 RATIO, SMALL = (
     200,
     1 << 30,
@@ -40,8 +43,8 @@ BROKEN = (
     ValueError,
     OverflowError,
 )
-DISK = TROUBLE | {errno.EACCES, errno.EPERM}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_proven: set[Path] = set()  # unpacked archives that this process compared with their digests
 
 
 def is_archive(path: Path) -> bool:
@@ -58,29 +61,50 @@ def cache_folder() -> Path:
 def unpack(archive: Path, name: str = "") -> Path:
     """Unpack an archive into the cache and return the folder; a later call finds it there by content.
 
-    The folder appears under its name only when complete. Refused are members that lead outside, links and devices
-    (`unsafe_archive`), two members of one name (`duplicate_file`), what unpacks to suspiciously much
-    (`unsafe_archive`), encryption and methods that cannot be read (`closed_archive`), damage (`corrupt_archive`); and
-    a cache that cannot be written or is full (`cache`, `no_space`). `name` is used in messages.
+    The folder appears under its name only when complete; what was damaged since is unpacked again. Refused are members
+    that lead outside, links and devices (`unsafe_archive`), two members of one name (`duplicate_file`), what unpacks to
+    suspiciously much (`unsafe_archive`), encryption and methods that cannot be read (`closed_archive`), damage
+    (`corrupt_archive`); a cache that cannot be written or is full (`cache`, `no_space`). `name` is used in refusals,
+    which give the place of a member as NAME/MEMBER and quote it nowhere else.
     """
     name = name or archive.name
     target = cache_folder() / "unpacked" / sha256_file(archive)
-    work = target.with_suffix(".partial")
     try:
         with locked(target.with_suffix(".lock")):
-            if not target.is_dir():
-                shutil.rmtree(work, ignore_errors=True)  # of an interrupted call
-                work.mkdir()
-                try:
-                    extract(archive, work, name)
-                    work.replace(target)
-                finally:
-                    shutil.rmtree(work, ignore_errors=True)
+            if not (target.is_dir() and (target in _proven or _whole(target))):
+                _unpack(archive, target, name)
+            _proven.add(target)
     except OSError as e:
         code = "no_space" if e.errno in FULL else "cache"
         what = f"the cache folder {cache_folder()} cannot be written ({e.strerror})"
         raise Reject(code, f"{what}; set MEDSHARDS_CACHE to a folder with room", name) from e
     return target
+
+
+def _unpack(archive: Path, target: Path, name: str) -> None:
+    work = target.with_suffix(".partial")
+    for leftover in (work, target):  # of an interrupted call, or damaged
+        shutil.rmtree(leftover, ignore_errors=True)
+    work.mkdir()
+    try:
+        extract(archive, work, name)
+        write_atomically(target.with_suffix(DIGESTS), json.dumps(_digests(work)).encode())
+        work.replace(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _whole(folder: Path) -> bool:
+    """True for an unpacked archive whose files, no more and no less, have the digests that they had at first."""
+    try:
+        wanted = json.loads(folder.with_suffix(DIGESTS).read_bytes())
+        return bool(_digests(folder) == wanted)
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {p.relative_to(folder).as_posix(): sha256_file(p) for p in folder.rglob("*") if p.is_file()}
 
 
 def extract(archive: Path, folder: Path, name: str = "") -> None:
@@ -91,25 +115,27 @@ def extract(archive: Path, folder: Path, name: str = "") -> None:
     name = name or archive.name
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[Path] = set()
-    written = 0
+    written, at = 0, name
     try:
-        for member, size, stream in _members(archive, folder, name):
-            place = _safe(member, name)
+        for member, size, content in _members(archive, folder, name):
+            at = f"{name}/{member}"
+            place = _safe(member, at)
             if place in seen:
-                raise Reject("duplicate_file", f"two members are called {member!r}; unpack it yourself", name)
+                raise Reject("duplicate_file", "two members have this name; unpack the archive yourself", at)
             seen.add(place)
             written += size
             _require_room(archive, folder, written, size, name)
             path = folder / place
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as out:
+            with content() as stream, path.open("wb") as out:
                 shutil.copyfileobj(stream, out, CHUNK)
-    except BROKEN as e:
-        raise Reject("corrupt_archive", f"cannot be unpacked ({e}); download it again", name) from e
-    except OSError as e:
-        if e.errno in DISK:
+            at = name
+    except (*BROKEN, OSError) as e:
+        if isinstance(e, OSError) and e.errno in TROUBLE:
             raise
-        raise Reject("corrupt_archive", f"cannot be unpacked ({e}); download it again", name) from e
+        what = type(e).__name__ if at != name else str(e)  # which would quote the member's name
+        message = f"cannot be unpacked ({what}); download the archive again"
+        raise Reject("corrupt_archive", message, at) from e
 
 
 def _require_room(archive: Path, folder: Path, total: int, needed: int, name: str) -> None:
@@ -126,8 +152,8 @@ def _require_room(archive: Path, folder: Path, total: int, needed: int, name: st
         raise Reject("no_space", f"{message}; set MEDSHARDS_CACHE to a folder with room", name)
 
 
-def _members(archive: Path, folder: Path, name: str) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Name, size and content of each file in an archive."""
+def _members(archive: Path, folder: Path, name: str) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    """Name, size and what opens the content of each file in an archive."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as z:
             files = [
@@ -137,20 +163,23 @@ def _members(archive: Path, folder: Path, name: str) -> Iterator[tuple[str, int,
             _require_room(archive, folder, size, size, name)
             for info in files:
                 if stat.S_ISLNK(info.external_attr >> 16):
-                    raise Reject("unsafe_archive", f"member {info.filename!r} is a link", name)
-                _require_readable(info, name)
-                with z.open(info) as stream:
-                    yield info.filename, info.file_size, stream
+                    raise Reject("unsafe_archive", "is a link", f"{name}/{info.filename}")
+                _require_readable(info, f"{name}/{info.filename}")
+                yield info.filename, info.file_size, partial(z.open, info)
         return
     with tarfile.open(archive) as t:
         for member in t:
             if member.isdir():
                 continue
             if not member.isfile():
-                raise Reject("unsafe_archive", f"member {member.name!r} is a link or a device", name)
-            extracted = t.extractfile(member)
-            if extracted is not None:
-                yield member.name, member.size, extracted
+                raise Reject("unsafe_archive", "is a link or a device", f"{name}/{member.name}")
+            yield member.name, member.size, partial(_extracted, t, member)
+
+
+def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    stream = archive.extractfile(member)
+    assert stream is not None  # it is a file
+    return stream
 
 
 def _require_readable(info: zipfile.ZipInfo, name: str) -> None:
@@ -160,12 +189,12 @@ def _require_readable(info: zipfile.ZipInfo, name: str) -> None:
         method = "Deflate64" if info.compress_type == DEFLATE64 else f"method {info.compress_type}"
         what = f"is compressed by {method}, which is not read here; unpack the archive"
     if what:
-        message = f"member {info.filename!r} {what} with 7-Zip or unzip, and leave the folder in its place"
+        message = f"{what} with 7-Zip or unzip, and leave the folder in its place"
         raise Reject("closed_archive", message, name)
 
 
 def _safe(member: str, name: str) -> Path:
     path = PurePosixPath(member.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]) or not path.parts:
-        raise Reject("unsafe_archive", f"member {member!r} would be written outside the folder", name)
+        raise Reject("unsafe_archive", "would be written outside the folder", name)
     return Path(*path.parts)

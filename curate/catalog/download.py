@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from medshards.common.files import write_atomically
 from medshards.curate.catalog.entry import Archive, Entry
 from medshards.curate.catalog.fetch import digests, fetch
 from medshards.curate.sample import Reject
@@ -79,10 +80,13 @@ def download(
     _lay_together(unpacked, layouts)
     unpacked.replace(target)
     record = raw / f"{entry.slug}.download.json"
-    record.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(work)
-    if not any(work.parent.iterdir()):
-        work.parent.rmdir()
+    write_atomically(record, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+    for path in paths:
+        path.unlink()
+        path.with_name(f"{path.name}.wrong").unlink(missing_ok=True)
+    for folder in (work, work.parent):
+        if not any(folder.iterdir()):  # what somebody else put there stays
+            folder.rmdir()
     return facts
 
 

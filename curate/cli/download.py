@@ -22,8 +22,9 @@ from medshards.common.text import printable
 from medshards.curate.catalog.download import by_hand, obstacle
 from medshards.curate.catalog.download import download as get
 from medshards.curate.catalog.entry import Archive, CatalogError, Entry, load_catalog
+from medshards.curate.identity import load_key, renamed
 from medshards.curate.sample import Reject
-from medshards.curate.source import get_source
+from medshards.curate.source import get_source, slugs
 from medshards.curate.tree import Layout
 
 
@@ -66,16 +67,15 @@ def download(slug: str, raw: Path, chosen: tuple[str, ...], extra: tuple[Path, .
         sys.exit(1)
     licence = entry.licence
     click.echo(f"{slug}: licence {licence.name} [{licence.certainty}]; commercial use: {licence.commercial}")
+    source = get_source(slug) if slug in slugs() else None
     try:
-        layouts = get_source(slug).layouts
-    except LookupError:
-        layouts = ()
-    try:
-        facts = _with_progress(entry, files, raw, layouts)
-        if layouts:
-            tree = get_source(slug).open(raw / slug)[0]
+        facts = _with_progress(entry, files, raw, source.layouts if source is not None else ())
+        if source is not None:
+            tree = source.open(raw / slug)[0]
             click.echo(printable(f"{raw / slug}: {tree.layout.title}"))
     except Reject as reject:
+        if source is not None and source.private_names and reject.file not in {a.file for a in files}:
+            reject.file = renamed(load_key(), slug, reject.file)  # a member's name may tell of a patient
         raise click.ClickException(f"{slug}: {reject}") from reject
     except OSError as error:
         raise click.ClickException(f"{error.filename or raw}: {error.strerror or error}") from error

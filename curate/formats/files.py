@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from medshards.common.machine import machine_error
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 
@@ -17,13 +18,18 @@ MAX_BYTES, BLOCK = 1 << 29, 1 << 20  # of a file that is gzipped: four bytes a p
 
 @contextmanager
 def blame(file: File, *broken: type[Exception]) -> Iterator[None]:
-    """Name `file` in a Reject that names none, and turn errors of the kinds `broken` into a Reject (`unreadable`)."""
+    """Name `file` in a Reject that names none, and turn errors of the kinds `broken` into a Reject (`unreadable`).
+
+    Raises MachineError where the machine is to blame.
+    """
     try:
         yield
     except Reject as reject:
         reject.file = reject.file or file.name
         raise
     except broken as error:
+        if trouble := machine_error(error):
+            raise trouble from error
         raise Reject("unreadable", f"is damaged or cut short: {error}", file.name) from error
 
 
@@ -39,10 +45,8 @@ def read_bytes(file: File) -> bytes:
 
     Raises Reject (`unreadable`, `lfs_pointer`; `too_large` for more than 512 MiB out of a gzipped file).
     """
-    try:
+    with blame(file, OSError):
         data = file.path.read_bytes()
-    except OSError as error:
-        raise Reject("unreadable", f"cannot be read ({error.strerror})", file.name) from error
     _check_start(data, file)
     if data[:2] == b"\x1f\x8b":
         try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from medshards.curate.formats import jsonfile
 from medshards.curate.formats.dicom.rtstruct import plain_name
+from medshards.curate.formats.files import blame
 from medshards.curate.formats.text import read_text
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
@@ -118,11 +119,8 @@ def _rows(file: File) -> list[list[str]]:
 
 
 def _header(file: File) -> list[str]:
-    try:
-        with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            line = stream.readline(4096)
-    except OSError:
-        return []
+    with blame(file, OSError), file.path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        line = stream.readline(4096)
     return next(csv.reader([line], delimiter="\t" if file.suffix == ".tsv" else ","), [])
 
 

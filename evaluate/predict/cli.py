@@ -97,6 +97,7 @@ def predict(
     """
     from medshards.common.console import say
     from medshards.common.window import parse_windows
+    from medshards.curate.sample import Reject
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.predict.jobs import JobsError, read_jobs
     from medshards.evaluate.predict.run import run
@@ -128,6 +129,8 @@ def predict(
         raise click.ClickException(str(error)) from error
     try:
         summary = run(segmenter, asked, rule, out, formats, overlay, canonical, windows)
+    except Reject as reject:
+        raise click.ClickException(str(reject)) from reject
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
     if as_json:

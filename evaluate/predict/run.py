@@ -33,13 +33,17 @@ def run(
     """Predict every input of the jobs (texts by what was pointed at) and write the results to a folder.
 
     Returns the inputs with the number of objects of each text, what was refused and why, the texts outside the
-    vocabulary, and the number of files written.
+    vocabulary, and the number of files written. Raises Reject `overlap` where the inputs lie in that folder.
     """
     summary: dict[str, Any] = {"inputs": [], "refused": [], "files": 0, "outside_vocabulary": []}
     coco, names = Coco(), set[str]()
     todo = [
         (source, ask(texts, canonical)) for argument, texts in jobs.items() for source in find([argument])
     ]
+    for source, _ in todo:
+        if isinstance(source, Source) and source.path.resolve().is_relative_to(out.resolve()):
+            what = f"lies in {out}, where predictions could be written over it; choose another --out"
+            raise Reject("overlap", what, str(source.path))
     unknown = {each.text for _, asked in todo for each in asked if each.concept is None}
     summary["outside_vocabulary"] = sorted(unknown)
     with progress_bar("predict") as report:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import medshards
 from medshards.curate.source import Own, get_source
+from medshards.shards.encode.imports import own_modules
 
 ROOT = Path(medshards.__file__).parent
 ENCODING = ("common", "vocab", "curate", "shards/encode")  # from a file of a download to an encoded sample
@@ -54,7 +55,7 @@ TABLES = (*LIBRARIES, "pyarrow")  # decide splits, by likeness, and the bytes of
 def encoding_files(slug: str, own: Own | None = None, root: Path = ROOT) -> list[Path]:
     """The files whose content decides the samples of a dataset, below the package `root` and of the converter."""
     if own is not None:
-        converter = [own.code]
+        converter = [own.code, *own_modules(own.code)]
     elif (root / "curate/datasets" / slug).is_dir():
         converter = list(_files(root / "curate/datasets" / slug))
     else:  # of an installed package: all beside it

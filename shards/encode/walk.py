@@ -14,7 +14,7 @@ from medshards.common.text import printable
 from medshards.curate.listing import RejectRow, reject_row
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import File
+from medshards.curate.tree import File, by_name
 from medshards.shards.encode.policy import Policy
 from medshards.shards.encode.record import Encoded, Origin, encode
 
@@ -57,6 +57,8 @@ def walk(
             elif isinstance(made, Skip):
                 skips.append((made.file, made.reason))
             elif isinstance(made, Reject):
+                if machine_error(made):
+                    raise made
                 rejects.append(reject_row(case.key, made))
     except Exception as error:  # an unforeseen error of one case must not lose the others
         samples, rejects = [], [refusal(source, case, error)]
@@ -70,19 +72,11 @@ def refusal(source: Source, case: Case, error: Exception) -> RejectRow:
     """
     where = next(iter(case.files.values())).name
     if trouble := machine_error(error):
-        raise MachineError(f"{printable(where)}: {_by_name(str(trouble), case)}") from error
+        raise MachineError(f"{printable(where)}: {by_name(str(trouble), case.files.values())}") from error
     if isinstance(error, Reject):
         return reject_row(case.key, Reject(error.code, error.message, error.file or where))
     said = "" if source.private_names else f": {error}"  # it may quote a path
     return reject_row(case.key, Reject("failed", f"{type(error).__name__}{said}", where))
-
-
-def _by_name(text: str, case: Case) -> str:
-    """The text with the name of each file of the case in place of its path, which may tell of a patient."""
-    for file in case.files.values():
-        for path in (file.path, *file.parts):
-            text = text.replace(str(path), file.name)
-    return text
 
 
 def origin_of(case: Case) -> list[Origin]:

@@ -16,6 +16,8 @@ import traceback
 
 import click
 
+from medshards.common.machine import MachineError
+
 # name: (module that holds the click command, one line for `medshards --help`)
 COMMANDS: dict[str, tuple[str, str]] = {
     "catalog": (
@@ -98,6 +100,8 @@ def explain(fault: Exception) -> str:
 
     A missing extra and a path that cannot be used explain themselves; the trace of all else is kept in a file.
     """
+    if isinstance(fault, MachineError):
+        return str(fault)
     if isinstance(fault, ModuleNotFoundError) and (fault.name or "").split(".")[0] in TRAIN_EXTRA:
         return f"this needs {fault.name}, which is not installed: pip install 'medshards[train]'"
     if isinstance(fault, UNUSABLE) and fault.filename is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from medshards.cli import COMMANDS
+from medshards.common.text import printable
 from medshards.curate import phantoms
 
 # Of different kinds: thin merged vessels; lesions of two classes; JPEGs kept byte for byte; touching glands with
@@ -30,6 +31,7 @@ DATASETS = (
 )
 COUNT = 6
 MARK = ".medshards-demo"  # a folder without it is not the demo's to empty
+WRITTEN = ("raw", "corpus", "run", "evaluation.md", "overview.png", MARK)
 
 
 @click.command()
@@ -92,14 +94,16 @@ def run(line: Sequence[str]) -> int:
 
 def _clear(out: Path) -> None:
     """Make the folder, without what an earlier demo wrote; refuse a folder that holds anything else."""
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (found := sorted(out.iterdir())):
         if not (out / MARK).is_file():
             raise click.UsageError(f"{out} is not empty and no earlier demo; choose another --out")
-        for path in sorted(out.iterdir()):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        if others := [path.name for path in found if path.name not in WRITTEN or path.is_symlink()]:
+            named = printable(", ".join(others))
+            raise click.UsageError(
+                f"{out} holds what no demo wrote: {named}; move it away, or choose another --out"
+            )
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         click.echo(f"removed the earlier demo in {out}")
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()

@@ -1,8 +1,10 @@
 """The key that renames patients: made once, kept private, never half written; names depend on it."""
 
+import io
 import json
 import re
 import stat
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,18 @@ def test_the_private_map_tells_the_user_alone(tmp_path: Path) -> None:
     told = dict(line.split("\t") for line in path.read_text().splitlines())
     mask = listing.cases[0].files["mask"]
     assert json.loads(told[mask.name]) == str(mask.path)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_is_said_of_a_damaged_archive_names_no_patient(tmp_path: Path, nested: bool) -> None:
+    """Of what was downloaded the archive alone is named; a member, an archive in it too, by a hash."""
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("../055_M_GA38.jpg", b"outside")
+    with zipfile.ZipFile(tmp_path / "coph100.zip", "w") as archive:
+        archive.writestr("055_M_GA38.zip" if nested else "../055_M_GA38.jpg", inner.getvalue())
+    for root in (tmp_path / "coph100.zip", tmp_path):
+        with pytest.raises(Reject, match="unsafe_archive: would be written outside") as caught:
+            list_download(get_source("coph100"), root)
+        assert "GA38" not in str(caught.value)
+        assert re.match(r"[0-9a-f]{16}/[0-9a-f]{16}", caught.value.file)

@@ -49,7 +49,7 @@ def _patch(path: Path, offset_local: int, offset_central: int, value: int) -> Pa
 
 
 def test_deflate64_and_encryption_are_left_to_other_programs(tmp_path: Path) -> None:
-    with pytest.raises(Reject, match=r"closed_archive.*Deflate64.*7-Zip"):
+    with pytest.raises(Reject, match=r"a\.zip/1\.png: closed_archive.*Deflate64.*7-Zip"):
         unpack(_patch(_zip(tmp_path / "a.zip", ("1.png", b"one")), 8, 10, 9))
     with pytest.raises(Reject, match=r"closed_archive.*encrypted.*password"):
         unpack(_patch(_zip(tmp_path / "b.zip", ("1.png", b"one")), 6, 8, 1))
@@ -116,6 +116,38 @@ def test_what_an_interrupted_call_left_is_swept(tmp_path: Path, cache: Path) -> 
     (folder.with_suffix(".partial") / "half.png").write_bytes(b"ha")
     assert _files(unpack(archive)) == {"1.png": b"one"}
     assert not folder.with_suffix(".partial").exists()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "removed", "added", "no digests"])
+def test_what_was_damaged_since_is_unpacked_again(tmp_path: Path, cache: Path, damage: str) -> None:
+    archive = _zip(tmp_path / "a.zip", ("1.png", b"one"), ("2.png", b"two"))
+    folder = unpack(archive)
+    if damage == "flipped":
+        (folder / "1.png").write_bytes(b"onf")
+    elif damage == "removed":
+        (folder / "1.png").unlink()
+    elif damage == "added":
+        (folder / "3.png").write_bytes(b"three")
+    else:
+        next((cache / "unpacked").glob("*.json")).unlink()
+    module._proven.clear()  # as in another process
+    assert _files(unpack(archive)) == {"1.png": b"one", "2.png": b"two"}
+
+
+def test_a_refusal_quotes_no_member_but_as_its_place(tmp_path: Path) -> None:
+    """Names in an archive may be names of patients; `open_renamed` replaces the place."""
+    whole = _zip(tmp_path / "whole.zip", ("JANE_DOE.png", b"one" * 99)).read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole.replace(b"JANE_DOE", b"JANE_DOF", 1))  # the two headers differ
+    data = whole.index(b".png") + 6
+    (tmp_path / "b.zip").write_bytes(whole[:data] + bytes([whole[data] ^ 255]) + whole[data + 1 :])
+    _zip(tmp_path / "c.zip", ("../JANE_DOE.png", b"one"))
+    _zip(tmp_path / "d.zip", ("JANE_DOE.png", b"one"), ("JANE_DOE.png", b"two"))
+    _zip(tmp_path / "e.zip", ("JANE_DOE" * 40, b"one"))
+    for name in "abcde":
+        with pytest.raises(Reject) as caught:
+            unpack(tmp_path / f"{name}.zip")
+        assert "JANE_DOE" not in caught.value.message
+        assert caught.value.file.startswith(f"{name}.zip/")
 
 
 def test_a_rar_beside_nothing_says_what_to_do(tmp_path: Path) -> None:

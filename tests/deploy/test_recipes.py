@@ -155,6 +155,14 @@ def test_the_image_pins_what_it_installs() -> None:
     assert any(what == "USER" and rest != "root" for what, rest in instructions())
 
 
+def test_no_recipe_imports_from_the_working_folder() -> None:
+    """As the batch script of Slurm, which a test of its own runs."""
+    pod = kubernetes()["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]
+    assert {"name": "PYTHONSAFEPATH", "value": "1"} in pod["containers"][0]["env"]
+    lines = [line.partition("#")[0].strip() for line in skypilot()["run"].splitlines()]
+    assert "export PYTHONSAFEPATH=1" in lines[: next(n for n, line in enumerate(lines) if "torchrun" in line)]
+
+
 def test_each_recipe_has_its_page() -> None:
     assert [page.stem for page in PAGES] == ["cluster-kubernetes", "cluster-skypilot", "cluster-slurm"]
 

@@ -22,6 +22,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert len(list((out / "run" / "checkpoints").glob("step-*2"))) == 1
     assert "| mean of 6 datasets |" in (out / "evaluation.md").read_text()
     assert PIL.Image.open(out / "overview.png").width > 600
+    assert {path.name for path in out.iterdir()} == set(demo.WRITTEN)
     for line in demo.commands(out, 2):
         assert f"$ medshards {' '.join(line)}\n" in result.output
     assert "clean: " in result.output
@@ -33,6 +34,16 @@ def test_a_folder_of_the_user_is_left_alone(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "no earlier demo" in result.output
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_the_user_put_beside_a_demo_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / demo.MARK).touch()
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "notes.txt").write_text("what I saw")
+    result = CliRunner().invoke(demo.demo, ["--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "holds what no demo wrote: notes.txt" in " ".join(result.output.split())
+    assert sorted(p.name for p in tmp_path.iterdir()) == [demo.MARK, "notes.txt", "raw"]
 
 
 def test_an_earlier_demo_is_removed_and_a_failing_step_ends_it(

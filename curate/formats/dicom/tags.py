@@ -21,6 +21,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from medshards.common.machine import machine_error
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 
@@ -91,7 +92,9 @@ def open_dicom(file: File, pixels: bool = True, only: Sequence[str] | None = Non
             ds = pydicom.dcmread(stream, stop_before_pixels=not pixels, specific_tags=tags, force=True)
     except (FileNotFoundError, MemoryError, Reject):
         raise
-    except Exception:  # pydicom raises many kinds on damaged files, with header values in the text
+    except Exception as error:  # pydicom raises many kinds on damaged files, with header values in the text
+        if trouble := machine_error(error):
+            raise trouble from error
         raise Reject("unreadable", "the DICOM header is damaged or cut off", file.name) from None
     if "SOPClassUID" not in ds and "MediaStorageSOPClassUID" not in ds.file_meta:
         code = "unreadable" if start[128:] == b"DICM" else "not_dicom"

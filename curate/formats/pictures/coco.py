@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.curate.formats.files import blame
 from medshards.curate.formats.jsonfile import read_object
 from medshards.curate.formats.pictures import polygons
 from medshards.curate.masks import unite
@@ -67,10 +68,8 @@ def read_coco(file: File) -> Coco:
 
     Raises Reject (`unreadable`, `lfs_pointer`).
     """
-    try:
+    with blame(file, OSError):
         stat = file.path.stat()
-    except OSError as error:
-        raise Reject("unreadable", f"cannot be read ({error.strerror})", file.name) from error
     return _parse(file, stat.st_size, stat.st_mtime_ns)
 
 

@@ -264,7 +264,7 @@ def test_a_link_in_a_tar_is_refused(server: Server, tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc"
         tar.addfile(link)
     archive = server.archive("a.tar.gz", stream.getvalue())
-    with pytest.raises(Reject, match="unsafe_archive: member 'images' is a link"):
+    with pytest.raises(Reject, match="/images: unsafe_archive: is a link"):
         download(entry_with(archive), [archive], tmp_path / "raw")
 
 
@@ -275,6 +275,16 @@ def test_a_damaged_archive_leaves_nothing_under_the_final_name(server: Server, t
     with pytest.raises(Reject, match="corrupt_archive"):
         download(entry_with(archive), [archive], tmp_path / "raw")
     assert not (tmp_path / "raw/drive").exists()
+
+
+def test_what_somebody_else_put_beside_a_transfer_stays(server: Server, tmp_path: Path) -> None:
+    archive = server.archive("drive.zip", phantom_zip("drive", tmp_path / "phantom"))
+    work = tmp_path / "raw/.download/drive"
+    work.mkdir(parents=True)
+    (work / "mine.zip").write_bytes(b"took a night to fetch")
+    (work / "drive.zip.wrong").write_bytes(b"of an earlier try")
+    download(entry_with(archive), [archive], tmp_path / "raw")
+    assert [path.name for path in work.iterdir()] == ["mine.zip"]
 
 
 def test_halves_of_a_dataset_lie_together_and_files_of_one_name_apart(server: Server, tmp_path: Path) -> None:

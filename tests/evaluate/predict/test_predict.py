@@ -234,6 +234,18 @@ def test_bad_input_is_named_and_the_rest_goes_on(run: Path, tmp_path: Path) -> N
     assert "notes" not in result.output
 
 
+def test_no_prediction_is_written_over_an_input(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    PIL.Image.new("RGB", (30, 20)).save(tmp_path / "images" / "a.png")
+    before = (tmp_path / "images" / "a.png").read_bytes()
+    for out in (tmp_path / "images", tmp_path):
+        result = call(tmp_path / "images", "--checkpoint", run, "--prompt", "polyp", "--out", out)
+        assert result.exit_code == 1
+        assert "a.png: overlap: lies in" in " ".join(result.stderr.split())
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["a.png"]
+    assert (tmp_path / "images" / "a.png").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [("file,prompts\na.png,\n", "a.png has no prompt"), ("name\na.png\n", "expected files")],

@@ -1,12 +1,14 @@
 """Trouble of the machine stops a build and leaves no trace in the corpus; a case that kills is named."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,11 +25,12 @@ from tests.shards.conftest import Build, contents
 TROUBLES = [
     OSError(errno.ENOSPC, "No space left on device"),
     OSError(errno.EIO, "Input/output error"),
+    PermissionError(errno.EACCES, "Permission denied"),
     MemoryError(),
 ]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=["disk", "io", "memory"])
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["disk", "io", "permission", "memory"])
 @pytest.mark.parametrize("disguise", ["plain", "wrapped", "quoted"])
 def test_trouble_of_the_machine_is_no_reject(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception, disguise: str
@@ -58,6 +61,31 @@ def test_trouble_of_the_machine_is_no_reject(
     assert (result.encoded, result.reused) == (8 - len(kept), len(kept))
     build(tmp_path / "fresh")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_may_not_be_read_stops_a_build(
+    build: Build, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It is named, and not taken for damage or, a folder, for nothing."""
+    place = raw / "drive/DRIVE/training/images" / ("24_training.tif" if what == "file" else "")
+    for name in ("open", "scandir"):
+        _deny(monkeypatch, io if name == "open" else os, name, place)
+    with pytest.raises(MachineError, match=r"images.*Permission denied.*; mend that"):
+        build(tmp_path / "out")
+    assert not (tmp_path / "out/drive").exists()
+
+
+def _deny(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, place: Path) -> None:
+    """Let a function refuse one place; for root, whom permissions do not stop."""
+    real = getattr(module, name)
+
+    def denied(path: object, *arguments: object, **named: object) -> object:
+        if isinstance(path, str | Path) and Path(path) == place:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(module, name, denied)
 
 
 def test_what_a_decoder_says_of_a_file_is_the_files_fault() -> None:
@@ -101,6 +129,30 @@ def _full_at(raw: Path, folder: Path, points: int) -> int:
 
 def test_a_disk_that_was_full_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
     assert _full_at(raw, tmp_path, 3) == 2
+
+
+def test_a_full_file_system_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
+    """The real thing, where this user may mount it: the first of some sizes is too small for anything."""
+    build_with = [sys.executable, "-c", BUILD, "0", str(raw)]
+    assert subprocess.run([*build_with, str(tmp_path / "fresh")], timeout=300).returncode == 0
+    needed = sum(len(data) for data in contents(tmp_path / "fresh").values())
+    (tmp_path / "disk").mkdir()
+    for size in (needed // 3, needed):
+        options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path / "disk")]
+        if subprocess.run(["mount", *options], capture_output=True).returncode:
+            pytest.skip("this user may not mount a file system")
+        try:
+            out = tmp_path / "disk" / "out"
+            full = subprocess.run([*build_with, str(out)], capture_output=True, text=True, timeout=300)
+            assert full.returncode == 1
+            assert "No space left on device" in full.stderr
+            assert len(full.stderr.splitlines()) == 1
+            assert not list(out.glob("drive/**/*.tar"))
+            subprocess.run(["mount", "-o", f"remount,size={4 * needed}", str(tmp_path / "disk")], check=True)
+            assert subprocess.run([*build_with, str(out)], timeout=300).returncode == 0
+            assert contents(out) == contents(tmp_path / "fresh")
+        finally:
+            subprocess.run(["umount", str(tmp_path / "disk")], check=True)
 
 
 @pytest.mark.slow
