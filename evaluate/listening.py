@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from medshards.common.overlap import overlap
 from medshards.common.spread import spread
 from medshards.evaluate.detection import Detection, Matches
 from medshards.evaluate.measure import Dataset, truth_of
-from medshards.evaluate.metrics import overlap
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode
 from medshards.train.model.answers import UNION_SCORE, Rule
-from medshards.vocab.scenes import impossible
+from medshards.vocab.scenes import foreign
 from medshards.vocab.vocabulary import Vocabulary
 
 EVERYDAY = ("cat", "car", "tree", "coffee cup", "bicycle")
@@ -115,8 +115,9 @@ def _ask(segmenter: Segmenter, dataset: Dataset, number: int, rule: Rule, count:
 def _foreign(dataset: Dataset, key: str) -> list[str]:
     """Texts of concepts that the image cannot show, drawn by a hash of its key."""
     vocabulary = Vocabulary.load()
-    own = [c for c in impossible(dataset.slug) if not any(vocabulary.related(c, o) for o in dataset.texts)]
-    order = sorted(own, key=lambda c: hashlib.sha256(f"{key} {c}".encode()).digest())
+    order = sorted(
+        foreign(dataset.slug, dataset.texts), key=lambda c: hashlib.sha256(f"{key} {c}".encode()).digest()
+    )
     return [vocabulary[concept].text for concept in order[:IMPOSSIBLE]]
 
 

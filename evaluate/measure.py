@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.common.overlap import overlap
 from medshards.common.window import Windows
 from medshards.evaluate.detection import SCORE, match
-from medshards.evaluate.metrics import Convention, distances, emptiness, overlap
-from medshards.evaluate.protocol import resolve
+from medshards.evaluate.metrics import Convention, distances, emptiness
 from medshards.evaluate.report.journal import Journal
 from medshards.evaluate.report.rows import Measured, Row
 from medshards.evaluate.report.text import Report
@@ -25,6 +25,7 @@ from medshards.shards.build.split import TEST, VAL
 from medshards.shards.read.corpus import BadSample, Corpus, CorpusError
 from medshards.shards.read.decode import Stored, decode
 from medshards.train.model.answers import UNION_SCORE, Answer, Claim, Rule
+from medshards.train.model.contest import resolve
 from medshards.vocab.vocabulary import Vocabulary
 
 

@@ -14,38 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from medshards.common.overlap import inside
 from medshards.evaluate.surface import Points, border, surface
 
 Convention = Literal["border", "surface"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 Emptiness = Literal["none", "both", "truth", "prediction"]
-
-
-class Overlap(NamedTuple):
-    """Dice coefficient and intersection over union of two masks, both in [0, 1]."""
-
-    dice: float
-    iou: float
-
-
-def overlap(prediction: NDArray[Any], truth: NDArray[Any]) -> Overlap:
-    """Agreement of two masks of one shape (non-zero = inside).
-
-    Dice = 2|A∩B| / (|A|+|B|) and IoU = |A∩B| / |A∪B|; two empty masks agree fully (1). Raises ValueError when
-    the shapes differ.
-    """
-    a, b = _inside(prediction, truth)
-    common = int(np.count_nonzero(a & b))
-    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
-    if total == 0:
-        return Overlap(1.0, 1.0)
-    return Overlap(2 * common / total, common / (total - common))
 
 
 def emptiness(prediction: NDArray[Any], truth: NDArray[Any]) -> Emptiness:
@@ -111,7 +91,7 @@ def distances(
     see evaluate/surface.py; the two give different figures, so say which one was used. Raises ValueError when the
     shapes differ.
     """
-    a, b = _inside(prediction, truth)
+    a, b = inside(prediction, truth)
     size = np.ones(a.ndim) if spacing is None else np.asarray(spacing, float)
     if size.shape != (a.ndim,) or not (size > 0).all():
         raise ValueError(f"spacing must be {a.ndim} positive numbers, found {spacing}")
@@ -138,9 +118,3 @@ def _nearest(from_: Points, to: Points) -> tuple[NDArray[np.float64], NDArray[np
 def _weighted(values: NDArray[np.float64], weights: NDArray[np.float64], percentile: float) -> float:
     share = np.cumsum(weights) / weights.sum()
     return float(values[min(int(np.searchsorted(share, percentile / 100)), len(values) - 1)])
-
-
-def _inside(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    if prediction.shape != truth.shape:
-        raise ValueError(f"the masks have different shapes: {prediction.shape} and {truth.shape}")
-    return prediction != 0, truth != 0

@@ -8,12 +8,9 @@ so there are three ways to make a class's mask (`train.model.answers.Rule`); eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from medshards.train.model.answers import MIN_SCORE, UNION_SCORE, Claim, Rule
+from medshards.train.model.answers import MIN_SCORE, UNION_SCORE, Rule
 
 
 def rules_of(
@@ -27,26 +24,3 @@ def rules_of(
         else:
             rules.append(Rule("union", union_score) if name == "union" else Rule("semantic"))
     return list(dict.fromkeys(rules))
-
-
-def resolve(
-    claims: Mapping[str, Claim], broader: Mapping[str, Sequence[str]]
-) -> dict[str, NDArray[np.bool_]]:
-    """The mask (bool H×W) of each class after every contested pixel went to its most confident claimant.
-
-    On equal confidence the first class in order of id has the pixel. A class and one of its `broader` ones (concept
-    id to ids) do not compete: an optic cup lies inside the optic disc and takes nothing from it.
-    """
-    names = sorted(claims)
-    masks = {}
-    for place, name in enumerate(names):
-        own = claims[name]
-        mask = own.claimed.copy()
-        for other_place, other in enumerate(names):
-            if other == name or other in broader.get(name, ()) or name in broader.get(other, ()):
-                continue
-            rival = claims[other]
-            stronger = np.greater_equal if other_place < place else np.greater
-            mask &= ~(rival.claimed & stronger(rival.confidence, own.confidence))
-        masks[name] = mask
-    return masks

@@ -5,7 +5,7 @@ impossible("kvasir_seg")        # {'aorta', 'benign_breast_lesion', …}: nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,12 @@ def impossible(slug: str, scenes: Mapping[str, Scene] | None = None) -> frozense
     """Ids of the concepts that no image of a dataset can show; none of a dataset that no scene names."""
     known = load_scenes() if scenes is None else scenes
     return next((scene.impossible for scene in known.values() if slug in scene.datasets), frozenset())
+
+
+def foreign(slug: str, own: Collection[str]) -> list[str]:
+    """Ids of what no image of a dataset can show and what is unrelated to its `own` concepts, in order."""
+    vocabulary = Vocabulary.load()
+    return sorted(c for c in impossible(slug) if not any(vocabulary.related(c, o) for o in own))
 
 
 @cache

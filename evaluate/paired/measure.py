@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.common.overlap import overlap
 from medshards.common.window import Windows
 from medshards.curate.sample import Region
 from medshards.curate.volumes import Grid
 from medshards.evaluate.measure import Dataset, claims_of, contest, truth_of
-from medshards.evaluate.metrics import distances, emptiness, overlap
+from medshards.evaluate.metrics import distances, emptiness
 from medshards.evaluate.segmenter import Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode

@@ -9,9 +9,9 @@ import numpy as np
 
 from medshards.curate.sample import Region
 from medshards.evaluate.predict.inputs import Opened
-from medshards.evaluate.protocol import resolve
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.train.model.answers import UNION_SCORE, Answer, Rule
+from medshards.train.model.contest import resolve
 
 
 @dataclass(frozen=True, eq=False)

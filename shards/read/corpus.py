@@ -109,14 +109,14 @@ class Corpus:
     def with_prompts(self, negatives: bool, always: Collection[str] = ()) -> Corpus:
         """The samples with a concept to ask for: one that is present or, with ``negatives``, known absent.
 
-        With ``negatives`` every sample of the datasets ``always`` has one that is absent, whatever the index says.
+        Every sample of the datasets ``always`` has one, whatever the index says.
         """
         tables = {}
         for slug, table in self.tables.items():
             usable = pc.greater(pc.list_value_length(table["concepts"]), 0)
             if negatives:
-                asked = pc.greater(pc.list_value_length(table["absent"]), 0)
-                usable = pc.or_(usable, pc.or_(asked, slug in always))
+                usable = pc.or_(usable, pc.greater(pc.list_value_length(table["absent"]), 0))
+            usable = pc.or_(usable, slug in always)
             tables[slug] = table.filter(usable)
         kept = {slug: table for slug, table in tables.items() if len(table)}
         return Corpus(self.store, self.facts, self.indices, kept, self.check)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from medshards.evaluate.metrics import CONVENTIONS, Convention, distances, emptiness, overlap
+from medshards.common.overlap import overlap
+from medshards.evaluate.metrics import CONVENTIONS, Convention, distances, emptiness
 from medshards.evaluate.surface import areas, border, lengths, surface
 from tests.evaluate.mask_pairs import pairs
 

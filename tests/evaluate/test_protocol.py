@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medshards.evaluate.protocol import resolve
 from medshards.train.model.answers import Claim, Rule
 from medshards.train.model.answers import answer as answer_of
+from medshards.train.model.contest import resolve
 from medshards.train.model.outputs import Outputs
 from tests.train.cases import load
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +31,8 @@ from medshards.train.model.outputs import Targets
 from medshards.train.model.postprocess import normalise
 from medshards.train.run.config import DataConfig
 
-_NEGATIVES, _POSITIVES, _TEXT, _SIDE, _WINDOW = range(100, 105)  # what a hash is for
+_NEGATIVES, _POSITIVES, _TEXT, _SIDE, _WINDOW, _LISTENING = range(100, 106)  # what a hash is for
+LISTENING = 2  # impossible concepts that a validation asks an image for
 
 
 class NoPrompt(Exception):
@@ -46,11 +47,12 @@ class Bad(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A text to ask of an image, and how many instances answer it."""
+    """A text to ask of an image, and how many instances answer it. possible: its picture might show the concept."""
 
     concept: str
     text: str
     instances: int
+    possible: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,17 +123,26 @@ class Batch:
 
 @dataclass(frozen=True)
 class Builder:
-    """Makes examples; ``names`` has the names of each concept, canonical first."""
+    """Makes examples; ``names`` has the names of each concept, canonical first.
+
+    listening: of each dataset concepts that its pictures cannot show, with texts: `LISTENING` of them are asked too.
+    """
 
     config: DataConfig
     side: int
     seed: int
     names: Mapping[str, Sequence[str]]
+    listening: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def for_validation(self) -> Builder:
-        """Makes examples that do not change from epoch to epoch, with canonical texts."""
-        fixed = {"prompt_text": "canonical", "random_square_resize": None, "random_window": 0.0}
-        return replace(self, config=self.config.model_copy(update=fixed))
+    def for_validation(self, listening: Mapping[str, Mapping[str, str]]) -> Builder:
+        """Makes examples that do not change from epoch to epoch; they ask canonical texts, and for `listening`."""
+        fixed: dict[str, Any] = {
+            "prompt_text": "canonical",
+            "random_square_resize": None,
+            "random_window": 0.0,
+        }
+        fixed["absent"] = {}  # `listening` has them
+        return replace(self, config=self.config.model_copy(update=fixed), listening=listening)
 
     def example(self, raw: Raw, epoch: int, sample: int) -> Example:
         """Decode, resize and choose prompts; raises BadSample and NoPrompt."""
@@ -149,6 +160,11 @@ class Builder:
                 masks.append(kept)
                 prompts.append(Prompt(concept, self._text(concept, key, raw), len(kept)))
         prompts += [Prompt(concept, self._text(concept, key, raw), 0) for concept in absent]
+        foreign = self.listening.get(raw.record["dataset"], {})
+        prompts += [
+            Prompt(concept, foreign[concept], 0, possible=False)
+            for concept in choose(list(foreign), LISTENING, *key, _LISTENING)
+        ]
         if not prompts:
             raise NoPrompt(
                 f"{raw.name}: {', '.join(+dropped) or 'no concept is present or known to be absent'}"

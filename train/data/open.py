@@ -13,7 +13,7 @@ from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.order import Shards
 from medshards.train.data.plan import Plan
 from medshards.train.run.config import Config
-from medshards.vocab.scenes import impossible
+from medshards.vocab.scenes import foreign
 from medshards.vocab.vocabulary import UnknownConcept, Vocabulary
 
 
@@ -47,11 +47,12 @@ def open_data(config: Config, location: str, side: int) -> Data:
         unknown = sorted(set(getattr(config.data, option)) - set(every.facts["datasets"]))
         if unknown:
             raise CorpusError(f"data.{option} names {', '.join(unknown)}, which {location} does not have")
-    names = concept_names(every) | concept_names(held_out) | _more_absent(config.data.absent, every)
+    negatives = config.data.max_negatives_per_image > 0
     absent = _with_impossible(config.data.absent, every) if config.data.impossible else config.data.absent
+    names = concept_names(every) | concept_names(held_out) | _more_absent(config.data.absent, every)
+    listening = _impossible(config.data.absent, every)
     builder = Builder(config.data.model_copy(update={"absent": absent}), side, config.run.seed, names)
-    asked = (config.data.max_negatives_per_image > 0, [slug for slug, more in absent.items() if more])
-    corpus = every.with_prompts(*asked)
+    corpus = every.with_prompts(negatives, [slug for slug, more in absent.items() if more and negatives])
     if not len(corpus):
         raise CorpusError(f"{location} has no training sample with a prompt, among {len(every)}")
     weights = [config.data.weights.get(slug, 1.0) for slug in corpus.slugs]
@@ -66,23 +67,32 @@ def open_data(config: Config, location: str, side: int) -> Data:
         )
     except ValueError as error:
         raise CorpusError(f"{location}: {error}") from error
+    asked = held_out.with_prompts(negatives, [slug for slug, more in listening.items() if more])
     return Data(
         plan,
         Samples(corpus, builder),
-        Samples(held_out.with_prompts(*asked), builder.for_validation(), replace=False),
+        Samples(asked, builder.for_validation(listening), replace=False),
         len(every) - len(corpus),
     )
 
 
 def _with_impossible(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, list[str]]:
     """The concepts of ``data.absent``, and those of other datasets that a dataset's pictures cannot show, by slug."""
-    vocabulary, every = Vocabulary.load(), corpus.concepts()
-    found = {}
-    for slug in corpus.facts["datasets"]:
-        own = corpus.concepts([slug])
-        more = {c for c in every & impossible(slug) if not any(vocabulary.related(c, o) for o in own)}
-        found[slug] = sorted(more | set(absent.get(slug, ())))
-    return found
+    every = corpus.concepts()
+    return {
+        slug: sorted(every.intersection(foreign(slug, corpus.concepts([slug]))) | set(absent.get(slug, ())))
+        for slug in corpus.facts["datasets"]
+    }
+
+
+def _impossible(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, dict[str, str]]:
+    """Of each dataset the concepts that its pictures cannot show, whether the corpus has them or not, with texts."""
+    vocabulary = Vocabulary.load()
+    concepts = {
+        slug: sorted({*foreign(slug, corpus.concepts([slug])), *absent.get(slug, ())})
+        for slug in corpus.facts["datasets"]
+    }
+    return {slug: {c: vocabulary[c].text for c in own} for slug, own in concepts.items()}
 
 
 def _more_absent(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, tuple[str, ...]]:

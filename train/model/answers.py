@@ -1,6 +1,6 @@
 """From a model's outputs to its answer: which instances of a text it sees in an image, and the mask that follows.
 
-Prediction and evaluation both come through here, so they cannot disagree.
+Prediction, evaluation and validation during training all come through here, so they cannot disagree.
 """
 
 from __future__ import annotations

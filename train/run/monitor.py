@@ -83,7 +83,7 @@ class Monitor:
         """A validation: its means in every log, its overlays in TensorBoard."""
         if not self.enabled:
             return
-        means = {name: mean for name in (*KINDS, "absent") if (mean := report.mean(name)) is not None}
+        means = {name: mean for name in KINDS if (mean := report.mean(name)) is not None}
         for reason in report.bad:
             self.note(f"left out of the validation, a bad sample: {reason}")
         left_out = {"left_out": report.left_out} if report.left_out else {}
@@ -122,8 +122,8 @@ class Monitor:
 def draw(overlay: Overlay) -> torch.Tensor:
     """The image (3, S, S) uint8 with the found mask in red and the true one in green; both together yellow."""
     image = overlay.image.float() * 0.6
-    image[0] += 100 * overlay.found
-    image[1] += 100 * overlay.truth
+    image[0] += 100 * torch.from_numpy(overlay.found)
+    image[1] += 100 * torch.from_numpy(overlay.truth)
     return image.clamp(0, 255).to(torch.uint8)
 
 

@@ -1,10 +1,11 @@
 """Validation during training: text-prompt Dice on the validation split, at the side of the network input.
 
-Each concept that an image holds is asked for with its canonical text, and the prediction is compared with the
-union of its instances: ``top1`` is the mask of the query with the highest score, ``union`` joins all masks with
-a score of at least 0.5, ``semantic`` is the semantic map times the presence. No score is held against a
-threshold in ``top1``, so that early checkpoints can be told apart. Concepts that are known to be absent count
-in ``absent``: the share of them whose highest score stays below 0.5.
+Each concept that an image holds is asked for with its canonical text. The answers, the masks that follow from them
+and contested pixels are those of the engine that `medshards evaluate` asks, so on images of that side both give the
+same figures. ``top1``, ``union`` and ``semantic`` are its rules; no score is held against a threshold in ``top1``,
+so that early checkpoints can be told apart. ``absent``: of the concepts known to be absent the share whose answer is
+empty (``union``); ``impossible``: the same of concepts that such a picture cannot show, trained or not
+(vocab/scenes.yaml): whether the model still listens.
 
 A dataset's score is the mean over its pairs of image and concept, the score of a checkpoint the mean over
 datasets. A damaged image is left out and named.
@@ -13,23 +14,29 @@ datasets. A damaged image is left out and named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medshards.common.overlap import overlap
 from medshards.common.spread import spread
-from medshards.train.data.batch import Bad, Batch
+from medshards.shards.read.chain import read_manifest
+from medshards.train.data.batch import Bad, Batch, unpack
 from medshards.train.data.feed import Feed
 from medshards.train.data.loader import Samples
 from medshards.train.data.plan import Request
+from medshards.train.model.answers import UNION_SCORE, Rule, answer
+from medshards.train.model.contest import resolve
 from medshards.train.model.outputs import Outputs
-from medshards.train.model.postprocess import THRESHOLD, scores, upsample
 from medshards.train.run.config import Config
 from medshards.train.run.parallel import World
 
-KINDS = ("top1", "union", "semantic")
+RULES = {"top1": Rule("top1", 0.0), "union": Rule("union", UNION_SCORE), "semantic": Rule("semantic")}
+KINDS = (*RULES, "absent", "impossible")
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,8 @@ class Overlay:
     name: str
     text: str
     image: Tensor
-    found: Tensor
-    truth: Tensor
+    found: NDArray[np.bool_]
+    truth: NDArray[np.bool_]
 
 
 @dataclass
@@ -70,6 +77,10 @@ class Validator:
         for table in self.corpus.tables.values():
             chosen += [first + place for place in spread(range(len(table)), config.run.validate_images)]
             first += len(table)
+        self._broader: dict[str, dict[str, list[str]]] = {
+            slug: read_manifest(self.corpus.store, slug, self.corpus.facts)["policy"]["ancestors"]
+            for slug in self.corpus.slugs
+        }
         size = config.batch.per_rank
         self._requests = [
             [Request(0, sample) for sample in chosen[start : start + size]]
@@ -84,7 +95,7 @@ class Validator:
         """Validate; every rank must call it, and the model is in training mode again afterwards."""
         device, overlays, bad, left_out = self.ranks.device, list[Overlay](), list[Bad](), 0
         slugs, data = self.corpus.slugs, self.config.data
-        sums = torch.zeros(len(slugs), len(KINDS) + 1, 2, dtype=torch.float64)
+        sums = torch.zeros(len(slugs), len(KINDS), 2, dtype=torch.float64)
         model.eval()
         requests, mine = self._mine()
         with Feed(self.samples, requests, min(data.workers, len(requests)), data.prefetch) as feed:
@@ -99,33 +110,43 @@ class Validator:
         model.train()
         *numbers, out = self.ranks.sum(*sums.flatten().tolist(), left_out)
         datasets = {
-            slug: {k: float(s / n) for k, (s, n) in zip((*KINDS, "absent"), row.tolist()) if n}
+            slug: {k: float(s / n) for k, (s, n) in zip(KINDS, row.tolist()) if n}
             for slug, row in zip(slugs, torch.tensor(numbers, dtype=torch.float64).view_as(sums))
         }
         return Report(datasets, overlays, self.ranks.gather([each.reason for each in bad]), int(out))
 
     def _add(self, batch: Batch, outputs: Outputs, sums: Tensor, overlays: list[Overlay]) -> None:
-        """Add the measures of a batch to ``sums`` (datasets, kinds and absent, sum and count)."""
-        found = masks_of(outputs, batch.images.shape[-1])
-        truth = truth_of(batch, self.ranks.device)
-        dice = torch.stack([dice_of(found[kind], truth) for kind in KINDS], dim=1).cpu()
-        quiet = (scores(outputs).amax(1) < THRESHOLD).cpu()
-        for place, prompt in enumerate(batch.prompts):
-            image = int(batch.img_id[place])
+        """Add the measures of a batch to ``sums`` (datasets, kinds, sum and count)."""
+        truths = truth_of(batch)
+        for image, name in enumerate(batch.names):
             if batch.void[image]:
                 continue
-            row = sums[self.corpus.slugs.index(batch.names[image].split("/")[0])]
-            if prompt.instances:
-                row[:-1] += torch.stack([dice[place], torch.ones(len(KINDS))], dim=1)
-                if len(overlays) < self.config.run.overlays and self.ranks.first:
-                    shown = found[self.config.run.validate_mask][place].cpu()
-                    overlays.append(
-                        Overlay(
-                            batch.names[image], prompt.text, batch.images[image], shown, truth[place].cpu()
-                        )
-                    )
-            else:
-                row[-1] += torch.tensor([float(quiet[place]), 1])
+            row = sums[self.corpus.slugs.index(name.split("/")[0])]
+            for kind, place, value, mask in self._measured(batch, image, outputs, truths):
+                row[KINDS.index(kind)] += torch.tensor([value, 1], dtype=torch.float64)
+                room = self.ranks.first and len(overlays) < self.config.run.overlays
+                if room and kind == self.config.run.validate_mask:
+                    text = batch.prompts[place].text
+                    overlays.append(Overlay(name, text, batch.images[image], mask, truths[place]))
+
+    def _measured(
+        self, batch: Batch, image: int, outputs: Outputs, truths: Sequence[NDArray[np.bool_]]
+    ) -> Iterator[tuple[str, int, float, NDArray[np.bool_]]]:
+        """(kind, prompt, value, mask found) of every measure of one image."""
+        size = batch.images.shape[-2:]
+        asked = {p: batch.prompts[p] for p in (batch.img_id == image).nonzero().flatten().tolist()}
+        answers = {p: answer(outputs, p, (size[0], size[1]), UNION_SCORE, semantic=True) for p in asked}
+        broader = self._broader[batch.names[image].split("/")[0]]
+        for kind, rule in RULES.items():
+            claims = {p: answers[p].claim(rule) for p in asked}
+            masks = resolve({asked[p].concept: c for p, c in claims.items() if asked[p].possible}, broader)
+            for place, prompt in asked.items():
+                if prompt.instances:
+                    mask = masks[prompt.concept]
+                    yield kind, place, overlap(mask, truths[place]).dice, mask
+                elif kind == "union":
+                    claimed = claims[place].claimed
+                    yield ("absent" if prompt.possible else "impossible"), place, not claimed.any(), claimed
 
     def _mine(self) -> tuple[list[list[Request]], list[bool]]:
         """This rank's batches, as many on every rank (FSDP needs that); False: another rank counts it."""
@@ -137,30 +158,7 @@ class Validator:
         )
 
 
-def masks_of(outputs: Outputs, side: int) -> dict[str, Tensor]:
-    """The predicted mask (B, side, side) bool of each prompt, by kind."""
-    if outputs.masks is None or outputs.semantic is None:
-        raise ValueError("validation needs the outputs' masks")
-    score = scores(outputs)
-    everyone = torch.arange(len(score), device=score.device)
-    top1 = upsample(outputs.masks[everyone, score.argmax(1)], (side, side)) > THRESHOLD
-    union = torch.zeros_like(top1)
-    for prompt, query in (score >= THRESHOLD).nonzero().tolist():
-        union[prompt] |= upsample(outputs.masks[prompt, query : query + 1], (side, side))[0] > THRESHOLD
-    presence = outputs.presence[-1].float().sigmoid()[:, None, None]
-    semantic = upsample(outputs.semantic, (side, side)) * presence > THRESHOLD
-    return {"top1": top1, "union": union, "semantic": semantic}
-
-
-def truth_of(batch: Batch, device: torch.device) -> Tensor:
-    """The union (B, S, S) bool of each prompt's instances."""
-    targets = batch.targets(device)
-    assert targets.masks is not None
-    return torch.stack([masks.any(0) for masks in targets.masks.split(targets.num_boxes.tolist())])
-
-
-def dice_of(found: Tensor, truth: Tensor) -> Tensor:
-    """Dice (B,) of masks (B, H, W) bool; 1 where both are empty."""
-    both = (found & truth).flatten(1).sum(1)
-    sizes = found.flatten(1).sum(1) + truth.flatten(1).sum(1)
-    return torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0)
+def truth_of(batch: Batch) -> list[NDArray[np.bool_]]:
+    """The union (S×S) of each prompt's instances."""
+    masks = unpack(batch.masks, batch.images.shape[-1])
+    return [own.any(0).numpy() for own in masks.split(batch.num_boxes.tolist())]
