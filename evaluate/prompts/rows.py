@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from medshards.common.console import page_console
 from medshards.evaluate.prompts.families.catalog import families
 from medshards.evaluate.prompts.families.texts import listed
+
+WIDTH = 80  # of a table in a pipe
 
 
 def by_family(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -47,10 +48,10 @@ def text_rows() -> list[dict[str, Any]]:
 
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Print rows of equal keys as a table."""
-    console = Console(highlight=False)
-    table = Table(box=box.SIMPLE)
-    for heading in rows[0] if rows else ():
-        table.add_column(heading, overflow="fold")
+    console = page_console(WIDTH)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for number, heading in enumerate(rows[0] if rows else ()):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
     console.print(table)

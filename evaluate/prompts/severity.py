@@ -22,6 +22,7 @@ STEPS = 5  # of a ladder
 MOST = 10  # steps of a family without one: the study's radii
 TOLERANCE = 0.01
 CLOSE = 0.001  # near enough to stop looking
+FINE = 40  # marks on a stretch that bisection did not help on
 NEVER = np.iinfo(np.int32).max  # the level of a voxel that never changes
 
 Payload = TypeVar("Payload", covariant=True)
@@ -108,16 +109,26 @@ def find(knob: Knob[Payload], wanted: float) -> tuple[int, bool]:
     """The knob whose prompt is nearest to the likeness `wanted`, and whether it is within `TOLERANCE`.
 
     Likeness falls as the knob grows, so the middle between too little and too much is tried again and again. Where it
-    falls only by and large, the first search may end at a jump; then each stretch of a coarse scale is searched.
+    falls only by and large, the first search may end at a jump; then each stretch of a coarse scale is searched, and
+    last a fine scale of those stretches, on which any knob will do.
     """
     ends = (0, knob.limit) if knob.likeness(knob.limit) <= wanted else (knob.limit, knob.limit)
     best, miss = _bisect(knob, wanted, *ends)
     if miss > TOLERANCE and isinstance(knob, Moves):
         marks = sorted({knob.limit >> k for k in range(20)} | {(knob.limit >> k) * 3 // 4 for k in range(20)})
         above = [knob.likeness(mark) > wanted for mark in marks]
-        for (low, first), (high, second) in pairwise(zip(marks, above, strict=True)):
-            if miss > TOLERANCE and first and not second:
+        steps = [
+            (ends, sides) for ends, sides in zip(pairwise(marks), pairwise(above)) if sides[0] != sides[1]
+        ]
+        for (low, high), (first, _) in steps:
+            if miss > TOLERANCE and first:
                 best, miss = min((best, miss), _bisect(knob, wanted, low, high), key=lambda found: found[1])
+        for (low, high), _ in steps:
+            for mark in range(low, high, max((high - low) // FINE, 1)):
+                if miss > TOLERANCE:
+                    best, miss = min(
+                        (best, miss), (mark, abs(knob.likeness(mark) - wanted)), key=lambda f: f[1]
+                    )
     return best, miss <= TOLERANCE
 
 

@@ -90,8 +90,8 @@ class Scene:
     length: "mm" or "px". classes: mask of each concept present. asked: text of each. absent: concepts known to be
     absent. instances: masks of the single objects of a concept, where there are several. pixels: the image when it is
     asked for, int32, in thousandths of its own unit (of grey levels), so that no float decides. air: value below which
-    a CT shows no body, None where that is not known. radiograph: a CT, MR or PET. window: what is shown black and
-    white, in thousandths. borrow: key of another patient's scene and its mask of a concept, if there is one.
+    a CT shows no body, None where that is not known. window: what is shown black and white, in
+    thousandths. borrow: key of another patient's scene and its mask of a concept, if there is one.
     """
 
     key: str
@@ -105,7 +105,6 @@ class Scene:
     absent: tuple[str, ...] = ()
     instances: dict[str, list[Part]] = field(default_factory=dict)
     air: int | None = None
-    radiograph: bool = False
     window: tuple[float, float] = (0.0, 255_000.0)
     borrow: Callable[[str], tuple[str, Part] | None] = lambda concept: None
 

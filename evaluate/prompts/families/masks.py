@@ -20,8 +20,9 @@ from medshards.evaluate.prompts.severity import NEVER, Facts, Levels
 from medshards.evaluate.prompts.target import Part, Target
 
 PEPPER = 12  # holes of M4, on average one for each such part of the volume below
-NEAR = 2  # M13: intensities within so many standard deviations of the class's mean
-SPURIOUS = 3.0  # M12: a blob has room for so many times the volume of the target
+NEAR = 2  # M13: intensities within so many standard deviations of the class's mean, at first
+GREY = 1000  # a grey level, in the thousandths of a scene
+SPURIOUS = 3.0  # M12, M13: a blob or a leak has room for so many times the volume of the target
 
 
 def millimetres(name: str, **more: object) -> Facts:
@@ -98,47 +99,65 @@ def cut(target: Target, draws: Draws) -> Levels:
 
 
 def blob(target: Target, draws: Draws) -> Levels | None:
-    """M12: a spurious ball inside the body, half the target's radius away from it; None where there is no room."""
-    apart = int(target.radius) // 2
+    """M12: a spurious ball inside the body, half the target's radius away from it, or half as far as there is room for;
+    None where there is none."""
     body = target.scene.body(target.part.start, target.part.crop.shape)
-    places = np.argwhere((target.signed >= apart) & body)
+    apart = min(int(target.radius), int(target.signed.max(initial=1, where=body & ~target.part.crop))) // 2
+    places = np.argwhere((target.signed >= apart) & body & ~target.part.crop)
     if not len(places):
         return None
     centre = places[draws.integer(0, len(places))] + np.array(target.part.start)
+    point = _point(centre, target, draws)
     room = target.radius * SPURIOUS ** (1 / len(target.shape))
-    reach = [int(np.ceil(room / step)) for step in target.spacing]
-    ends = zip(centre, reach, target.mask.start, target.mask.stop, target.shape, strict=True)
-    spans = [(max(min(int(c) - r, a), 0), min(max(int(c) + r + 1, b), n)) for c, r, a, b, n in ends]
-    low, size = [a for a, _ in spans], [b - a for a, b in spans]
-    free = target.scene.body(low, size) & ~target.mask.window(low, size)
-    away = root(squared_from(_point(centre, target, draws), low, size, target.spacing))
+    while True:
+        reach = [int(np.ceil(room / step)) for step in target.spacing]
+        ends = zip(centre, reach, target.mask.start, target.mask.stop, target.shape, strict=True)
+        spans = [(max(min(int(c) - r, a), 0), min(max(int(c) + r + 1, b), n)) for c, r, a, b, n in ends]
+        low, size = [a for a, _ in spans], [b - a for a, b in spans]
+        free = target.scene.body(low, size) & ~target.mask.window(low, size)
+        if np.count_nonzero(free) >= SPURIOUS * target.mask.voxels or size == list(target.shape):
+            break
+        room *= 2  # the frame, the body or the target itself takes too much of the ball
+    away = root(squared_from(point, low, size, target.spacing))
     facts = millimetres("radius", centre=[int(c) for c in centre], apart=round(apart / UNITS, 4))
     return Levels(target, _only(free, away), facts, low)
 
 
 def leak(target: Target, draws: Draws) -> Levels:
     """M13: the class leaks into connected voxels whose intensity is within `NEAR` SD of its own, front by front, in
-    each front the most similar first."""
+    each front the most similar first; among equals the lot decides. Where there are no more of them, within twice as
+    many SD, and so on."""
     window = tuple(slice(s, s + n) for s, n in zip(target.part.start, target.part.crop.shape, strict=True))
     values = target.scene.image[window].astype(np.int64)
     own = values[target.part.crop]
     mean = int(own.sum()) // len(own)
-    deviation = max(math.isqrt(int(((own - mean) ** 2).sum()) // len(own)), 1)
+    deviation = max(math.isqrt(int(((own - mean) ** 2).sum()) // len(own)), GREY)
     away = np.abs(values - mean)
-    eligible = (away <= NEAR * deviation) & ~target.part.crop
+    lot = (draws.words(values.size) % np.uint64(GREY)).astype(np.int64).reshape(values.shape)
     levels = np.full(values.shape, NEVER, np.int32)
     reached = target.part.crop.copy()
-    for number in range(max(values.shape)):
-        front = ndimage.binary_dilation(reached) & eligible & ~reached
-        if not front.any():
-            break
-        levels[front] = number * UNITS + 1 + away[front] * (UNITS - 1) // (NEAR * deviation)
-        reached |= front
-    return Levels(
-        target,
-        levels,
-        lambda knob: {"fronts": round(knob / UNITS, 4), "within_sd": NEAR, "mean": mean / 1000},
-    )
+    number, within, firsts = (
+        0,
+        NEAR,
+        [(0, NEAR)],
+    )  # the front from which on intensities within so many SD are taken
+    enough = (1 + SPURIOUS) * target.mask.voxels
+    while not reached.all() and np.count_nonzero(reached) < enough:
+        front = ndimage.binary_dilation(reached) & (away <= within * deviation) & ~reached
+        if front.any():
+            rank = (away[front] + lot[front]) * (UNITS - 1) // (within * deviation + GREY)
+            levels[front] = number * UNITS + 1 + rank
+            reached |= front
+            number += 1
+        else:
+            within *= 2
+            firsts.append((number, within))
+
+    def facts(knob: int) -> dict[str, object]:
+        taken = max(sd for first, sd in firsts if first * UNITS < max(knob, 1))
+        return {"fronts": round(knob / UNITS, 4), "within_sd": taken, "mean": mean / 1000}
+
+    return Levels(target, levels, facts)
 
 
 def components(part: Part) -> list[Part]:

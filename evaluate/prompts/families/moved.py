@@ -1,4 +1,4 @@
-"""Families of mask prompts that are made anew for every knob: moved, turned, redrawn (M5, M6, M8, M9)."""
+"""Families of mask prompts that are made anew for every knob: moved, turned, redrawn (M5, M6, M9)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,11 +39,12 @@ def shift(target: Target, draws: Draws) -> Moves[Part]:
 
 
 def roomy_field(target: Target) -> tuple[NDArray[np.int32], tuple[int, ...]]:
-    """Signed distance in the target's box and two voxels around it, and the frame's index of its first voxel.
+    """Distance to the smooth outline in the target's box and two voxels around it, and the frame's index of its first
+    voxel.
 
     Beyond the frame is background. Distances are cut at 2^20 units, so that 2^10 of them fit into 32 bits.
     """
-    padded = np.pad(np.clip(target.signed, -(1 << 20), 1 << 20), 2, constant_values=2 * max(target.spacing))
+    padded = np.pad(np.clip(target.refined, -(1 << 20), 1 << 20), 2, constant_values=2 * max(target.spacing))
     window = tuple(
         slice(m - s, m - s + n + 4)
         for m, s, n in zip(target.mask.start, target.part.start, target.mask.crop.shape, strict=True)
@@ -150,28 +150,6 @@ def _mapped(
         return Part(found, tuple(int(s + lo) for s, lo in zip(target.mask.start, low, strict=True)))
 
     return moves(target, make, limit, facts)
-
-
-def polygon(target: Target, draws: Draws) -> Moves[Part]:
-    """M8: every outline (of every slice) simplified to a tolerance t (Douglas and Peucker) and filled again; holes
-    stay as they are."""
-    step = target.spacing[-1]
-    crop = np.pad(target.mask.crop, [(0, 0)] * (target.mask.crop.ndim - 2) + [(1, 1), (1, 1)])
-    planes = crop.reshape(-1, *crop.shape[-2:]).view(np.uint8)
-    outlines = [cv2.findContours(p, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0] for p in planes]
-    filled = [cv2.drawContours(np.zeros_like(p), o, -1, 1, -1) for p, o in zip(planes, outlines, strict=True)]
-    holes = [(f > 0) & (p == 0) for f, p in zip(filled, planes, strict=True)]
-
-    def make(knob: int) -> Part:
-        redrawn = np.zeros_like(planes)
-        for plane, outline in zip(redrawn, outlines, strict=True):
-            simple = [cv2.approxPolyDP(o, knob / step, True) for o in outline]
-            cv2.drawContours(plane, simple, -1, 1, -1)
-        made = (redrawn > 0) & ~np.array(holes)
-        start = [*target.mask.start[:-2], target.mask.start[-2] - 1, target.mask.start[-1] - 1]
-        return Part(made.reshape(crop.shape), tuple(start))
-
-    return moves(target, make, int(4 * target.radius), millimetres("t"))
 
 
 def coarse(target: Target, draws: Draws, part: tuple[int, int] = (1, 2)) -> Moves[Part]:

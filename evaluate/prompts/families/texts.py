@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from medshards.evaluate.prompts.draws import Draws
+from medshards.evaluate.prompts.draws import Draws, seed_of
 from medshards.evaluate.prompts.families.wrong import opposite
 from medshards.evaluate.prompts.severity import Steps
 from medshards.evaluate.prompts.target import Scene, Target
+from medshards.vocab.scenes import foreign
 from medshards.vocab.vocabulary import Vocabulary
 
 FILE = Path(__file__).with_name("texts.yaml")
@@ -84,13 +85,15 @@ def absent(target: Target, draws: Draws) -> Steps[Text]:
 
 
 def absent_concepts(scene: Scene) -> list[str]:
-    """What is known not to be there: annotated and absent, then what no radiograph can show."""
-    never = lists()["never_in_radiographs"] if scene.radiograph else []
-    return [*scene.absent, *never]
+    """What is known not to be there: annotated and absent, then what such a picture cannot show (vocab/scenes.yaml), in
+    an order drawn for the scene."""
+    never = foreign(scene.dataset, scene.classes.keys())
+    order = Draws(seed_of(scene.dataset, scene.key, "T6")).order(len(never))
+    return [*scene.absent, *(never[k] for k in order)]
 
 
 def language(target: Target, draws: Draws) -> Steps[Text]:
-    """T7: other languages."""
+    """T7: other languages. The translations of texts.yaml have not been reviewed by native speakers."""
     names = _own(target).get("language", [])
     made: list[tuple[Text | None, dict[str, Any]]] = [
         (Text(name, target.concept), {"language": code})

@@ -21,7 +21,6 @@ from medshards.shards.read.corpus import BadSample, Corpus, Raw
 
 COLUMNS = ["key", "split", "group", "volume"]
 AIR = -300  # HU; less is no body
-RADIOGRAPHS = ("CT", "MR", "PT")
 SCALE = 1000  # of the intensities of a scene
 
 
@@ -105,7 +104,6 @@ def _scene(
         tuple(sorted(absent)),
         {concept: parts for concept, parts in instances.items() if len(parts) > 1},
         AIR * SCALE if unit == "HU" else None,
-        unit.startswith(("HU", "SUV")) or records[0].get("modality") in RADIOGRAPHS,
         _window(records),
         borrow,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from medshards.evaluate import metrics
 from medshards.evaluate.prompts.distance import (
     UNITS,
     refined,
@@ -22,6 +24,8 @@ from medshards.evaluate.prompts.distance import (
 from medshards.evaluate.prompts.draws import ONE, Draws, seed_of
 from medshards.evaluate.prompts.families import boxes
 from medshards.evaluate.prompts.families.catalog import FULL, choose, families
+from medshards.evaluate.prompts.families.polygons import removal_areas
+from medshards.evaluate.prompts.measure import Ruler
 from medshards.evaluate.prompts.noise import smooth_noise
 from medshards.evaluate.prompts.prompt import Prompt, make_prompts
 from medshards.evaluate.prompts.severity import LADDERS
@@ -185,6 +189,72 @@ def test_class_errors_show_the_other_class(scene: Scene) -> None:
     (other,) = made(scene, "spleen", "M15-neighbour")
     name = other.record["parameters"]["class"]
     np.testing.assert_array_equal(mask_of(other).whole(scene.shape), scene.classes[name].whole(scene.shape))
+
+
+def test_another_patient_is_the_next_who_has_the_organ(scene: Scene) -> None:
+    asked: list[str] = []
+    other = Part(np.roll(scene.classes["liver"].whole(scene.shape), 7, 2), (0, 0, 0)).within(scene.shape)
+
+    def borrow(concept: str) -> tuple[str, Part] | None:
+        asked.append(concept)
+        return ("case-2", other) if concept == "liver" else None
+
+    lent = replace(scene, borrow=borrow)
+    (liver,), (spleen,) = (made(lent, concept, "M15-patient") for concept in ("liver", "spleen"))
+    assert asked == ["liver", "spleen"]
+    assert liver.record["parameters"] == {"from": "case-2"}
+    assert liver.record["expected"] == "refuse"
+    np.testing.assert_array_equal(mask_of(liver).whole(scene.shape), other.whole(scene.shape))
+    assert spleen.record["unreachable"]  # nobody else has one
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=25, deadline=None)
+def test_measured_distances_are_those_of_the_metrics(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    axes = int(rng.integers(2, 4))
+    spacing = rng.integers(5_000, 40_000, axes)
+    shape = tuple(rng.integers(6, 14, axes))
+    truth, shown = (ndimage.binary_dilation(rng.random(shape) < 0.01) for _ in range(2))
+    truth[(3,) * axes] = shown[(2,) * axes] = True
+    scene = replace(_scene(truth), spacing=tuple(int(s) for s in spacing))
+    target = Target(scene, "liver", scene.classes["liver"])
+    found = Ruler(target).measure(Part(shown, (0,) * axes))
+    expected = metrics.distances(shown, truth, spacing / UNITS)
+    both = np.concatenate([expected.ahead, expected.back])
+    assert found["hd95"] == pytest.approx(expected.hausdorff(), abs=1e-3)  # mm, as it is rounded
+    assert found["mean_surface_distance"] == pytest.approx(both.mean(), abs=1e-3)
+
+
+def test_a_polygon_loses_its_least_corners_first() -> None:
+    square = np.array([[0, 0], [10, 0], [20, 1], [20, 20], [0, 20]], np.int32)
+    assert removal_areas(square).tolist()[:2] == [400, 10]  # the flat corner first: half of 10 px² is 5
+    mask = ball((81, 81), (40, 40), 30)
+    scene = _scene(mask)
+    prompts = list(
+        make_prompts(Target(scene, "liver", scene.classes["liver"]), choose(FULL, ["M8-polygon"]), FULL)
+    )
+    corners = [p.record["parameters"]["corners"] for p in prompts]
+    assert corners == sorted(corners, reverse=True)
+    # Dice of a regular polygon of n corners in a disc: 6 have 0.91, 4 have 0.78, 3 have 0.58
+    assert [p.record["unreachable"] for p in prompts] == [False] * 5
+    assert corners[1] in (6, 7)
+    assert corners[4] in (3, 4)
+
+
+def test_a_leak_takes_like_tissue_before_other(scene: Scene) -> None:
+    values = np.full((61, 61), 200_000, np.int32)
+    values[10:51, 10:31] = 100_000  # like the target
+    mask = np.zeros((61, 61), bool)
+    mask[20:41, 12:22] = True
+    plain = replace(_scene(mask), pixels=lambda: values)
+    prompts = list(
+        make_prompts(Target(plain, "liver", plain.classes["liver"]), choose(FULL, ["M13-leak"]), FULL)
+    )
+    assert all(p.usable for p in prompts)
+    for prompt in prompts[:3]:
+        assert (values[mask_of(prompt).whole(mask.shape)] == 100_000).all()
+        assert prompt.record["parameters"]["within_sd"] == 2
 
 
 def test_slices_are_copied_mirrored_and_missed(scene: Scene) -> None:
