@@ -63,9 +63,15 @@ def _common(one: Box, other: Box) -> Box:
 
 
 def noise(target: Target, draws: Draws) -> Moves[Box]:
-    """B1: every edge moves on its own, by up to f of the side's length, either way."""
+    """B1: every edge moves on its own, by up to f of the side's length, either way; one at the border of the frame can
+    only move inwards."""
     box = _tight(target)
     parts = [[draws.integer(-ONE, ONE + 1) for _ in box.low] for _ in range(2)]
+    for axis, size in enumerate(target.shape):
+        if box.low[axis] == 0:
+            parts[0][axis] = abs(parts[0][axis])
+        if box.high[axis] == size * UNITS:
+            parts[1][axis] = -abs(parts[1][axis])
     return _moves(target, lambda knob: _by_sides(box, parts, knob), 4 * UNITS, _fraction)
 
 

@@ -215,7 +215,7 @@ def test_the_command_writes_a_page_that_opens_offline(corpus: Path, tmp_path: Pa
         command, ["score", *arguments, "--model", f"folder:{tmp_path / 'none'}", "--out", str(tmp_path / "y")]
     )
     assert failed.exit_code == 1
-    assert "24 of 28 prompts failed" in failed.output
+    assert "36 of 36 prompts failed" in failed.output
     wrong = run(command, ["score", *arguments, "--model", "folder:nowhere", "--out", str(tmp_path / "x")])
     assert wrong.exit_code == 1
     assert "nowhere" in wrong.output
