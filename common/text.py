@@ -1,8 +1,28 @@
-"""Text that comes from data, made fit to be shown."""
+"""Text that comes from data, made fit to be shown, and names that were meant."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
     """`text` on one line: control characters (a newline in a file name) are shown as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """'; did you mean …?' with up to three of the known names, or nothing.
+
+    Case, blanks, hyphens and underscores do not count; alike names come first, then those of which one holds the other.
+    """
+    folded = {_folded(other): other for other in known}
+    word = _folded(name)
+    alike = difflib.get_close_matches(word, folded, n=3, cutoff=0.6)
+    alike += [other for other in folded if len(word) > 2 < len(other) and (word in other or other in word)]
+    meant = [repr(folded[other]) for other in dict.fromkeys(alike)][:3]
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

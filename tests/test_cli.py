@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from medshards.cli import cli
 
 # Runs the command with the packages named in the first argument made impossible to import.
 WITHOUT = """
@@ -60,3 +63,24 @@ def test_an_unforeseen_fault_is_one_line_and_its_trace_is_kept(tmp_path: Path) -
     kept = re.fullmatch(r"Error: unforeseen RuntimeError: two lines \(full trace: (.+)\)", line)
     assert kept, line
     assert "Traceback" in Path(kept[1]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ("verfy corpus", "verify"),
+        ("catalog shwo busi", "show"),
+        ("vocab serch polyp", "search"),
+        ("prompts bild corpus", "build"),
+        ("catalog show bus-uclm", "bus_uclm"),
+        ("inspect kvasir --raw .", "kvasir_seg"),
+        ("build busii --raw . --out out", "busi"),
+        ("download ISIC2018 --raw .", "isic_2018"),
+        ("phantom driv --out .", "drive"),
+        ("vocab list --dataset stear", "stare"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(arguments: str, meant: str) -> None:
+    result = CliRunner().invoke(cli, arguments.split())
+    assert result.exit_code == 2
+    assert f"did you mean {meant!r}" in result.output

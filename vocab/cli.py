@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from medshards.common.commands import Group
+from medshards.common.text import near
 from medshards.vocab.vocabulary import (
     CONCEPTS_FILE,
     DATASETS,
@@ -39,7 +41,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @_filters
 @click.pass_context
 def vocab(ctx: click.Context, kind: str | None, dataset: str | None, as_json: bool) -> None:
@@ -57,7 +59,8 @@ def list_(kind: str | None, dataset: str | None, as_json: bool) -> None:
     vocabulary, maps = _load()
     if dataset is not None and dataset not in maps:
         raise click.BadParameter(
-            f"no dataset {dataset!r}; there are {', '.join(maps)}", param_hint="--dataset"
+            f"no dataset {dataset!r}{near(dataset, maps) or '; there are ' + ', '.join(maps)}",
+            param_hint="--dataset",
         )
     wanted = maps[dataset].concepts if dataset is not None else None
     concepts = [

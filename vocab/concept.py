@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 KINDS = ("anatomy", "tissue", "cell", "organelle", "lesion", "substance", "instrument")
@@ -31,12 +29,6 @@ class UnknownConcept(_UnknownName):
 
 class UnknownLabel(_UnknownName):
     """A dataset's label map does not know this label."""
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """'; did you mean …?' with up to three of the known names, or nothing."""
-    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return "; did you mean " + " or ".join(repr(match) for match in matches) + "?" if matches else ""
 
 
 def normalise(name: str) -> str:

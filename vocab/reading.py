@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from medshards.common.text import near
 from medshards.common.yamlfile import LocatedDict, read_yaml
-from medshards.vocab.concept import KINDS, Code, Concept, Label, VocabularyError, near, normalise
+from medshards.vocab.concept import KINDS, Code, Concept, Label, VocabularyError, normalise
 
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _CODE = re.compile(r"[1-9][0-9]{5,17}")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from medshards.common.text import near
 from medshards.common.yamlfile import LocatedDict, read_yaml
-from medshards.vocab.concept import KINDS, VocabularyError, near
+from medshards.vocab.concept import KINDS, VocabularyError
 from medshards.vocab.vocabulary import Vocabulary
 
 FILE = Path(__file__).with_name("scenes.yaml")

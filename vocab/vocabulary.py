@@ -17,6 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from medshards.common.text import near
 from medshards.vocab.concept import (
     KINDS,
     Code,
@@ -25,7 +26,6 @@ from medshards.vocab.concept import (
     UnknownConcept,
     UnknownLabel,
     VocabularyError,
-    near,
     normalise,
 )
 from medshards.vocab.reading import read_concepts, read_labels

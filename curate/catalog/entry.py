@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from medshards.common.text import near
 from medshards.common.yamlfile import LocatedDict, read_yaml
 
 Text = Annotated[str, Field(min_length=1)]
@@ -213,6 +214,11 @@ def load_catalog(path: Path | None = None, extra: Iterable[Path] = ()) -> dict[s
                 )
             entries[slug], homes[slug] = entry, f"{file}:{line}"
     return entries
+
+
+def no_dataset(slug: str, known: Iterable[str]) -> str:
+    """What to say of a slug that is none of the known ones."""
+    return f"no dataset {slug!r}{near(slug, known) or '; `medshards catalog` lists them'}"
 
 
 def _read(path: Path) -> dict[str, tuple[int, Entry]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
-from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import get_args
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from medshards.common.commands import Group
 from medshards.curate.catalog.entry import (
     AccessKind,
     Archive,
@@ -25,6 +24,7 @@ from medshards.curate.catalog.entry import (
     Paper,
     Role,
     load_catalog,
+    no_dataset,
 )
 
 COLUMNS = (
@@ -44,7 +44,7 @@ WIDE = 140  # columns of a terminal from which titles and licences are shown
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--modality", metavar="WORD", help="Only modalities with this word in them.")
 @click.option("--role", type=click.Choice(get_args(Role)), help="Only datasets of this role.")
 @click.option("--licence", metavar="WORD", help="Only licences with this word in name or SPDX id.")
@@ -96,7 +96,7 @@ def show(entries: dict[str, Entry], slug: str, as_json: bool) -> None:
     """Show all that is known of the dataset SLUG, and what is not."""
     entry = entries.get(slug)
     if entry is None:
-        raise click.BadParameter(f"no dataset {slug!r}{_near(slug, entries)}", param_hint="SLUG")
+        raise click.BadParameter(no_dataset(slug, entries), param_hint="SLUG")
     if as_json:
         click.echo(json.dumps(entry.model_dump(mode="json"), indent=2, ensure_ascii=False))
         return
@@ -123,14 +123,6 @@ def _fits(
         and (commercial is None or commercial == entry.licence.commercial)
         and (access is None or access == entry.access.kind)
     )
-
-
-def _near(slug: str, slugs: Iterable[str]) -> str:
-    """A hint to the slugs that may be meant."""
-    word, slugs = slug.lower().replace("-", "_"), list(slugs)
-    near = [s for s in slugs if word and (word in s or s in word)]
-    near += [s for s in difflib.get_close_matches(word, slugs, n=3, cutoff=0.6) if s not in near]
-    return f"; do you mean {' or '.join(near)}?" if near else "; 'medshards catalog' lists them"
 
 
 # ---- the list ----

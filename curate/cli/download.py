@@ -21,7 +21,7 @@ from rich.progress import (
 from medshards.common.text import printable
 from medshards.curate.catalog.download import by_hand, obstacle
 from medshards.curate.catalog.download import download as get
-from medshards.curate.catalog.entry import Archive, CatalogError, Entry, load_catalog
+from medshards.curate.catalog.entry import Archive, CatalogError, Entry, load_catalog, no_dataset
 from medshards.curate.identity import load_key, renamed
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source, slugs
@@ -58,7 +58,7 @@ def download(slug: str, raw: Path, chosen: tuple[str, ...], extra: tuple[Path, .
     except CatalogError as error:
         raise click.ClickException(str(error)) from error
     if slug not in entries:
-        raise click.UsageError(f"no dataset {slug!r}; `medshards catalog` lists them")
+        raise click.UsageError(no_dataset(slug, entries))
     entry = entries[slug]
     files = _choose(entry, chosen)
     why = obstacle(entry, files)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medshards.common.text import near
 from medshards.vocab.vocabulary import DATASETS
 
 
@@ -48,7 +49,9 @@ def write_phantom(slug: str, root: Path, seed: int = 0) -> Expected:
     The same slug and seed give the same files. Raises LookupError when the dataset has no phantom.
     """
     if slug not in slugs():
-        raise LookupError(f"no phantom of {slug!r}; there are: {', '.join(slugs())}")
+        raise LookupError(
+            f"no phantom of {slug!r}{near(slug, slugs()) or '; there are: ' + ', '.join(slugs())}"
+        )
     module = importlib.import_module(f"medshards.curate.datasets.{slug}.phantom")
     root.mkdir(parents=True, exist_ok=True)
     module.write(root, np.random.default_rng([seed, zlib.crc32(slug.encode())]))

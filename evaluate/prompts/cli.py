@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import Group
 from medshards.common.console import progress_bar, say
 from medshards.evaluate.prompts.answers.open import HELP
 
@@ -21,7 +22,7 @@ sets_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def prompts() -> None:
     """Sets of prompts that are spoilt in a controlled way, for the shards of a corpus.
 

@@ -1,7 +1,7 @@
 """The command `medshards`: medical segmentation data, as downloaded, to shards, training and evaluation.
 
-This module stands on top of every room and imports none of them until a sub-command runs, so that
-`medshards --help` answers at once and never loads torch.
+This module stands on top of every room and imports none of their commands until one runs, so that `medshards --help`
+answers at once and never loads torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import traceback
 
 import click
 
+from medshards.common.commands import Group
 from medshards.common.machine import MachineError
 
 # name: (module that holds the click command, one line for `medshards --help`)
@@ -58,7 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A click group that knows its commands' help lines and imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
