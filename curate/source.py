@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from medshards.common.text import near
 from medshards.curate.identity import open_renamed
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File, Layout, Tree, open_download
@@ -46,18 +47,24 @@ class Case:
 
 @dataclass(frozen=True)
 class Skip:
-    """A file that is in order and yet no sample, e.g. an image of an official test set without public mask."""
+    """A file that is in order and yet no sample, e.g. an image of an official test set without public mask.
+
+    reason: the same words for all files skipped for that reason: they are counted by it.
+    also: further files that are passed over with it, such as the mask of an image.
+    """
 
     file: str
-    reason: str  # the same words for all files skipped for that reason: they are counted by it
+    reason: str
+    also: tuple[str, ...] = ()
 
 
 class Source(ABC):
     """A converter of one dataset.
 
     layouts: the distributions it can read, the most native first.
-    ignored: globs, relative to a tree's base, of files that lie among the images and masks and are neither, such as a
-        second observer's masks. Any other file there that `discover` passes over is refused by name.
+    ignored: why files of a download are not read, such as a second observer's masks, by glob relative to a tree's base
+        (one that begins with `**/` fits anywhere in the download). Other pictures that are passed over are refused.
+    loose: a case takes what it needs of a study, and names what it misses; other files of it are not said one by one.
     private_names: published names tell of a patient (sex, age, a date), so every file comes to `discover` under a name
         of the project's own; `tree.files` still has the published path, for `discover` alone to read. Keys and groups
         are then made with `curate.identity.pseudonym`, and no message quotes a published name.
@@ -66,7 +73,8 @@ class Source(ABC):
 
     slug: ClassVar[str]
     layouts: ClassVar[tuple[Layout, ...]]
-    ignored: ClassVar[tuple[str, ...]] = ()
+    ignored: ClassVar[Mapping[str, str]] = {}
+    loose: ClassVar[bool] = False
     private_names: ClassVar[bool] = False
     slices: str = "annotated"
 
@@ -142,7 +150,9 @@ def get_source(slug: str, own: Own | None = None) -> Source:
     for entry in entry_points(group="medshards.sources"):
         if entry.name == slug:
             return _converter(entry.load())
-    raise LookupError(f"no converter for {slug!r}; there are: {', '.join(slugs())}")
+    raise LookupError(
+        f"no converter for {slug!r}{near(slug, slugs()) or '; there are: ' + ', '.join(slugs())}"
+    )
 
 
 def _converter(module: Any, *labels: LabelMap) -> Source:

@@ -72,11 +72,13 @@ class Tree:
 
     base: that folder, relative to the root ("" for the root itself).
     files: by path relative to `base`.
+    download: all files of the download, also those outside the folder, by path relative to the root.
     """
 
     layout: Layout
     base: str
     files: dict[str, File]
+    download: dict[str, File]
 
     def glob(self, pattern: str) -> list[File]:
         """Files whose path relative to the base matches, sorted by name."""
@@ -86,6 +88,12 @@ class Tree:
         """The same by the path relative to the base, which is as published even where the file's name is not."""
         match = _regex(pattern).fullmatch
         return {PurePosixPath(path): file for path, file in self.files.items() if match(path)}
+
+    def anywhere(self, pattern: str) -> list[File]:
+        """The same as `glob`; a pattern that begins with `**/` finds files outside the base, too."""
+        match = _regex(pattern).fullmatch
+        files = self.download if pattern.startswith("**/") else self.files
+        return [file for path, file in files.items() if match(path)]
 
     def get(self, path: str) -> File | None:
         """The file at a path relative to the base, or None."""
@@ -139,7 +147,7 @@ def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]
             )
             if not inside:
                 below = {path[len(base) :]: file for path, file in files.items() if path.startswith(base)}
-                trees.append(Tree(layout, base, below))
+                trees.append(Tree(layout, base, below, files))
     return trees
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,6 +52,7 @@ class PairedStudies(Source):
 
     modality: ClassVar[str]
     private_names = True
+    loose = True  # a study may hold other series, and a hundred organs more
 
     def open(self, root: Path) -> list[Tree]:
         """The trees below `root`, with tables that lie above them. Messages name no folder of the download."""
@@ -73,7 +75,7 @@ class PairedStudies(Source):
                 "not_recognised", f"looked for {wanted}; or DICOM files. Found below {root} files: {shown}"
             )
         beside = {f"../../{p.name}": File(p.name, p) for p in sorted(root.resolve().parent.glob("*.csv"))}
-        return [Tree(t.layout, "", {**beside, **t.files}) for t in trees]
+        return [replace(t, files={**beside, **t.files}) for t in trees]
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         key = load_key()
@@ -225,9 +227,11 @@ def _trees(files: Mapping[str, File]) -> list[Tree]:
     trees = recognise(dict(files), LAYOUTS)
     rest = {p: f for p, f in files.items() if not any(p.startswith(t.base) for t in trees)}
     if any(is_dicom(file) for file in rest.values()):
-        trees.append(Tree(DICOM, "", rest))
+        trees.append(Tree(DICOM, "", rest, dict(files)))
     crosswalks = {f"../{path}": file for path, file in files.items() if is_crosswalk(file)}
-    return [Tree(t.layout, "", {**crosswalks, **_table_above(files, t.base), **t.files}) for t in trees]
+    return [
+        replace(t, base="", files={**crosswalks, **_table_above(files, t.base), **t.files}) for t in trees
+    ]
 
 
 def _table_above(files: Mapping[str, File], base: str) -> dict[str, File]:

@@ -35,6 +35,7 @@ from medshards.curate.volumes import GRID_TOLERANCE, Volume, resample
 from medshards.vocab.vocabulary import load_labels
 
 NOT_SERIES = ("not_dicom", "dicomdir", "not_an_image")  # files that are no images at all
+DAMAGE = ("empty", "unreadable")  # of a file: download it again
 KNOWN_MODALITIES = ("CT", "PT", "MR", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OT", "SC", "SEG", "SR")
 Row = dict[str, Any]
 
@@ -220,7 +221,8 @@ def print_table(rows: Sequence[Row]) -> None:
         table.add_row(
             *(row["patient"], row["study"], row["series"]),
             " ".join(filter(None, (row["modality"], row.get("contrast", "")))),
-            " × ".join(map(str, row.get("shape", ()))) or f"{row['files']} files",
+            " × ".join(map(str, row.get("shape", ())))
+            or ("1 file" if row["files"] == 1 else f"{row['files']} files"),
             " × ".join(f"{v:.2f}" for v in row.get("spacing", ())),
             row.get("unit", ""),
             *(

@@ -26,7 +26,7 @@ def inspect_download(
     """Read and encode every case of the download at `root` and keep only the figures.
 
     Returns slug, root, layouts [{title, base}], cases, samples, instances, bytes (of the shards), skipped
-    {reason: n}, rejects [rows]. Raises Reject when the download is not that dataset.
+    {reason: n}, ignored {reason: n}, rejects [rows]. Raises Reject when the download is not that dataset.
     """
     source = get_source(entry.slug, making.own)
     listing = list_download(source, root)
@@ -48,5 +48,6 @@ def inspect_download(
         "instances": sum(s.instances for s in samples),
         "bytes": sum(s.size for s in samples),
         "skipped": dict(sorted(skips.items())),
+        "ignored": dict(sorted(listing.ignored.items())),
         "rejects": sorted(rejects, key=lambda r: (r["case"], r["file"], r["code"], r["message"])),
     }

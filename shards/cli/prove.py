@@ -12,7 +12,7 @@ import click
 from medshards.common.console import progress_bar, say
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
-from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.catalog.entry import load_catalog, no_dataset
 from medshards.curate.identify import identify
 from medshards.curate.identity import write_name_map
 from medshards.curate.listing import list_download
@@ -64,8 +64,8 @@ def inspect(
 ) -> None:
     """Say what a download is and what `build` would make of it: layout, cases, what is refused, size.
 
-    Reads every file and, but for --name-map, writes nothing. Exit status 1 when something would be refused. Without
-    SLUG it only says, from names alone, which dataset the download looks like.
+    Reads every file and, but for --name-map, writes nothing. Exit status 1 when something would be refused, or no
+    sample would be made. Without SLUG it only says, from names alone, which dataset the download looks like.
 
     \b
     medshards inspect busi --raw ~/downloads
@@ -85,7 +85,7 @@ def inspect(
         return
     entries = options.datasets([slug], catalog, making.own)
     if slug not in entries or (making.own is None and slug not in slugs()):
-        raise click.UsageError(f"no dataset {slug!r} with a converter; `medshards catalog` lists them")
+        raise click.UsageError(no_dataset(slug, slugs()))
     root = find_download(raw, slug) or raw
     with progress_bar(slug) as progress:
         try:
@@ -94,7 +94,7 @@ def inspect(
             raise click.ClickException(f"{slug}: {error}") from error
     if name_map:
         listing = list_download(get_source(slug, making.own), root)
-        files = [f for tree in listing.trees for f in tree.files.values()]
+        files = [*listing.trees[0].download.values()]
         files += [f for case in listing.cases for f in case.files.values()]
         say(f"names are told in {write_name_map(slug, files)}")
     if as_json:
@@ -108,15 +108,19 @@ def inspect(
         )
         for reason, count in found["skipped"].items():
             click.echo(f"skipped {count}: {reason}")
+        for reason, count in found["ignored"].items():
+            click.echo(f"not read {count}: {reason}")
     for row in found["rejects"]:
         say(f"would be rejected: {row['file'] or row['case']}: {row['code']}: {row['message']}")
-    if found["rejects"]:
+    if found["samples"] == 0:
+        say(f"{slug}: the download gives no sample")
+    if found["rejects"] or found["samples"] == 0:
         sys.exit(1)
 
 
 def _list_dicom(folder: Path, as_json: bool) -> None:
-    """Print a row for each series below a folder; exit status 1 when none can be measured."""
-    from medshards.curate.paired.dicom_table import describe, print_table
+    """Print a row for each series below a folder; exit status 1 when none can be measured, or a file is damaged."""
+    from medshards.curate.paired.dicom_table import DAMAGE, describe, print_table
 
     try:
         rows = describe(folder)
@@ -126,7 +130,7 @@ def _list_dicom(folder: Path, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=1))
     else:
         print_table(rows)
-    if all("unit" not in row for row in rows):
+    if all("unit" not in row for row in rows) or any(row.get("refused") in DAMAGE for row in rows):
         sys.exit(1)
 
 

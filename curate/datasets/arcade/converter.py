@@ -27,11 +27,7 @@ SETS = {  # annotation file of each split: Zenodo 10390295, and before the names
         "stenosis/test/annotations/test.json",
     ),
 }
-SYNTAX = (
-    "syntax/*/annotations/*.json",
-    "**/seg_*/annotations/*.json",
-    "**/test_case_segmentation/annotations/*.json",
-)
+SYNTAX = ("syntax/*", "**/seg_*", "**/test_case_segmentation")
 
 
 class Converter(Source):
@@ -43,9 +39,11 @@ class Converter(Source):
         Layout("arcade_challenge_datasets.zip (Zenodo 8386059)", ("**/sten_*/annotations/sten_*.json",)),
     )
 
+    ignored = {f"{folder}/images/*.png": "frame of the syntax task" for folder in SYNTAX}
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        for pattern in SYNTAX:
-            for file in tree.glob(pattern):
+        for folder in SYNTAX:
+            for file in tree.glob(f"{folder}/annotations/*.json"):
                 yield Skip(file.name, "syntax task, no part of this dataset")
         for split, patterns in SETS.items():
             for table in [file for pattern in patterns for file in tree.glob(pattern)]:

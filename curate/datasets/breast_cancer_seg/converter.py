@@ -38,6 +38,11 @@ class Converter(Source):
         Layout("the authors' download script", (f"{IMAGES[1]}/{FILE}", f"masks/{FILE}")),
     )
 
+    ignored = {
+        f"{IMAGES[1]}/{FILE}": "region as scanned, beside the colour-normalised one",
+        "wsis/**/*": "whole slide",
+    }
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         folder = IMAGES[self.layouts.index(tree.layout)]
         images = {f.stem: f for f in tree.glob(f"{folder}/{FILE}")}

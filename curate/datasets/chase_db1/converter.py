@@ -22,7 +22,7 @@ class Converter(Pictures):
         paths("folders Images and Masks", f"Images/{IMAGE}", f"Masks/{MASK}"),
         paths("folders Images and Labels", f"Images/{IMAGE}", f"Labels/{MASK}"),
     )
-    ignored = ("**/Image_*_2ndHO.png",)  # the second observer
+    ignored = {"**/Image_*_2ndHO.png": "vessels of the second observer"}
     key = "Image_{child}{eye}"
     group = "{child}"
     masks = one("vessel", raster.read_binary)

@@ -8,6 +8,7 @@ A name ends with 1 where the patient has tuberculosis, so none goes further than
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,19 +33,21 @@ class Converter(Source):
     slug = "chest_xray_masks"
     private_names = True
     layouts = (KAGGLE, MONTGOMERY)
+    ignored = {f"**/test/{NAME}.png": "Shenzhen image without mask, which lies in CXR_png, too"}
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         key = load_key()
-        images: dict[str, File] = {}
-        for path, image in tree.paths(tree.layout.needs[0]).items():
-            if path.stem in images:
-                yield Skip(image.name, "second copy of the tree")
-            else:
-                images[path.stem] = image
-        masks: dict[str, dict[str, File]] = {}
+        masks: dict[str, dict[str, File]] = defaultdict(dict)
+        copies: dict[str, list[str]] = defaultdict(list)
         for pattern in tree.layout.needs[1:]:
             for path, mask in tree.paths(pattern).items():
-                masks.setdefault(path.stem.removesuffix("_mask"), {}).setdefault(path.parent.name, mask)
+                stem = path.stem.removesuffix("_mask")
+                if masks[stem].setdefault(path.parent.name, mask) is not mask:
+                    copies[stem].append(mask.name)
+        images: dict[str, File] = {}
+        for path, image in tree.paths(tree.layout.needs[0]).items():
+            if images.setdefault(path.stem, image) is not image:
+                yield Skip(image.name, "second copy of the tree", tuple(copies[path.stem]))
         for stem in sorted(images.keys() | masks.keys()):
             found = masks.get(stem, {})
             if stem not in images:

@@ -26,10 +26,10 @@ class Converter(Source):
 
     slug = "cholecseg8k"
     layouts = (Layout("Kaggle, Hugging Face", (f"{CLIP}/frame_*{IMAGE}", f"{CLIP}/frame_*{MASK}")),)
-    ignored = (
-        f"{CLIP}/frame_*_color_mask.png",
-        f"{CLIP}/frame_*_endo_mask.png",
-    )  # for display; dotted scribbles
+    ignored = {
+        f"{CLIP}/frame_*_color_mask.png": "mask in colours, for display",
+        f"{CLIP}/frame_*_endo_mask.png": "mask of scribbles",
+    }
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         image_pattern, mask_pattern = tree.layout.needs

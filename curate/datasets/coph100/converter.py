@@ -31,7 +31,7 @@ class Converter(Source):
     slug = "coph100"
     layouts = (Layout("COph100 (Figshare, with or without RIDIRP beside it; Google Drive)", (MASK,)),)
     private_names = True
-    ignored = (PHOTOGRAPH,)  # RIDIRP has 6,004, and 324 of them are in this set
+    ignored = {PHOTOGRAPH: "photograph of RIDIRP that is not in this set"}
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         key = load_key()

@@ -47,7 +47,10 @@ class Converter(Source):
                     for file in files.values():
                         yield Reject("missing_image", "no image of this name", file.name)
                 elif top in subsets and len(subsets) < len(found):
-                    yield Skip(files["image"].name, "infection tree, a subset of the lung tree beside it")
+                    masks = tuple(files[role].name for role in needed if role in files)
+                    yield Skip(
+                        files["image"].name, "infection tree, a subset of the lung tree beside it", masks
+                    )
                 elif missing:
                     for file in files.values():
                         yield Reject(

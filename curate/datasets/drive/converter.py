@@ -28,6 +28,11 @@ class Converter(Source):
         Layout("test folder", (LAYOUT.format(split="test"),)),
     )
 
+    ignored = {
+        "{training,test}/mask/*": "mask of the field of view",
+        "{training,test}/2nd_manual/*": "vessels of the second observer",
+    }
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         for split, numbers in NUMBERS.items():
             native = {f"{n:02d}" for n in numbers}
@@ -37,7 +42,8 @@ class Converter(Source):
             if foreign:
                 file = (images | masks)[foreign[0]]
                 message = f"the {split} images are {numbers[0]:02d} to {numbers[-1]}; this folder is a renumbered copy"
-                yield Reject("not_native", message, file.name)
+                everything = tuple(file.name for half in (images, masks) for file in half.values())
+                yield Reject("not_native", message, file.name, everything)
                 continue
             for number in sorted(images.keys() | masks.keys()):
                 if number not in images:

@@ -11,6 +11,7 @@ import numpy as np
 from medshards.curate.formats.pictures import raster
 from medshards.curate.pictures import Pictures, one, paths
 
+VIDEO_FOLDER = "Vessel_segmentation_annotations/video[0-9][0-9]"
 VIDEO = "Vessel_segmentation_annotations/{video:video[0-9][0-9]}"
 
 
@@ -23,6 +24,10 @@ class Converter(Pictures):
             "Fetoscopy Placenta Dataset", VIDEO + "/images/{name}.png", VIDEO + "/masks_gt/{name}_mask.png"
         ),
     )
+    ignored = {
+        VIDEO_FOLDER + "/predicted_mask/*": "mask that a network predicted",
+        VIDEO_FOLDER + "/masks_gt/*_binary.tif": "the same mask as TIFF",
+    }
     skipped = {"Vessel_registration_unannotated_clips/**/*.png": "frame of an unannotated clip"}
     key = "{video}-{name}"
     group = "{video}"

@@ -23,6 +23,10 @@ class Converter(Pictures):
             "ISIC2018_Task1_{split}_GroundTruth/**/{name}_segmentation.png",
         ),
     )
+    ignored = {
+        "**/ISIC2018_Task2_*/**/*": "Task 2, attributes of lesions",
+        "**/ISIC2018_Task3_*/**/*": "Task 3, diagnoses",
+    }
     key = "{name}"
     split = "{split}"
     splits = {"Training": "train", "Validation": "val", "Test": "test"}

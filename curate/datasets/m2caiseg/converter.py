@@ -46,7 +46,10 @@ class Converter(Source):
                     yield Case(key, pair.files, key, None if folder == "trainval" else folder)
         for folder in (f for f in present if f not in read):
             for image in tree.glob(IMAGE.format(folder)):
-                yield Skip(image.name, "the same picture again, in trainval or in train and test")
+                masks = tuple(
+                    mask.name for mask in tree.glob(MASK.format(folder).replace("[0-9]*", image.stem))
+                )
+                yield Skip(image.name, "the same picture again, in trainval or in train and test", masks)
 
     def load(self, case: Case) -> Iterator[Sample]:
         file = case.files["mask"]

@@ -33,6 +33,8 @@ class Converter(Source):
         Layout("BBBC024 TIFF zips, one folder each", (TIFF + "image-final_[0-9][0-9][0-9][0-9].tif",)),
     )
 
+    ignored = {"**/*Granulocytes*/**/*": "granulocytes, another set of the authors"}
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         patterns = [f"{folder}image-{kind}_*.*" for folder in (HDF5, TIFF) for kind in ("final", "labels")]
         files = {f.name: f for pattern in patterns for f in tree.glob(pattern)}

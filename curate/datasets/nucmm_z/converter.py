@@ -30,6 +30,8 @@ class Converter(Source):
         Layout("validation blocks alone", (f"Image/val/img_{BLOCK}", f"Label/val/seg_{BLOCK}")),
     )
 
+    ignored = {"{image,mask}.{tif,h5}": "whole volume, which the blocks are cut from"}
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         for split in ("train", "val"):
             images = {f.stem.partition("_")[2]: f for f in tree.glob(f"Image/{split}/img_{BLOCK}")}

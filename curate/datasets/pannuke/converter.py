@@ -44,7 +44,8 @@ class Converter(Source):
                 try:
                     count = self._count(files)
                 except Reject as reject:
-                    yield reject
+                    every = tuple(file.name for file in files.values())
+                    yield Reject(reject.code, reject.message, reject.file, every)
                     continue
                 for first in range(0, count, ROWS):
                     facts = {"rows": [first, min(first + ROWS, count)]}

@@ -28,7 +28,10 @@ class Converter(Source):
 
     slug = "papila"
     layouts = (Layout("PapilaDB zip (Figshare)", (f"{CONTOURS}/{EYE}_disc_exp1.txt",)),)
-    ignored = (f"{CONTOURS}/{EYE}_*_exp2.txt",)
+    ignored = {
+        f"{CONTOURS}/{EYE}_*_exp2.txt": "contour of the second expert",
+        "ExpertsSegmentations/ImagesWithContours/*": "photograph with the contours painted in",
+    }
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         images = {f.stem: f for f in tree.glob(f"FundusImages/{EYE}.jpg")}

@@ -36,6 +36,8 @@ class Converter(Source):
         ),
     )
 
+    ignored = {"detection/**/*": "photograph with boxes, without outlines"}
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         key = load_key()
         for kind, folder in KINDS.items():

@@ -28,6 +28,8 @@ class Converter(Source):
         ),
     )
 
+    ignored = {f"{ID}/{ID}_roi/*": "region of one colour class"}
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}
@@ -35,6 +37,10 @@ class Converter(Source):
         names = "*/*_Dermoscopic_Image/*.bmp", "*/*_lesion/*_lesion.bmp"
         for pair in pairs(images, masks, *names):
             yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key)
+        known = images | {f"{key}_lesion": mask for key, mask in masks.items()}
+        for copy in tree.glob(f"{ID}/*/*.jpg"):
+            if copy.stem in known:
+                yield Skip(copy.name, "JPEG copy of a picture")
 
     def load(self, case: Case) -> Iterator[Sample]:
         yield sample_of_mask(self, case, "lesion", raster.read_binary)

@@ -9,7 +9,7 @@ import numpy as np
 from medshards.curate.phantoms import Expected, draw
 
 SIZE = (40, 54)
-EXPECTED = Expected(samples=4, concepts={"skin_lesion": 4})
+EXPECTED = Expected(samples=4, concepts={"skin_lesion": 4}, skipped=1)
 
 
 def write(root: Path, rng: np.random.Generator) -> None:

@@ -30,6 +30,8 @@ class Converter(Source):
         Layout("its sequences alone", (POSITIVE.format(kind="images"),)),
     )
 
+    ignored = {"**/bbox_image_*/*": "frame with boxes drawn in"}
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         for split, pattern in (("single", SINGLE), ("positive", POSITIVE)):
             images = {_place(f): f for f in tree.glob(pattern.format(kind="images"))}

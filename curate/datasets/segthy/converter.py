@@ -37,7 +37,10 @@ class Converter(Source):
         Layout("MRI_volunteer_dataset", (f"{MRI}/[0-9]*_MRI{NII}", f"{THYROID}/[0-9]*_{THYROID}{NII}")),
         Layout("US_volunteer_dataset", (f"{US}/[0-9]*_US{NII}", f"{US_THYROID}/[0-9]*{NII}")),
     )
-    ignored = (f"{THYROID}/*",)  # where there is a file with the vessels too
+    ignored = {
+        f"{THYROID}/*": "thyroid alone, where there is a file with the vessels too",
+        "**/US_volunteer_dataset/[^Gg]*/**/*": "sweep without labels",  # all but ground_truth_data
+    }
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         if tree.layout is self.layouts[0]:

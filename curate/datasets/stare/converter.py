@@ -34,6 +34,11 @@ class Converter(Source):
         Layout("one flat folder", (IMAGE, MASK)),
     )
 
+    ignored = {
+        "**/im[0-9]*.vk.ppm*": "vessels of the second observer",
+        "{images,masks}/im[0-9]*.ppm.png": "copy of 512 x 512 px",
+    }
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         image_pattern, mask_pattern = tree.layout.needs
         images, masks = _by_id(tree.glob(image_pattern)), _by_id(tree.glob(mask_pattern))

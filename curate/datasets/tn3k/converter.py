@@ -25,6 +25,7 @@ class Converter(Pictures):
             needs=("{trainval,test}-{image,mask}/[0-9][0-9][0-9][0-9].jpg",),
         ),
     )
+    ignored = {"**/{tg3k,TG3K,DDTI,ddti}/**/*": "another set, which comes in the same archive"}
     key = "{split}-{number}"
     split = "{split}"
     masks = one("nodule", raster.read_threshold)

@@ -42,7 +42,12 @@ class Converter(Source):
         Layout("GitHub repository before May 2021", (f"data/{BLOCK}", f"mito/{BLOCK}")),
     )
 
-    ignored = (f"golgi/approximate/binary/{BLOCK}",)  # where there is a precise one
+    ignored = {
+        f"golgi/approximate/binary/{BLOCK}": "approximate Golgi apparatus, where there is a precise one",
+        f"{{mito,fv}}/binary/{BLOCK}": "labels by foreground, where there are labels by object",
+        f"mito/{{branched,contacting}}/{BLOCK}": "mitochondria of one form",
+        "compartments.png": "figure",
+    }
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         images = {f.name.rpartition("/")[2]: f for f in tree.glob(f"data/{BLOCK}")}

@@ -28,7 +28,7 @@ def phantom(tmp_path: Path) -> Path:
 
 
 def test_real_samples(real: Path) -> None:
-    listing = list_download(SOURCE, real)
+    listing = list_download(SOURCE, real / "arcade")
     assert listing.cases
     listed = there = 0
     for annotations in real.glob("**/stenosis/*/annotations/*.json"):

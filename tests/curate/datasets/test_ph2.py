@@ -62,6 +62,7 @@ def test_jpeg_does_not_stand_in_for_the_mask(phantom: Path) -> None:
     assert {(r["code"], r["file"]) for r in list_download(SOURCE, phantom).rejects} == {
         ("missing_mask", "IMD003/IMD003_Dermoscopic_Image/IMD003.bmp"),
         ("missing_image", "IMD004/IMD004_lesion/IMD004_lesion.bmp"),
+        ("unread", "IMD003/IMD003_lesion"),
     }
 
 

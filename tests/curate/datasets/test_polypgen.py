@@ -33,7 +33,7 @@ def cases(root: Path) -> dict[str, Case]:
 
 def test_real_samples(samples: Path, tmp_path: Path) -> None:
     """Frames without mask are named; with a mask they are loaded, and their Exif dates stay behind."""
-    listing = list_download(SOURCE, samples / "polypgen")
+    listing = list_download(SOURCE, samples / "polypgen/PolypGen2021_MultiCenterData_v3")
     frames = sorted((samples / "polypgen").glob("PolypGen*/data_C*/images_C*/*.jpg"))
     assert frames
     assert len(listing.cases) + len(listing.rejects) == len(frames)

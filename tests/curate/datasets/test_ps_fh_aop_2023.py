@@ -31,7 +31,8 @@ def phantom(tmp_path: Path) -> Path:
 
 
 def test_real_samples(samples: Path) -> None:
-    listing = list_download(SOURCE, samples / "ps_fh_aop_2023")
+    (native,) = (samples / "ps_fh_aop_2023").glob("Pubic*")
+    listing = list_download(SOURCE, native)
     assert not listing.rejects
     assert listing.cases
     for case in listing.cases:

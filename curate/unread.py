@@ -1,0 +1,64 @@
+"""What lies in a download and nobody read: pictures and masks under other names, archives beside unpacked parts.
+
+A folder under another spelling, another release's folder or a part that is still zipped is thus never lost without a
+word. A converter says in `Source.ignored` of which files it knows, and why they are not read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from medshards.curate.sample import Reject
+from medshards.curate.tree import NOTES, File
+from medshards.curate.unpack import CLOSED, SUFFIXES
+
+PICTURES = {
+    *(".png", ".jpg", ".jpeg", ".jp2", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm"),
+    *(".dcm", ".ima", ".nii", ".mha", ".mhd", ".nrrd", ".npy", ".npz", ".h5", ".hdf5", ".mat", ".svs"),
+}
+
+
+def unread(
+    files: Mapping[str, File], read: Collection[Path], named: Collection[Path], loose: bool, private: bool
+) -> Iterator[Reject]:
+    """A refusal for each file among those read that is of their kind, then for each folder of others with their number.
+
+    The outermost folder counts of those in which no file was read or named. Said are pictures, volumes, archives, and
+    files of another kind that is read, such as outlines.
+
+    files: the whole download by path. read: what became cases. named: what was skipped, refused or ignored.
+    loose: archives alone are said, as in `Source.loose`.
+    private: published names must not be quoted; the first file is then called by the name that the project gave it.
+    """
+    known = {
+        folder
+        for path, file in files.items()
+        if file.path in read or file.path in named
+        for folder in _folders(path)
+    }
+    kinds = {(file.path.parent, file.suffix) for file in files.values() if file.path in read}
+    wanted = PICTURES | {suffix for _, suffix in kinds} - NOTES
+    found: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for path, file in files.items():
+        archive = path.lower().endswith((*SUFFIXES, *CLOSED))
+        if file.path in read or file.path in named or (loose and not archive):
+            continue
+        if (file.path.parent, file.suffix) in kinds:
+            yield Reject("unknown_name", "no name of this dataset; it was not read", file.name)
+        elif archive or not wanted.isdisjoint(PurePosixPath(path.lower()).suffixes[-2:]):
+            folder = next((f for f in _folders(path) if f not in known), path.rpartition("/")[0])
+            found[folder, archive].append(path)
+    for (folder, archives), paths in sorted(found.items()):
+        first = files[paths[0]].name
+        kind = "archive" if archives else "file"
+        count = f"1 {kind} was" if len(paths) == 1 else f"{len(paths)} {kind}s were"
+        example = "" if private or not folder else f", such as {PurePosixPath(first).name}"
+        advice = "unpack it where it lies" if archives else "this dataset has none there under such a name"
+        yield Reject("unread", f"{count} not read{example}: {advice}", first if private else folder or first)
+
+
+def _folders(path: str) -> list[str]:
+    """The folders that a path lies in, from the outermost on."""
+    return [path[:end] for end, letter in enumerate(path) if letter == "/"]
