@@ -111,17 +111,25 @@ def test_renumbered_copy_is_refused_whole(phantom: Path, name: str) -> None:
     assert not listing.cases
 
 
-@pytest.mark.parametrize("damage", ["cut", "filled"])
-def test_a_curve_that_encloses_nothing_is_refused(phantom: Path, damage: str) -> None:
+@pytest.mark.parametrize("left", ["all but a gap", "a straight piece"])
+def test_a_curve_that_encloses_nothing_is_refused(phantom: Path, left: str) -> None:
     file = phantom / "training_set/000_HC_Annotation.png"
     outline = np.array(PIL.Image.open(file))
-    if damage == "cut":
+    if left == "all but a gap":
         outline[25:35, 75:85] = 0
     else:
-        outline[draw.ellipse(SIZE, *HEADS["000_HC"])] = 255
+        outline[35:] = 0
+        outline[:, :70] = outline[:, 90:] = 0
     PIL.Image.fromarray(outline).save(file)
     with pytest.raises(Reject, match=r"000_HC_Annotation.png: open_outline"):
         load_all(phantom)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_that_is_filled_already_is_that_head(phantom: Path, name: str) -> None:
+    expected = load_all(phantom)[name].instances[0].region.mask(SIZE)
+    PIL.Image.fromarray(draw.white(expected)).save(phantom / f"training_set/{name}_Annotation.png")
+    assert np.array_equal(load_all(phantom)[name].instances[0].region.mask(SIZE), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 6), (6, 8), (7, 7)])
@@ -142,10 +150,24 @@ def test_a_curve_is_a_head_when_it_encloses_more_than_twice_itself(
             load_all(phantom)
 
 
-def test_damaged_table_is_named_with_its_line(phantom: Path) -> None:
+@pytest.mark.parametrize("row", ["010_HC.png,?,52.5", "010_HC.png,0,52.5", "010_HC.png,,", ",,", None])
+def test_a_row_that_is_bad_blank_or_missing_costs_its_image_alone(phantom: Path, row: str | None) -> None:
     table = phantom / "training_set_pixel_size_and_HC.csv"
-    table.write_text(table.read_text().replace("0.2,", "?,"))
-    with pytest.raises(Reject, match=r"training_set_pixel_size_and_HC.csv: unreadable: line 3"):
+    lines = table.read_text().splitlines()
+    assert lines[2] == "010_HC.png,0.2,52.5"
+    lines[2:3] = [row] if row is not None else []
+    table.write_text("\n".join(lines) + "\n")
+    listing = list_download(SOURCE, phantom)
+    assert [(r["code"], r["file"]) for r in listing.rejects] == [
+        ("missing_metadata", "training_set/010_HC.png")
+    ]
+    assert [case.key for case in listing.cases] == ["000_HC", "010_2HC", "186_HC"]
+
+
+def test_a_table_without_its_columns_is_named(phantom: Path) -> None:
+    table = phantom / "training_set_pixel_size_and_HC.csv"
+    table.write_text(table.read_text().replace("pixel size(mm)", "size"))
+    with pytest.raises(Reject, match=r"training_set_pixel_size_and_HC.csv: unreadable: no column pixel size"):
         list_download(SOURCE, phantom)
 
 
