@@ -1,8 +1,9 @@
 """BTXRD: primary bone tumours in radiographs of limbs and pelvis.
 
 Yao et al., Scientific Data 12, 2025. Each lesion is drawn twice in the LabelMe file, as a rectangle and as a polygon;
-the polygons are the masks. A normal radiograph has no file. Patients are not published: images that follow each other
-with one centre, age, sex and anatomy are taken for views of one patient.
+the polygons are the masks. A normal radiograph has no file: where the table does not say so, nothing is known to be
+absent. Patients are not published: images that follow each other with one centre, age, sex and anatomy are taken for
+views of one patient.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from medshards.curate.tree import Layout, Tree
 
 NAME = "IMG[0-9][0-9][0-9][0-9][0-9][0-9]"
 SUFFIXES = (".jpeg", ".jpg", ".png")
+IMAGES, DRAWINGS = f"images/**/{NAME}.*", f"Annotations/**/{NAME}.json"  # one user's archive doubles a folder
 PATIENT = (
     *("center", "age", "gender", "hand", "ulna", "radius", "humerus", "foot", "tibia", "fibula", "femur"),
     *("hip bone", "ankle-joint", "knee-joint", "hip-joint", "wrist-joint", "elbow-joint", "shoulder-joint"),
@@ -31,29 +33,29 @@ class Converter(Source):
     """One case an image; group = run of images that look like one patient's, named by its first image."""
 
     slug = "btxrd"
-    layouts = (Layout("BTXRD.zip (Figshare)", (f"Annotations/{NAME}.json",)),)
+    layouts = (Layout("BTXRD.zip (Figshare)", (IMAGES, DRAWINGS)),)
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         table = _read_table(tree)
         groups = _runs(table)
-        images = {f.stem: f for f in tree.glob(f"images/{NAME}.*") if f.suffix in SUFFIXES}
-        drawings = {f.stem: f for f in tree.glob(f"Annotations/{NAME}.json")}
+        images = {f.stem: f for f in tree.glob(IMAGES) if f.suffix in SUFFIXES}
+        drawings = {f.stem: f for f in tree.glob(DRAWINGS)}
         for key in sorted(images.keys() | drawings.keys()):
             if key not in images:
                 yield Reject("missing_image", f"no images/{key}.jpeg", drawings[key].name)
             elif key in drawings:
                 yield Case(key, {"image": images[key], "annotation": drawings[key]}, groups.get(key, key))
-            elif table.get(key, {}).get("tumor") == "1":
+            elif (tumor := table.get(key, {}).get("tumor")) == "1":
                 message = f"no Annotations/{key}.json, and the table says there is a tumour"
                 yield Reject("missing_mask", message, images[key].name)
             else:
-                yield Case(key, {"image": images[key]}, groups.get(key, key))
+                yield Case(key, {"image": images[key]}, groups.get(key, key), facts={"normal": tumor == "0"})
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"], upright=True)
         file = case.files.get("annotation")
         if file is None:
-            yield Sample(case.key, image, [], case.group)
+            yield Sample(case.key, image, [], case.group, concepts=None if case.facts["normal"] else ())
             return
         drawing = labelme.read_labelme(file)
         if drawing.size != image.size:

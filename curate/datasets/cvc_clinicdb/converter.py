@@ -35,6 +35,8 @@ class Converter(Source):
         Layout("PNG copy", ("CVC-ClinicDB/images/[0-9]*.png", "CVC-ClinicDB/masks/[0-9]*.png")),
     )
 
+    ignored = {"TIF/{Original,Ground Truth}/[0-9]*.tif": "the same frame as TIFF, beside the PNG"}
+
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}

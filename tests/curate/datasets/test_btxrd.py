@@ -130,6 +130,23 @@ def test_a_gap_in_the_numbers_ends_a_run(phantom: Path) -> None:
     assert [groups[f"IMG{n:06d}"] for n in (1, 2, 4, 5)] == ["IMG000001"] * 2 + ["IMG000004"] * 2
 
 
+@pytest.mark.parametrize("half", ["Annotations", "images"])
+def test_a_doubled_folder_is_the_same_download(phantom: Path, half: str) -> None:
+    before = {key: len(sample.instances) for key, sample in load_all(phantom).items()}
+    (phantom / half).rename(phantom / "inner")
+    (phantom / half).mkdir()
+    (phantom / "inner").rename(phantom / half / half)
+    assert list_download(SOURCE, phantom).rejects == []
+    assert {key: len(sample.instances) for key, sample in load_all(phantom).items()} == before
+
+
+def test_without_the_table_no_image_is_known_to_be_normal(phantom: Path) -> None:
+    assert load_all(phantom)["IMG000005"].concepts is None  # as the label file has it: all are absent
+    (phantom / "dataset.xlsx").unlink()
+    found = load_all(phantom)
+    assert found["IMG000005"].concepts == found["IMG000006"].concepts == ()
+
+
 def test_tumour_of_the_table_without_annotation_is_no_negative(phantom: Path) -> None:
     (phantom / "Annotations/IMG000003.json").unlink()
     (phantom / "images/IMG000004.jpeg").unlink()

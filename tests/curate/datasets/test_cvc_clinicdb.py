@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 
+from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.datasets.cvc_clinicdb.phantom import STRIPS, save
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject
 from medshards.curate.source import Case, get_source
+from medshards.shards.encode.policy import Making, Policy
+from medshards.vocab.vocabulary import Vocabulary
 
 SOURCE = get_source("cvc_clinicdb")
 FOLDERS = ("Original", "Ground Truth")
@@ -30,7 +35,52 @@ def as_png(folder: Path, target: Path, names: tuple[str, str] = FOLDERS) -> None
     for old, new in zip(FOLDERS, names, strict=True):
         (target / new).mkdir(parents=True)
         for path in (folder / old).iterdir():
-            PIL.Image.open(path).save(target / new / f"{path.stem}.png")
+            pixels = strips(path) if old == "Original" else np.asarray(PIL.Image.open(path))
+            PIL.Image.fromarray(pixels).save(target / new / f"{path.stem}.png")
+
+
+def strips(path: Path) -> np.ndarray:
+    """The raw bytes of a file's strips, one after the other, taken for RGB."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        data = path.read_bytes()
+        raw = b"".join(data[at : at + n] for at, n in zip(page.dataoffsets, page.databytecounts, strict=True))
+        return np.frombuffer(raw, np.uint8).reshape(page.imagelength, page.imagewidth, 3)
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All 612 frames in the official form, very small."""
+    folder, rng = tmp_path_factory.mktemp("complete") / "CVC-ClinicDB", np.random.default_rng(0)
+    (folder / "Ground Truth").mkdir(parents=True)
+    for number in range(1, 613):
+        save(folder / f"Original/{number}.tif", rng.integers(0, 256, (STRIPS, 12, 3), np.uint8))
+        mask = np.zeros((STRIPS, 12), np.uint8)
+        mask[4:10, 3:8] = 255
+        PIL.Image.fromarray(mask).save(folder / f"Ground Truth/{number}.tif")
+    return folder
+
+
+def test_of_the_complete_official_archive_every_frame_is_read_as_rgb(complete: Path) -> None:
+    listing = list_download(SOURCE, complete.parent)
+    assert (len(listing.cases), listing.rejects, listing.skips) == (612, [], [])
+    assert len({case.group for case in listing.cases}) == 29
+    for case in listing.cases:
+        (sample,) = SOURCE.load(case)
+        assert np.array_equal(sample.image.pixels, strips(case.files["image"].path)), case.key
+        assert sample.instances[0].area == 30
+
+
+def test_real_official_frames_are_read_as_their_strips(real: Path) -> None:
+    files = sorted((real / "CVC-ClinicDB/Original").glob("*.tif"))
+    if not files:
+        pytest.skip("no official frame among the samples")
+    found = cases(real / "CVC-ClinicDB")
+    assert set(found) == {path.stem for path in files}
+    for path in files:
+        (sample,) = SOURCE.load(found[path.stem])
+        assert sample.image.size == (288, 384)
+        assert np.array_equal(sample.image.pixels, strips(path))
 
 
 def test_real_frames_with_dark_values_in_the_mask(samples: Path, tmp_path: Path) -> None:
@@ -76,6 +126,17 @@ def test_groups_and_dark_values(phantom: Path) -> None:
         assert sample.instances[0].area == int((mask == 255).sum())
 
 
+def test_specks_of_few_pixels_are_no_polyps(tmp_path: Path) -> None:
+    """Of the real masks' 670 components, 24 have 1 to 6 px."""
+    write_phantom("cvc_clinicdb", tmp_path)
+    policy = Policy.of(load_catalog()["cvc_clinicdb"], Making(), SOURCE.labels, Vocabulary.load())
+    assert policy.min_area == 7
+    for case in cases(tmp_path).values():
+        (sample,) = SOURCE.load(case)
+        _, lost = policy.instances(sample)
+        assert lost == 1
+
+
 @pytest.mark.parametrize("base", [".", "PNG", "any name"])
 def test_png_copies(phantom: Path, tmp_path: Path, base: str) -> None:
     as_png(phantom, tmp_path / "kaggle" / base)
@@ -88,6 +149,7 @@ def test_png_and_tiff_side_by_side_are_one_dataset(phantom: Path, tmp_path: Path
     listing = list_download(SOURCE, tmp_path / "kaggle")
     assert (len(listing.cases), listing.rejects) == (6, [])
     assert {case.files["mask"].suffix for case in listing.cases} == {".png"}
+    assert listing.ignored == {"the same frame as TIFF, beside the PNG": 12}
 
 
 def test_subset_of_another_benchmark_is_refused(phantom: Path, tmp_path: Path) -> None:
