@@ -11,7 +11,7 @@ import click
 
 from medshards.common.console import progress_bar, say, tell
 from medshards.common.machine import MachineError
-from medshards.curate.catalog.entry import Entry
+from medshards.curate.catalog.entry import Entry, no_dataset
 from medshards.curate.identity import key_file
 from medshards.curate.sample import Reject
 from medshards.curate.source import slugs
@@ -67,7 +67,7 @@ def build(
 
     The same inputs give the same bytes, whatever --workers is. Run it again after an interruption or a change:
     only what is new is encoded. Whatever is refused is named, listed in OUT/<slug>/rejects.jsonl, and makes the
-    exit status 1 unless --allow-rejects covers it.
+    exit status 1 unless --allow-rejects covers it; so does a dataset without any sample.
 
     \b
     medshards build busi kvasir_seg --raw ~/downloads --out corpus --workers 8
@@ -109,7 +109,10 @@ def build(
         tell(json.dumps(_outcome(results, failed, absent), indent=1))
     else:
         _summary(results, absent, out)
-    if failed or refused > allow_rejects or (not results and everything):
+    empty = [r.slug for r in results if not r.samples]
+    for name in empty:
+        say(f"{name}: the download gave no sample")
+    if failed or empty or refused > allow_rejects or (not results and everything):
         sys.exit(1)
 
 
@@ -124,7 +127,7 @@ def _choose(
     names = [s for s in catalog if s in known] if everything else list(dict.fromkeys(wanted))
     for name in names:
         if name not in catalog:
-            raise click.UsageError(f"no dataset {name!r}; `medshards catalog` lists them")
+            raise click.UsageError(no_dataset(name, catalog))
         if name not in known:
             raise click.UsageError(f"{name} is in the catalog and has no converter yet")
     chosen, absent = [], []

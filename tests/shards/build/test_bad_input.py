@@ -8,10 +8,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import PIL.Image
 import pytest
+from click.testing import CliRunner
 
+from medshards.cli import cli
 from medshards.curate import phantoms
 from medshards.shards.prove.verify import verify
 
@@ -159,3 +162,19 @@ def test_help_is_light() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("slug", ["btcv", "segthy", "urocell"])
+def test_a_download_whose_labels_are_all_empty_is_no_success(slug: str, tmp_path: Path) -> None:
+    phantoms.write_phantom(slug, tmp_path / "raw")
+    for path in (tmp_path / "raw").rglob("*.nii*"):
+        if {"img", "imagesTr", "MRI", "US", "data"}.isdisjoint(path.parts):
+            volume = nib.load(path)
+            nib.save(nib.Nifti1Image(np.zeros_like(np.asanyarray(volume.dataobj)), volume.affine), path)
+    for words, gives in (
+        (("build", slug, "--out", str(tmp_path / "out")), "gave"),
+        (("inspect", slug), "gives"),
+    ):
+        result = CliRunner().invoke(cli, [*words, "--raw", str(tmp_path / "raw")])
+        assert result.exit_code == 1
+        assert f"{slug}: the download {gives} no sample" in result.output
