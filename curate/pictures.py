@@ -67,8 +67,8 @@ class FieldPath:
         return {tuple(sorted(match.groupdict().items())): file for match, file in found if match}
 
     def name(self, fields: Mapping[str, str]) -> str:
-        """The path that has these fields: what to look for where a file is missing."""
-        return FIELD.sub(lambda field: fields[field[1]], self.path)
+        """The path that has these fields: what to look for where a file is missing, `**/` being no folder at all."""
+        return FIELD.sub(lambda field: fields[field[1]], self.path).replace("**/", "")
 
 
 class Masks(NamedTuple):

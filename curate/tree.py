@@ -191,6 +191,11 @@ def glob_regex(pattern: str) -> str:
     return "".join(map(translate, _SPECIAL.split(pattern)))
 
 
+def readable(pattern: str) -> str:
+    """A pattern of `Layout.needs` for a person: a long run of one class of characters is shown as `*`."""
+    return re.sub(r"(\[[^]]+\])\1{2,}", "*", pattern)
+
+
 def open_download(
     root: Path, layouts: tuple[Layout, ...], describe: Callable[[dict[str, File]], str] | None = None
 ) -> list[Tree]:
@@ -208,7 +213,7 @@ def open_download(
             return trees
     if trees := recognise_above(root, layouts):
         return trees
-    wanted = "; or ".join(f"{la.title}: {', '.join(la.needs)}" for la in layouts)
+    wanted = "; or ".join(f"{la.title}: {', '.join(map(readable, la.needs))}" for la in layouts)
     closed = [name for name in files if name.lower().endswith(CLOSED)]
     advice = (
         f". {closed[0]} cannot be unpacked here: unpack it with 7-Zip or unrar, where it lies"

@@ -1,11 +1,13 @@
 """Downloads that were not unpacked: archives side by side, archives in archives, files of one name."""
 
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from medshards.curate.sample import Reject
+from medshards.curate.source import get_source, slugs
 from medshards.curate.tree import Layout, open_download
 
 PAIRS = (Layout("pairs", ("images/*.png", "masks/*.png")),)
@@ -95,3 +97,11 @@ def test_files_deep_below_are_described_from_the_outermost_folder(tmp_path: Path
     (tmp_path / "top/data/A").rename(tmp_path / "top/A")
     (tree,) = open_download(tmp_path, own_folders)
     assert tree.base == "top/"
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_no_layout_is_described_by_a_row_of_character_classes(slug: str, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").touch()
+    with pytest.raises(Reject, match="looked for") as caught:
+        get_source(slug).open(tmp_path)
+    assert not re.search(r"(\[[^]]+\])\1{2}", caught.value.message), caught.value.message

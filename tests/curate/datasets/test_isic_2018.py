@@ -77,6 +77,8 @@ def test_an_input_without_its_mask_is_named(phantom: Path) -> None:
         ("missing_mask", f"{TRAINING[0]}/ISIC_0000003.jpg"),
         ("missing_image", f"{TRAINING[1]}/ISIC_0036333_segmentation.png"),
     }
+    message = next(r["message"] for r in listing.rejects if r["code"] == "missing_mask")
+    assert message == f"no {TRAINING[1]}/ISIC_0000003_segmentation.png"
     shutil.rmtree(masks)
     assert {r["code"] for r in list_download(SOURCE, phantom).rejects} == {"missing_mask"}
 
