@@ -51,8 +51,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.build import SLUGS, write_download
 from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.encode.policy import Making
 from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data

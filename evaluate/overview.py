@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.common.spread import spread
 from medshards.curate.catalog.entry import load_catalog
 from medshards.evaluate.measure import Dataset, claims_of, contest
 from medshards.evaluate.report.rows import Pair
@@ -18,6 +17,7 @@ from medshards.shards.build.split import SPLITS, TRAIN
 from medshards.shards.read.corpus import Corpus
 from medshards.shards.read.decode import Stored, decode
 from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
+from medshards.shards.view.samples import choose, truth_cell
 
 Predict = Callable[[str, Stored], Mapping[str, NDArray[np.bool_]]]
 
@@ -55,30 +55,23 @@ def overview(
 
 def _samples(out: str | Path, slug: str, splits: Sequence[str], count: int) -> Iterator[Stored]:
     """`count` samples of the splits, at even distances among those with instances; empty ones only fill up."""
-    filled: list[tuple[Corpus, int]] = []
-    empty: list[tuple[Corpus, int]] = []
+    places: list[tuple[Corpus, int]] = []
+    annotated: list[bool] = []
     for corpus in (Corpus.open(out, split, [slug]) for split in splits):
         present = corpus.tables[slug]["concepts"].to_pylist() if len(corpus) else []
-        for number, concepts in enumerate(present):
-            (filled if concepts else empty).append((corpus, number))
-    chosen = spread(filled, count)
-    for corpus, number in chosen + spread(empty, count - len(chosen)):
+        places += [(corpus, number) for number in range(len(present))]
+        annotated += [bool(concepts) for concepts in present]
+    for corpus, number in (places[position] for position in choose(annotated, count)):
         yield decode(corpus.read(number))
 
 
 def _cells(slug: str, sample: Stored, predict: Predict | None) -> list[Cell]:
-    truth = truth_cell(sample)
+    truth = _truth(sample)
     return [truth] if predict is None else [truth, prediction_cell(sample, predict(slug, sample))]
 
 
-def truth_cell(sample: Stored) -> Cell:
-    """A sample with every instance in its own colour."""
-    shapes = []
-    prompts: dict[str, list[Colour]] = {}
-    for number, instance in enumerate(sample.record["instances"]):
-        shapes.append(Shape(sample.mask(instance), colour(number)))
-        prompts.setdefault(instance["text"], []).append(colour(number))
-    return Cell(sample.image, shapes, prompts or {"(no instance)": []})
+def _truth(sample: Stored) -> Cell:
+    return truth_cell(sample.image, sample.record, sample.mask)
 
 
 def drawer(segmenter: Segmenter, datasets: Sequence[Dataset], report: Report) -> Callable[[Pair], list[Cell]]:
@@ -90,7 +83,7 @@ def drawer(segmenter: Segmenter, datasets: Sequence[Dataset], report: Report) ->
         dataset, rule = opened[pair.dataset], report.rules[0]
         sample = decode(dataset.corpus.read(places[pair.dataset, pair.key]))
         masks = contest(claims_of(segmenter, sample, dataset, [rule])[rule], sample, dataset)
-        return [truth_cell(sample), prediction_cell(sample, {pair.row.concept: masks[pair.row.concept]})]
+        return [_truth(sample), prediction_cell(sample, {pair.row.concept: masks[pair.row.concept]})]
 
     return draw
 

@@ -20,6 +20,7 @@ from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
 from medshards.shards.build.manifest import (
     MANIFEST,
+    PICTURE,
     REJECTS,
     CaseCounts,
     Decided,
@@ -33,6 +34,7 @@ from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, Record, json_bytes
 from medshards.shards.encode.stage import BlobReader
+from medshards.shards.view.samples import draw_samples
 
 
 class ShardWriter:
@@ -109,7 +111,7 @@ def assemble(
     cases: CaseCounts,
     tick: Callable[[], None] = lambda: None,
 ) -> Manifest:
-    """Write shards, tables, rejects and manifest into the empty `folder`; returns the manifest.
+    """Write shards, tables, rejects, picture and manifest into the empty `folder`; returns the manifest.
 
     head, cases: what the manifest says of inputs, code and policy, and of the download. tick is called after each
     sample.
@@ -121,6 +123,8 @@ def assemble(
     source = BlobReader()
     counts: Counter[str] = Counter()
     lost: Counter[str] = Counter()
+    suffixes: Counter[str] = Counter()
+    extra: Counter[str] = Counter()
     sizes, last = _volume_sizes(planned), None
     for plan in sorted(planned, key=lambda p: (order[p.split], p.entry.key)):
         entry = plan.entry
@@ -146,6 +150,8 @@ def assemble(
         tables.add(*index.rows_of(record, place, meta["table1"], facts))
         counts.update({"samples": 1, plan.split: 1, "instances": len(record["instances"])})
         lost.update(record["lost"])
+        suffixes.update(member.suffix for member in members)
+        extra.update(record.keys() - Record.__annotations__.keys())
         tick()
     source.close()
     tables.close()
@@ -153,9 +159,10 @@ def assemble(
         writer.close()
         writer.stop()
     (folder / REJECTS).write_bytes(b"".join(json_bytes(r) for r in rejects))
+    (folder / PICTURE).write_bytes(draw_samples(folder, slug))
     files: dict[str, FileFacts] = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-        for name in (index.INDEX, index.ANNOTATIONS, REJECTS)
+        for name in (index.INDEX, index.ANNOTATIONS, REJECTS, PICTURE)
     }
     manifest: Manifest = {
         **head,
@@ -167,6 +174,8 @@ def assemble(
             "instances": counts["instances"],
             "rejects": dict(Counter(r["code"] for r in rejects)),
             "lost": dict(lost),
+            "members": dict(suffixes),
+            "extra": dict(extra),
             **cases,
         },
         "shards": [s for split in SPLITS for s in writers[split].shards],

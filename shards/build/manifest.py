@@ -13,9 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
-from medshards.common.files import locked, sha256_file, write_atomically
+from medshards.shards.card.about import About
 
-MANIFEST, CORPUS, REJECTS = "manifest.json", "corpus.json", "rejects.jsonl"
+MANIFEST, CORPUS, REJECTS, PICTURE = "manifest.json", "corpus.json", "rejects.jsonl", "samples.png"
+PAPERS = ("ATTRIBUTION.md", "README.md", "citations.bib", "croissant.json")  # of a corpus, beside corpus.json
 LOCK = ".work/corpus.lock"  # held while a dataset is put in place and corpus.json is written
 SCHEMA = 1  # of manifests, corpus.json and the two tables
 
@@ -43,7 +44,10 @@ class CaseCounts(TypedDict):
 
 
 class Counts(CaseCounts):
-    """What a dataset holds; rejects by code, lost by what was lost."""
+    """What a dataset holds; rejects by code, lost by what was lost.
+
+    members: files of samples by suffix. extra: records by the fields that the converter adds to them.
+    """
 
     samples: int
     train: int
@@ -52,6 +56,8 @@ class Counts(CaseCounts):
     instances: int
     rejects: dict[str, int]
     lost: dict[str, int]
+    members: dict[str, int]
+    extra: dict[str, int]
 
 
 class SplitFacts(TypedDict):
@@ -92,18 +98,20 @@ class Manifest(Decided):
 class DatasetFacts(TypedDict):
     """What corpus.json says of a dataset."""
 
+    about: About
     manifest_sha256: str
     samples: int
 
 
 class CorpusFacts(TypedDict):
-    """Content of corpus.json; vocabulary: its digest."""
+    """Content of corpus.json; vocabulary: its digest; files: the papers beside it."""
 
     schema: int
     tool: str
     profile: str
     vocabulary: str
     datasets: dict[str, DatasetFacts]
+    files: dict[str, FileFacts]
     digest: str
 
 
@@ -146,6 +154,12 @@ def proven_manifest(folder: Path) -> Manifest | None:
     return found
 
 
+def proven_corpus(out: Path) -> CorpusFacts | None:
+    """corpus.json of a corpus, None when there is none or it is not as it was written."""
+    found: CorpusFacts | None = _proven(out / CORPUS)
+    return found
+
+
 def _proven(path: Path) -> Any:
     """The JSON of a file that holds its own digest, None when it is not as it was written."""
     try:
@@ -159,7 +173,7 @@ def _proven(path: Path) -> Any:
 
 def built_profile(out: Path) -> str | None:
     """The profile a corpus was built with, as corpus.json or else its manifests say; None where none is proven."""
-    corpus = _proven(out / CORPUS)
+    corpus = proven_corpus(out)
     if corpus is not None and corpus["datasets"]:
         return str(corpus["profile"])
     manifests = (_proven(path) for path in sorted(out.glob(f"*/{MANIFEST}")))
@@ -169,36 +183,3 @@ def built_profile(out: Path) -> str | None:
 def dataset_files(manifest: Manifest) -> dict[str, FileFacts]:
     """The files of a dataset beside the manifest: their bytes and SHA-256 by name."""
     return {**manifest["files"], **{shard["file"]: shard for shard in manifest["shards"]}}
-
-
-def write_corpus(out: Path, profile: str, vocabulary: str) -> CorpusFacts:
-    """Write corpus.json from the manifests that are there; returns it.
-
-    A manifest that is not as it was written is no proof: corpus.json says of it what it said before.
-    """
-    with locked(out / LOCK):
-        for leftover in out.glob(f".{CORPUS}.*.tmp"):
-            leftover.unlink()
-        known = (_proven(out / CORPUS) or {"datasets": {}})["datasets"]
-        datasets: dict[str, DatasetFacts] = {}
-        for path in sorted(out.glob(f"*/{MANIFEST}")):
-            slug, manifest = path.parent.name, _proven(path)
-            if manifest is not None:
-                datasets[slug] = {
-                    "manifest_sha256": sha256_file(path),
-                    "samples": manifest["counts"]["samples"],
-                }
-            elif slug in known:
-                datasets[slug] = known[slug]
-        corpus: CorpusFacts = {
-            "schema": SCHEMA,
-            "tool": tool_version(),
-            "profile": profile,
-            "vocabulary": vocabulary,
-            "datasets": datasets,
-            "digest": "",
-        }
-        corpus["digest"] = own_digest(corpus)
-        if not (out / CORPUS).exists() or (out / CORPUS).read_bytes() != dump(corpus):
-            write_atomically(out / CORPUS, dump(corpus))
-    return corpus

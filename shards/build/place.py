@@ -14,7 +14,8 @@ from pathlib import Path
 from medshards.common.files import locked
 from medshards.common.text import printable
 from medshards.curate.sample import Reject
-from medshards.shards.build.manifest import MANIFEST, dataset_files, proven_manifest
+from medshards.shards.build.manifest import MANIFEST, PAPERS, dataset_files, proven_corpus, proven_manifest
+from medshards.shards.card.text import MARK
 
 WORK = ".work"  # folder in a corpus for all that is unfinished, and for the locks
 OLD, ASSEMBLED, PACKS = "old", "assembled", "packs"  # folders of a dataset in there
@@ -33,7 +34,8 @@ def require_apart(raw: Path, out: Path) -> None:
 
 
 def require_own(out: Path, slug: str) -> None:
-    """Raises Reject `foreign_files` when something lies where the dataset goes that no build wrote."""
+    """Raises Reject `foreign_files` when something lies where the dataset or the papers go that no build wrote."""
+    require_own_papers(out)
     places = [out / WORK, out / WORK / slug, out / slug]
     for place in places:
         if place.is_symlink() or (place.exists() and not place.is_dir()):
@@ -48,6 +50,20 @@ def require_own(out: Path, slug: str) -> None:
             )
             message = f"{folder} holds {len(foreign)} files that no build of {slug} wrote ({shown})"
             raise Reject("foreign_files", f"{message}; move them away, or choose another --out")
+
+
+def require_own_papers(out: Path) -> None:
+    """Raises Reject `foreign_files` when a paper lies there that neither corpus.json lists nor a build signed."""
+    corpus = proven_corpus(out)
+    listed = corpus.get("files", {}) if corpus is not None else {}
+    for path in (out / name for name in PAPERS):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            foreign = True
+        else:
+            foreign = path.exists() and path.name not in listed and MARK.encode() not in path.read_bytes()
+        if foreign:
+            message = f"{path} was written by no build; move it away, or choose another --out"
+            raise Reject("foreign_files", message)
 
 
 def recover(out: Path, slug: str) -> None:
@@ -98,7 +114,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _dataset(slug: str) -> str:
     name = re.escape(slug)
-    return rf"(manifest\.json|(index|annotations)\.parquet|rejects\.jsonl|(train|val|test)/{name}-\w+-\d{{6}}\.tar)"
+    beside = r"manifest\.json|(index|annotations)\.parquet|rejects\.jsonl|samples\.png"
+    return rf"({beside}|(train|val|test)/{name}-\w+-\d{{6}}\.tar)"
 
 
 def _in_work(slug: str) -> Mine:

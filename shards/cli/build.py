@@ -16,8 +16,8 @@ from medshards.curate.identity import key_file
 from medshards.curate.sample import Reject
 from medshards.curate.source import slugs
 from medshards.curate.tree import find_download
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import Result, build_dataset, require_profile
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
 from medshards.shards.cli import options
 from medshards.shards.encode.policy import Making
@@ -97,7 +97,7 @@ def build(
                     continue
             results.append(result)
             _report(result)
-            write_corpus(out, making.profile, Vocabulary.load().digest)
+            write_corpus(out, making.profile, Vocabulary.load().digest, entries)
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except MachineError as error:

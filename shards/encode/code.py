@@ -19,7 +19,7 @@ from medshards.shards.encode.imports import own_modules
 
 ROOT = Path(medshards.__file__).parent
 ENCODING = ("common", "vocab", "curate", "shards/encode")  # from a file of a download to an encoded sample
-ASSEMBLING = ("shards/build",)  # from encoded samples to shards and tables
+ASSEMBLING = ("shards/build", "shards/view")  # from encoded samples to shards, tables and picture
 ASIDE = (
     "common/console.py",
     "vocab/cli.py",

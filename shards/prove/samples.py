@@ -36,15 +36,15 @@ class Problem:
         return f"{self.file}: {f'sample {self.sample}: ' if self.sample else ''}{self.what}"
 
 
-def check_file(out: Path, name: str, facts: dict[str, Any]) -> list[Problem]:
-    """Compare a file's size and SHA-256 with the facts of its manifest; `name` is its path in the corpus."""
+def check_file(out: Path, name: str, facts: dict[str, Any], listing: str = MANIFEST) -> list[Problem]:
+    """Compare a file's size and SHA-256 with what `listing` says of it; `name` is its path in the corpus."""
     path = out / name
     if not path.is_file():
         return [Problem(name, "", "is missing")]
     if path.stat().st_size != facts["bytes"]:
         return [Problem(name, "", f"has {path.stat().st_size} bytes, expected {facts['bytes']}")]
     if sha256_file(path) != facts["sha256"]:
-        return [Problem(name, "", f"its SHA-256 is not the one in {MANIFEST}")]
+        return [Problem(name, "", f"its SHA-256 is not the one in {listing}")]
     return []
 
 

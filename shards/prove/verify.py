@@ -51,10 +51,15 @@ def verify(
     listed = corpus.get("datasets")
     if not isinstance(listed, dict):
         listed = {}
+    papers = corpus.get("files")
+    if not isinstance(papers, dict):
+        papers = {}
     on_disk = {p.parent.name for p in out.glob(f"*/{MANIFEST}")}
     for name in sorted(p.name for p in out.iterdir()):
-        if name not in on_disk and name not in CORPUS_FILES and name not in listed:
+        if name not in on_disk and name not in CORPUS_FILES and name not in listed and name not in papers:
             problems.append(Problem(name, "", "does not belong to the corpus"))
+    for name, facts in papers.items():
+        problems += gathered(name, "", _check_paper(out, name, facts))
     for slug in unrecovered(out):
         message = f"an interrupted build left it in {WORK}; run `medshards build {slug}` again"
         problems.append(Problem(slug, "", message))
@@ -70,6 +75,10 @@ def verify(
             problems.append(Problem(name, "", f"its SHA-256 is not the one in {CORPUS}"))
         problems += gathered(name, "", _verify_dataset(out, slug, workers, progress))
     return sorted(set(problems))
+
+
+def _check_paper(out: Path, name: str, facts: dict[str, Any]) -> Iterator[Problem]:
+    yield from check_file(out, name, facts, CORPUS)
 
 
 def _own_json(out: Path, name: str) -> tuple[dict[str, Any], list[Problem]]:

@@ -7,8 +7,8 @@ import torch
 
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.train.run.session import run_training
 
 SLUGS = ("busi", "drive", "ph2", "ravir")  # classes, a merged one, an external set, two classes in an image

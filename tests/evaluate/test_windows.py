@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from medshards.cli import cli
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.read.corpus import Corpus
 from medshards.shards.read.decode import decode
 from medshards.train.data.batch import Builder

@@ -8,8 +8,8 @@ import pytest
 
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import Result, build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.encode.policy import Making
 from medshards.vocab.vocabulary import Vocabulary
 

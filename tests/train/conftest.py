@@ -7,8 +7,8 @@ import torch
 
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.vocab.vocabulary import Vocabulary
 
 SLUGS = ("busi", "drive", "ravir")

@@ -18,8 +18,8 @@ from medshards.evaluate.measure import open_datasets, truth_of
 from medshards.evaluate.open import open_segmenter
 from medshards.evaluate.paired.measure import measure
 from medshards.evaluate.paired.statistics import ALL, agreements, differences, failures, holm, signed_rank
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Rule
 

@@ -17,8 +17,8 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.evaluate.cli.evaluate import evaluate
 from medshards.evaluate.measure import asked, open_datasets
 from medshards.evaluate.predict.cli import predict
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.read.decode import decode
 from medshards.train.model.weights import export_folder, export_official
 from medshards.train.run.checkpoint import load_model

@@ -12,8 +12,8 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
 from medshards.evaluate.prompts.distance import units
 from medshards.evaluate.prompts.target import Part, Scene
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from tests.evaluate.prompts.abdomen import ORGANS, abdomen
 
 SPACING = (5.0, 3.0, 3.0)  # mm

@@ -12,8 +12,9 @@ import pytest
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build import index
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import Result, build_dataset
-from medshards.shards.build.manifest import CORPUS, write_corpus
+from medshards.shards.build.manifest import CORPUS
 from medshards.shards.build.place import PACKS, WORK
 from medshards.shards.encode.policy import Making
 from medshards.shards.prove.verify import verify

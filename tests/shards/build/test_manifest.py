@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medshards.shards.build.manifest import write_corpus
+from medshards.shards.build.corpus import write_corpus
 from tests.shards.conftest import Build
 
 

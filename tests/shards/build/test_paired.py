@@ -17,9 +17,9 @@ from medshards.common.window import shown, values
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.formats.pictures import png
 from medshards.curate.phantoms import write_phantom
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.index import INDEX, read_rows
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.encode.policy import Making
 from medshards.shards.prove.verify import verify
 from medshards.vocab.vocabulary import Vocabulary

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from medshards.cli import cli
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.shards.encode.fingerprint import SIDE
 from medshards.shards.encode.policy import Making, Profile
 from medshards.shards.prove.audit import Sample, leaks, nearest_pair, read_samples

@@ -14,7 +14,8 @@ import pytest
 
 from medshards.common.files import sha256_file
 from medshards.shards.build import index
-from medshards.shards.build.manifest import CORPUS, MANIFEST, dump, own_digest, read_manifest, write_corpus
+from medshards.shards.build.corpus import write_corpus
+from medshards.shards.build.manifest import CORPUS, MANIFEST, dump, own_digest, read_manifest
 from medshards.shards.encode.record import json_bytes
 from medshards.shards.prove.verify import leaks, verify
 from medshards.vocab.vocabulary import Vocabulary

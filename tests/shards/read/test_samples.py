@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 import medshards
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.vocab.vocabulary import Vocabulary
 
 SLUGS = ("kvasir_seg", "ravir")
