@@ -3,7 +3,8 @@
 Vallez et al., Scientific Data 12, 2025. Masks are green (benign), red (malignant) or black (no lesion), as the column
 Label of INFO.csv says. All masks are 856 x 606 px; so are the images, but for those of patient HESN, which are cut
 out of that frame. Where, is not documented; the offset used here gives the highest contrast between the inside and
-the rim of the masks of that patient.
+the rim of the masks of that patient. How the codes of four letters were made is not published, and they may be
+initials: patients are numbered in the order of their codes in INFO.csv, so that names keep their order.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,32 +35,42 @@ ALIGNMENT = "cropped image placed in a black 856 x 606 frame; the offset is infe
 
 
 class Converter(Source):
-    """One case an image; group = patient, the first four letters of the name."""
+    """One case an image; group = patient, whose code begins the name; both under a number of the patient's."""
 
     slug = "bus_uclm"
+    private_names = True
     layouts = (Layout("PNG version (Mendeley Data)", ("INFO.csv", f"images/{NAME}", f"masks/{NAME}")),)
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         table = _read_table(tree.files["INFO.csv"])
-        images = {file.stem: file for file in tree.glob(f"images/{NAME}")}
-        masks = {file.stem: file for file in tree.glob(f"masks/{NAME}")}
-        for key in sorted(images.keys() | masks.keys()):
-            patient = key[:4]
-            split = "test" if patient in TEST_PATIENTS else "train"
-            if key not in masks:
-                yield Reject("missing_mask", f"no masks/{key}.png", images[key].name)
-            elif key not in images:
-                yield Reject("missing_image", f"no images/{key}.png", masks[key].name)
-            elif key not in table:
-                yield Reject("missing_label", "has no row in INFO.csv", images[key].name, (masks[key].name,))
+        codes = sorted({name[:4] for name in table})
+        images = {path.stem: file for path, file in tree.paths(f"images/{NAME}").items()}
+        masks = {path.stem: file for path, file in tree.paths(f"masks/{NAME}").items()}
+        for stem in sorted(images.keys() | masks.keys()):
+            code, _, number = stem.partition("_")
+            if stem not in masks:
+                yield Reject("missing_mask", "no mask of this name", images[stem].name)
+            elif stem not in images:
+                yield Reject("missing_image", "no image of this name", masks[stem].name)
+            elif stem not in table:
+                yield Reject(
+                    "missing_label", "has no row in INFO.csv", images[stem].name, (masks[stem].name,)
+                )
             else:
-                yield Case(key, {"image": images[key], "mask": masks[key]}, patient, split, table[key])
+                patient = f"P{codes.index(code) + 1:02d}"
+                key = f"{patient}_{number}"
+                files = {
+                    "image": replace(images[stem], name=f"images/{key}.png"),
+                    "mask": replace(masks[stem], name=f"masks/{key}.png"),
+                }
+                facts = {"row": table[stem], "cropped": code == CROPPED_PATIENT}
+                yield Case(key, files, patient, "test" if code in TEST_PATIENTS else "train", facts)
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"])
-        facts = _known(case.facts, case.files["image"])
+        facts = _known(case.facts["row"], case.files["image"])
         label = facts.pop("label")
-        if case.group == CROPPED_PATIENT and image.size != FRAME:
+        if case.facts["cropped"] and image.size != FRAME:
             image = _place(image, case.files["image"])
             facts["alignment"] = ALIGNMENT
         file = case.files["mask"]

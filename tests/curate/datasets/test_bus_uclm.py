@@ -1,5 +1,6 @@
 """BUS-UCLM: colours agree with INFO.csv, every lesion a component, cropped images stand where their masks are."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject
-from medshards.curate.source import get_source
+from medshards.curate.source import Case, get_source
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -25,8 +26,9 @@ def phantom(tmp_path: Path) -> Path:
     return tmp_path / "BUS-UCLM Breast ultrasound lesion segmentation dataset/BUS-UCLM"
 
 
-def cases(root: Path) -> dict:
-    return {case.key: case for case in list_download(SOURCE, root).cases}
+def cases(root: Path) -> dict[str, Case]:
+    """The cases by the published name of their image."""
+    return {case.files["image"].path.stem: case for case in list_download(SOURCE, root).cases}
 
 
 def test_real_samples(samples: Path) -> None:
@@ -37,7 +39,7 @@ def test_real_samples(samples: Path) -> None:
         (sample,) = SOURCE.load(case)
         native = np.asarray(PIL.Image.open(case.files["mask"].path).convert("RGB"))
         assert sample.image.size == native.shape[:2]
-        assert sample.group == key[:4]
+        assert sample.group == sample.key[:3]
         expected = {c: ndimage.label(native[:, :, k], np.ones((3, 3)))[1] for k, c in CONCEPTS.items()}
         got = [i.concept for i in policy.instances(sample)[0]]
         assert {c: got.count(c) for c in CONCEPTS.values()} == expected, key
@@ -67,6 +69,18 @@ def test_table_covers_all_683_images(samples: Path) -> None:
         174,
         90,
     )
+
+
+def test_patients_are_numbered_in_the_order_of_their_codes(phantom: Path) -> None:
+    found = cases(phantom)
+    assert [case.key for _, case in sorted(found.items())] == sorted(case.key for case in found.values())
+    assert found["ALWI_011"].key == "P01_011"
+    assert found["MENE_002"].key == "P05_002"
+    (phantom / "images/ALWI_000.png").unlink()
+    assert cases(phantom)["MENE_002"].key == "P05_002"  # whatever else is missing
+    listing = list_download(SOURCE, phantom)
+    shown = str([(case.key, case.group, [f.name for f in case.files.values()]) for case in listing.cases])
+    assert not re.search("ALWI|CHCO|COPE|HESN|MENE", shown + str(listing.rejects))
 
 
 def test_cropped_images_are_placed_not_resized(phantom: Path) -> None:
@@ -111,7 +125,7 @@ def test_table_is_read_and_must_agree_with_colours(phantom: Path) -> None:
 def test_unknown_colour_and_unknown_answer_are_refused(phantom: Path) -> None:
     mask = phantom / "masks/CHCO_000.png"
     PIL.Image.fromarray(np.asarray(PIL.Image.open(mask))[:, :, ::-1]).save(mask)  # read as BGR somewhere
-    with pytest.raises(Reject, match=r"CHCO_000.png: unknown_label: colours #0000ff"):
+    with pytest.raises(Reject, match=r"masks/P02_000.png: unknown_label: colours #0000ff"):
         list(SOURCE.load(cases(phantom)["CHCO_000"]))
     table = phantom / "INFO.csv"
     table.write_bytes(table.read_bytes().replace(b"Benign;Yes", b"Benign;Perhaps"))

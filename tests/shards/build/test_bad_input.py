@@ -29,7 +29,7 @@ def medshards(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    for slug in ("kvasir_seg", "bus_uclm", "ravir"):
+    for slug in ("kvasir_seg", "m2caiseg", "ravir"):
         phantoms.write_phantom(slug, tmp_path / "raw" / slug)
     return tmp_path / "raw"
 
@@ -62,7 +62,11 @@ FAULTS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "no picture at all": ("kvasir_seg/*/images/*.jpg", "unreadable", lambda p: p.write_text("hello")),
     "a mask of another size": ("ravir/*/train/training_masks/*.png", "size_mismatch", _shrink),
     "a Git-LFS pointer": ("kvasir_seg/*/images/*.jpg", "lfs_pointer", _lfs),
-    "an unknown colour": ("bus_uclm/**/masks/*.png", "unknown_label", lambda p: _paint(p, (0, 0, 255))),
+    "an unknown colour": (
+        "m2caiseg/*/train/groundtruth/*.png",
+        "unknown_label",
+        lambda p: _paint(p, (1, 2, 3)),
+    ),
     "an unknown value": ("ravir/*/train/training_masks/*.png", "unknown_label", lambda p: _paint(p, 77)),
     "a missing mask": ("kvasir_seg/*/masks/*.jpg", "missing_mask", Path.unlink),
     "a folder in place of a file": (
