@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from medshards.train.data.order import Shards, order
+from medshards.shards.read.corpus import Shards
+from medshards.train.data.order import order
 from medshards.train.data.quality import quality
 
 SHARD = 256 << 20

@@ -56,6 +56,17 @@ class Cached:
             except FileNotFoundError:
                 self._fetch(path, local)
 
+    def prefetch(self, path: str) -> None:
+        """Have a shard here before it is read."""
+        local = self._local(path)
+        if not local.exists():
+            self._fetch(path, local)
+
+    def release(self, path: str) -> None:
+        """A shard will not be read for long: it is the first to go."""
+        with suppress(OSError):
+            os.utime(self._local(path), (0, 0))
+
     def discard(self, path: str) -> None:
         with self._writing():
             self._local(path).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,14 @@ class Raw:
     extension: str
     planes: tuple[bytes, ...]
     record: dict[str, Any]
+
+
+class Shards(NamedTuple):
+    """Where the samples of a dataset lie: ``of`` each the number of its shard, from 0; of these bytes and paths."""
+
+    of: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    paths: tuple[str, ...] = ()
 
 
 class Corpus:
@@ -128,16 +136,17 @@ class Corpus:
             for table in self.tables.values()
         ]
 
-    def shards(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For each dataset the number of the shard of each sample, from 0, and the bytes of these shards."""
+    def shards(self) -> list[Shards]:
+        """Where the samples of each dataset lie, known without reading their places."""
         found = []
         for slug, table in self.tables.items():
             opened = self.indices[slug]
             rows = table["row"].to_numpy()  # samples lie in the shards in the order of the index
             number = np.searchsorted(np.cumsum(opened.counts), rows, side="right")
             used, of = np.unique(number, return_inverse=True)
-            sizes = np.array([shard.size for shard in opened.shards.values()], np.int64)
-            found.append((of, sizes[used]))
+            files = list(opened.shards.items())
+            sizes = np.array([files[place][1].size for place in used], np.int64)
+            found.append(Shards(of, sizes, tuple(files[place][0] for place in used)))
         return found
 
     def concepts(self, datasets: Collection[str] | None = None) -> set[str]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 OPEN_FILES = 64  # shards a process keeps open
 WAITS = (0.2, 0.4, 0.8, 1.6)  # s before each further attempt
+CREDENTIALS = "for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or FSSPEC_S3_ANON=true"
 T = TypeVar("T")
 
 
@@ -140,12 +141,21 @@ class Bucket:
         try:
             files, root = self._connection()
             return request(files, f"{root}/{path}")
-        except OSError:
+        except FileNotFoundError as error:
+            if "bucket does not exist" in str(error):
+                raise StoreError(f"{self.url}: {error}") from error
             raise
-        except (MemoryError, ImportError, ValueError):
+        except PermissionError as error:
+            raise PermissionError(f"{self.url}/{path}: access is denied ({error}): {CREDENTIALS}") from error
+        except ImportError as error:
+            raise StoreError(f"{self.url}: {error}; for s3:// pip install 'medshards[s3]'") from error
+        except (OSError, MemoryError, ValueError):
             raise
         except Exception as error:
-            raise OSError(f"{self.url}/{path}: {type(error).__name__}: {error}") from error
+            what = f"{self.url}/{path}: {type(error).__name__}: {error}"
+            if "Credentials" in type(error).__name__ or "Profile" in type(error).__name__:
+                raise StoreError(f"{what}: {CREDENTIALS}") from error
+            raise OSError(what) from error
 
     def _connection(self) -> tuple[Any, str]:
         import fsspec

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.storage import StoreError
+from medshards.train.data.ahead import Ahead
 from medshards.train.data.batch import Batch, collate
 from medshards.train.data.loader import Samples
 from medshards.train.data.plan import Request
@@ -62,6 +63,7 @@ class Feed(Iterator[Batch]):
             )
         )
         self._workers: set[BaseProcess] = set(active_children()) - before
+        self._ahead = Ahead.of(samples.corpus, requests)  # after the fork: threads do not survive one
 
     def __next__(self) -> Batch:
         if self._batches is None:
@@ -69,6 +71,8 @@ class Feed(Iterator[Batch]):
         batch = next(self._batches)
         if isinstance(batch, Exception):
             raise batch
+        if self._ahead is not None:
+            self._ahead.advance()
         return batch
 
     def __enter__(self) -> Feed:
@@ -77,6 +81,8 @@ class Feed(Iterator[Batch]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
         if error is None:
             self._batches = None  # with its last reference torch's loader ends its workers in order
         dead = [status for worker in self._workers if (status := worker.exitcode)]

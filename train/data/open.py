@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medshards.shards.read.cache import Cached
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import Corpus
 from medshards.train.data.batch import Builder
 from medshards.train.data.loader import Samples, concept_names
-from medshards.train.data.order import Shards
 from medshards.train.data.plan import Plan
 from medshards.train.run.config import Config
 from medshards.vocab.scenes import foreign
@@ -30,6 +30,26 @@ class Data:
     def digest(self) -> str:
         """Digest of the corpus."""
         return self.samples.corpus.digest
+
+    def remarks(self) -> list[str]:
+        """What a person should know before a long run, a line each."""
+        said = []
+        if self.unusable:
+            said.append(
+                f"{self.unusable} samples are left out: no concept is present or known to be absent in them"
+            )
+        store = self.samples.corpus.store
+        if isinstance(store, Cached):
+            total = sum(int(each.sizes.sum()) for each in self.plan.shards or ())
+            at_once = total if self.plan.window is None else min(total, 2 * self.plan.window)
+            if at_once > store.limit:
+                said.append(
+                    f"data.cache_gb = {store.limit / 2**30:g} holds less than "
+                    + ("the training shards" if at_once == total else "two windows")
+                    + f", {at_once / 2**30:.1f} GiB: shards will be fetched again and again. Set data.window_gb to at "
+                    "most half of data.cache_gb"
+                )
+        return said
 
 
 def open_data(config: Config, location: str, side: int) -> Data:
@@ -62,7 +82,7 @@ def open_data(config: Config, location: str, side: int) -> Data:
             config.run.seed,
             corpus.groups(),
             weights,
-            [Shards(*each) for each in corpus.shards()],
+            corpus.shards(),
             None if window is None else int(window * 2**30),
         )
     except ValueError as error:

@@ -19,24 +19,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.shards.read.corpus import Shards
 from medshards.train.data.keyed_random import keyed
 
 ORDER_VERSION = 1  # of the rules above; checkpoints carry it
 _EXTRA, _RANK, _PHASE, _JITTER, _VISIT = range(5)  # what a hash is for
 _CIRCLE = 1 << 63  # an epoch, as positions of sorting keys
 Integers = NDArray[np.int64]
-
-
-class Shards(NamedTuple):
-    """Where the samples of a dataset lie: ``of`` each the number of its shard, from 0; ``sizes`` in bytes of these."""
-
-    of: Integers
-    sizes: Integers
 
 
 def epoch_length(sizes: Sequence[int], weights: Sequence[float]) -> int:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.train.data.order import Shards, epoch_length, longest_block, order
+from medshards.shards.read.corpus import Shards
+from medshards.train.data.order import epoch_length, longest_block, order
 
 
 class Request(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.train.data.order import Integers, Shards
+from medshards.shards.read.corpus import Shards
+from medshards.train.data.order import Integers
 
 BATCH = 64  # consecutive samples whose mixture of datasets is looked at
 

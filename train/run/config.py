@@ -63,7 +63,7 @@ class DataConfig(Section):
     datasets: list[str] | None = None
     """Slugs to train on; null takes all datasets of the corpus."""
     weights: dict[str, float] = {}
-    """How often an epoch holds each sample of a dataset, by slug; 1 where not named. See train/data/plan.py."""
+    """How often an epoch holds each sample of a dataset, by slug; 1 where not named. See train/data/order.py."""
     instances: dict[str, Literal["native", "merged"]] = {}
     """merged: the instances of a concept in an image become one, by slug; native where not named."""
     max_negatives_per_image: NonNegativeInt = 2

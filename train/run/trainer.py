@@ -277,8 +277,8 @@ class Trainer:
             f"{len(corpus)} training samples of {len(corpus.slugs)} datasets, {data.plan.length} an epoch; "
             f"{len(data.held_out.corpus)} for validation"
         )
-        if data.unusable:
-            say(f"{data.unusable} samples are left out: no concept is present or known to be absent in them")
+        for remark in data.remarks():
+            say(remark)
         if self.ranks.device.type == "cpu" and sum(p.numel() for p in self.learner.graph.parameters()) > 1e8:
             say("no GPU is visible: an update of the full model takes ten minutes on a CPU")
         if not self.validate:

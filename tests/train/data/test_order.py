@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medshards.shards.read.corpus import Shards
 from medshards.train.data.keyed_random import choose, keyed, number
-from medshards.train.data.order import Shards, epoch_length, order
+from medshards.train.data.order import epoch_length, order
 from medshards.train.data.quality import quality
 
 MASK = (1 << 64) - 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medshards.train.data.order import Shards
+from medshards.shards.read.corpus import Shards
 from medshards.train.data.plan import Plan, Request, Slices
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from medshards.curate.formats.pictures import png
+from medshards.shards.read.cache import Cached
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import BadSample, Corpus
-from medshards.shards.read.storage import StoreError
+from medshards.shards.read.storage import Bucket, StoreError
 from medshards.train.data.batch import Builder
 from medshards.train.data.feed import Feed
 from medshards.train.data.loader import Samples, concept_names
@@ -223,7 +224,7 @@ def test_workers_change_nothing(corpus: Path) -> None:
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 def test_every_sample_comes_once_whatever_ranks_and_workers_take_it(corpus: Path) -> None:
     """From one process to eight ranks of four workers each; every run goes on where the one before stopped."""
-    sizes = np.concatenate([sizes for _, sizes in Corpus.open(corpus).shards()])
+    sizes = np.concatenate([each.sizes for each in Corpus.open(corpus).shards()])
     assert 2 * sizes.max() < sizes.sum()
     window = f"data.window_gb={2 * sizes.max() / 2**30}"
     data = open_data(load_config("tiny", [window]), str(corpus), 64)
@@ -245,11 +246,27 @@ def test_a_window_too_small_for_the_shards_is_said(corpus: Path) -> None:
         open_data(load_config("tiny", ["data.window_gb=0.0001"]), str(corpus), 64)
 
 
+def test_a_cache_that_would_fetch_shards_again_and_again_is_remarked(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remarks(window: int | None, limit: int) -> list[str]:
+        data = open_data(load_config("tiny"), str(corpus), 64)
+        data.samples.corpus.store = Cached(Bucket("memory://none"), tmp_path, limit)
+        data.plan.window = window
+        return data.remarks()
+
+    total = sum(path.stat().st_size for path in corpus.glob("*/train/*.tar"))
+    assert remarks(None, total) == remarks(total // 3, total) == []
+    assert "holds less than the training shards" in remarks(None, total - 1)[0]
+    assert "holds less than two windows" in remarks(total // 3, total // 2)[0]
+
+
 def test_where_samples_lie_is_known_without_reading_it(corpus: Path) -> None:
     opened = Corpus.open(corpus)
-    for slug, (of, sizes) in zip(opened.slugs, opened.shards()):
-        files = opened.rows(slug)["shard"].to_pylist()
-        assert [sizes[number] for number in of] == [(corpus / slug / f).stat().st_size for f in files]
+    for slug, shards in zip(opened.slugs, opened.shards()):
+        files = [f"{slug}/{file}" for file in opened.rows(slug)["shard"].to_pylist()]
+        assert [shards.paths[number] for number in shards.of] == files
+        assert shards.sizes.tolist() == [(corpus / path).stat().st_size for path in shards.paths]
 
 
 def test_any_image_format_of_the_corpus_is_decoded(corpus: Path) -> None:
