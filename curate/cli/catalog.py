@@ -20,12 +20,14 @@ from medshards.curate.catalog.entry import (
     CatalogError,
     Entry,
     Known,
+    Licence,
     Official,
     Paper,
     Role,
     load_catalog,
     no_dataset,
 )
+from medshards.curate.catalog.terms import USES, allows
 
 COLUMNS = (
     "modality",
@@ -47,7 +49,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.group(cls=Group, invoke_without_command=True)
 @click.option("--modality", metavar="WORD", help="Only modalities with this word in them.")
 @click.option("--role", type=click.Choice(get_args(Role)), help="Only datasets of this role.")
-@click.option("--licence", metavar="WORD", help="Only licences with this word in name or SPDX id.")
+@click.option(
+    "--licence",
+    metavar="USE|WORD",
+    help="Only licences that allow a use (commercial, research, redistributable) or have this word in their name.",
+)
 @click.option(
     "--commercial", type=click.Choice(get_args(Known)), help="Only datasets whose commercial use is this."
 )
@@ -115,14 +121,21 @@ def _fits(
     commercial: str | None,
     access: str | None,
 ) -> bool:
-    licence_words = f"{entry.licence.name} {entry.licence.spdx or ''}".casefold()
     return (
         (modality is None or modality.casefold() in entry.modality.casefold())
         and (role is None or role == entry.role)
-        and (licence is None or licence.casefold() in licence_words)
+        and (licence is None or _licensed(entry.licence, licence.casefold()))
         and (commercial is None or commercial == entry.licence.commercial)
         and (access is None or access == entry.access.kind)
     )
+
+
+def _licensed(licence: Licence, wanted: str) -> bool:
+    """Whether a licence allows the use of that name, or has the word in its name."""
+    for use in USES:
+        if use == wanted:
+            return allows(licence, use) == "yes"
+    return wanted in f"{licence.name} {licence.spdx or ''}".casefold()
 
 
 # ---- the list ----

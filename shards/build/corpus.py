@@ -7,6 +7,8 @@ from pathlib import Path
 
 from medshards.common.files import locked, sha256_file, write_atomically
 from medshards.curate.catalog.entry import Entry
+from medshards.curate.catalog.terms import Terms
+from medshards.shards.build.licences import bound
 from medshards.shards.build.manifest import (
     CORPUS,
     LOCK,
@@ -30,20 +32,26 @@ from medshards.shards.card.write import write_papers
 
 
 def write_corpus(
-    out: Path, profile: str, vocabulary: str, catalog: Mapping[str, Entry] | None = None
+    out: Path,
+    profile: str,
+    vocabulary: str,
+    catalog: Mapping[str, Entry] | None = None,
+    terms: Terms | None = None,
 ) -> CorpusFacts:
     """Write corpus.json and the papers from the manifests that are there; returns corpus.json.
 
     A manifest that is not as it was written is no proof: corpus.json says of it what it said before. catalog: what
-    the datasets are; of those that are not in it corpus.json says what it said before. Raises Reject when papers lie
-    there that no build wrote.
+    the datasets are; of those that are not in it corpus.json says what it said before. terms: what the
+    corpus is bound to from now on, None: to what it was. Raises Reject when papers lie there that no build wrote.
     """
     with locked(out / LOCK):
         require_own_papers(out)
         for name in (CORPUS, *PAPERS):
             for leftover in out.glob(f".{name}.*.tmp"):
                 leftover.unlink()
-        known = (proven_corpus(out) or {"datasets": {}})["datasets"]
+        earlier = proven_corpus(out)
+        known = earlier["datasets"] if earlier is not None else {}
+        terms = terms or bound(earlier)
         datasets: dict[str, DatasetFacts] = {}
         manifests: dict[str, Manifest] = {}
         own: dict[str, FileFacts] = {}
@@ -63,12 +71,13 @@ def write_corpus(
             elif before is not None:
                 datasets[slug] = before
         facts = {slug: each["about"] for slug, each in datasets.items()}
-        contents = Contents(profile, tool_version(), vocabulary, manifests, own, facts)
+        contents = Contents(profile, tool_version(), terms, manifests, own, facts)
         corpus: CorpusFacts = {
             "schema": SCHEMA,
             "tool": tool_version(),
             "profile": profile,
             "vocabulary": vocabulary,
+            "terms": {"use": terms.use, "allow_unknown": terms.allow_unknown} if terms else None,
             "datasets": datasets,
             "files": write_papers(out, contents),
             "digest": "",

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
+from medshards.curate.catalog.terms import Use
 from medshards.shards.card.about import About
 
 MANIFEST, CORPUS, REJECTS, PICTURE = "manifest.json", "corpus.json", "rejects.jsonl", "samples.png"
@@ -103,13 +104,21 @@ class DatasetFacts(TypedDict):
     samples: int
 
 
+class TermsFacts(TypedDict):
+    """What every dataset of a corpus must be usable for (`curate.catalog.terms`)."""
+
+    use: Use
+    allow_unknown: bool
+
+
 class CorpusFacts(TypedDict):
-    """Content of corpus.json; vocabulary: its digest; files: the papers beside it."""
+    """Content of corpus.json; vocabulary: its digest; terms: what it is bound to; files: the papers beside it."""
 
     schema: int
     tool: str
     profile: str
     vocabulary: str
+    terms: TermsFacts | None
     datasets: dict[str, DatasetFacts]
     files: dict[str, FileFacts]
     digest: str

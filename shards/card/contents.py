@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from medshards.curate.catalog.terms import Terms
 from medshards.shards.build.manifest import FileFacts, Manifest, dataset_files
 from medshards.shards.build.split import SPLITS
 from medshards.shards.card.about import About
@@ -16,12 +17,13 @@ from medshards.shards.card.about import About
 class Contents:
     """The datasets of a corpus in order of slug.
 
-    own: bytes and SHA-256 of each manifest.json. about: what each dataset is, those without a manifest as well.
+    terms: what every dataset of it must be usable for, if anything. own: bytes and SHA-256 of each manifest.json.
+    about: what each dataset is, those without a manifest as well.
     """
 
     profile: str
     tool: str
-    vocabulary: str
+    terms: Terms | None
     manifests: Mapping[str, Manifest]
     own: Mapping[str, FileFacts]
     about: Mapping[str, About]

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from medshards.curate.catalog.terms import WORDS
 from medshards.shards.build.manifest import PICTURE
 from medshards.shards.build.split import SPLITS
 from medshards.shards.card.contents import Contents
@@ -71,7 +72,7 @@ def readme(contents: Contents) -> str:
         "## Datasets",
         _datasets(contents),
         "## Licences",
-        LICENCES,
+        LICENCES + _bound(contents),
         _licences(contents),
         "## How it was built",
         BUILT.format(tool=contents.tool, profile=contents.profile),
@@ -154,6 +155,14 @@ def _datasets(contents: Contents) -> str:
         counts = [contents.count([slug], what) for what in (*SPLITS, "instances")]
         rows.append([f"`{slug}`", markdown(facts["title"]), markdown(facts["modality"]), *counts])
     return _table(["config", "dataset", "modality", *SPLITS, "instances"], rows)
+
+
+def _bound(contents: Contents) -> str:
+    if contents.terms is None:
+        return ""
+    unknown = ", or is not known to forbid it" if contents.terms.allow_unknown else ""
+    use = WORDS[contents.terms.use]
+    return f"\nThis corpus was built with `--licence {contents.terms.use}`: each licence in it allows {use}{unknown}.\n"
 
 
 def _licences(contents: Contents) -> str:

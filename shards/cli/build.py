@@ -12,12 +12,15 @@ import click
 from medshards.common.console import progress_bar, say, tell
 from medshards.common.machine import MachineError
 from medshards.curate.catalog.entry import Entry, no_dataset
+from medshards.curate.catalog.terms import USES, Terms, Use
 from medshards.curate.identity import key_file
 from medshards.curate.sample import Reject
 from medshards.curate.source import slugs
 from medshards.curate.tree import find_download
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import Result, build_dataset, require_profile
+from medshards.shards.build.licences import bound, objections
+from medshards.shards.build.manifest import proven_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
 from medshards.shards.cli import options
 from medshards.shards.encode.policy import Making
@@ -50,6 +53,14 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
     show_default=True,
     help="Exit with 0 when no more than this many samples were refused.",
 )
+@click.option(
+    "--licence",
+    type=click.Choice(USES),
+    help="Only datasets whose licence allows this, as the catalog reads it; binds the corpus from then on.",
+)
+@click.option(
+    "--allow-unknown", is_flag=True, help="With --licence: also those of whose licence too little is known."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def build(
     slug: tuple[str, ...],
@@ -61,6 +72,8 @@ def build(
     workers: int,
     shard_size: int,
     allow_rejects: int,
+    licence: Use | None,
+    allow_unknown: bool,
     as_json: bool,
 ) -> None:
     """Convert downloads into shards: OUT/<slug>/{train,val}/*.tar with index, annotations and manifest.
@@ -69,12 +82,19 @@ def build(
     only what is new is encoded. Whatever is refused is named, listed in OUT/<slug>/rejects.jsonl, and makes the
     exit status 1 unless --allow-rejects covers it; so does a dataset without any sample.
 
+    With --licence, datasets whose licence does not allow that use are left out by --all, and refused where they are
+    named. Beside corpus.json lie a dataset card (README.md), ATTRIBUTION.md, citations.bib and croissant.json.
+
     \b
     medshards build busi kvasir_seg --raw ~/downloads --out corpus --workers 8
     medshards build --all --raw ~/downloads --out corpus --profile paper
     """
     entries = options.datasets(slug, catalog, making.own)
     chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *(slug if making.own else ())])
+    if allow_unknown and licence is None:
+        raise click.UsageError("--allow-unknown goes with --licence")
+    terms = Terms(licence, allow_unknown) if licence else bound(proven_corpus(out))
+    chosen, left_out = _permitted(chosen, everything, out, terms)
     making = replace(making, shard_bytes=shard_size << 20)
     results: list[Result] = []
     failed: list[str] = []
@@ -97,7 +117,7 @@ def build(
                     continue
             results.append(result)
             _report(result)
-            write_corpus(out, making.profile, Vocabulary.load().digest, entries)
+            write_corpus(out, making.profile, Vocabulary.load().digest, entries, terms)
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except MachineError as error:
@@ -106,9 +126,9 @@ def build(
         raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
     refused = sum(len(r.rejects) for r in results)
     if as_json:
-        tell(json.dumps(_outcome(results, failed, absent), indent=1))
+        tell(json.dumps(_outcome(results, failed, absent, left_out), indent=1))
     else:
-        _summary(results, absent, out)
+        _summary(results, absent, left_out, out)
     empty = [r.slug for r in results if not r.samples]
     for name in empty:
         say(f"{name}: the download gave no sample")
@@ -144,6 +164,25 @@ def _choose(
     return chosen, absent
 
 
+def _permitted(
+    chosen: list[tuple[Entry, Path]], everything: bool, out: Path, terms: Terms | None
+) -> tuple[list[tuple[Entry, Path]], dict[str, str]]:
+    """The datasets whose licence the terms accept, and (with --all) why the others are left out."""
+    if terms is None:
+        return chosen, {}
+    kept_out, held = objections(out, [entry for entry, _ in chosen], terms)
+    for slug, why in held.items():
+        say(f"{slug}, which is in {out}: {why}")
+    for slug, why in kept_out.items():
+        say(f"{slug}: {'left out' if everything else 'refused'}: {why}")
+    if held or (kept_out and not everything):
+        where = f"in {out}" if held else "named"
+        raise click.ClickException(
+            f"--licence {terms.use} does not go with datasets {where}; nothing was built"
+        )
+    return [(entry, root) for entry, root in chosen if entry.slug not in kept_out], kept_out
+
+
 def _report(result: Result) -> None:
     for row in result.rejects[:SHOWN]:
         say(f"{result.slug}: rejected {row['file'] or row['case']}: {row['code']}: {row['message']}")
@@ -151,7 +190,9 @@ def _report(result: Result) -> None:
         say(f"{result.slug}: {len(result.rejects) - SHOWN} more are listed in {result.slug}/rejects.jsonl")
 
 
-def _outcome(results: list[Result], failed: list[str], absent: list[str]) -> dict[str, object]:
+def _outcome(
+    results: list[Result], failed: list[str], absent: list[str], left_out: dict[str, str]
+) -> dict[str, object]:
     return {
         "datasets": [
             {
@@ -167,10 +208,11 @@ def _outcome(results: list[Result], failed: list[str], absent: list[str]) -> dic
         ],
         "failed": failed,
         "not_there": absent,
+        "left_out": left_out,
     }
 
 
-def _summary(results: list[Result], absent: list[str], out: Path) -> None:
+def _summary(results: list[Result], absent: list[str], left_out: dict[str, str], out: Path) -> None:
     for r in results:
         counts = r.manifest["counts"]
         splits = ", ".join(f"{counts[s]} {s}" for s in ("train", "val", "test") if counts[s])
@@ -187,5 +229,7 @@ def _summary(results: list[Result], absent: list[str], out: Path) -> None:
         tell(f"{r.slug}: {', '.join(parts)}")
     if absent:
         tell(f"not there ({len(absent)}): {', '.join(absent)}")
+    if left_out:
+        tell(f"left out for their licence ({len(left_out)}): {', '.join(left_out)}")
     total = sum(r.samples for r in results)
     tell(f"{total} samples of {len(results)} datasets in {out}")

@@ -314,6 +314,9 @@ def test_the_list_in_a_pipe_has_one_whole_line_a_dataset() -> None:
         (("--access", "unpublished"), {"umd_petct", "umd_petmr"}),
         (("--licence", "nc-sa", "--modality", "pathology"), {"pannuke", "monuseg"}),
         (("--commercial", "yes", "--role", "external"), {"hc18"}),
+        (("--licence", "commercial"), {"breast_cancer_seg", "pcmmd", "coph100", "hc18"}),
+        (("--licence", "redistributable", "--modality", "ultrasound", "--role", "external"), {"hc18"}),
+        (("--licence", "research", "--role", "external"), {"hc18", "cvc_clinicdb"}),
         (("--modality", "nothing of the sort"), set()),
     ],
 )
