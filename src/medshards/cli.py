@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("medshards.shards.cli.prove", "Recompute every digest of a corpus and name what is wrong."),
     "audit": ("medshards.shards.cli.audit", "Look for leaks between splits, over all datasets of a corpus."),
     "stats": ("medshards.shards.cli.prove", "Measure a corpus beside the paper's Table 1."),
+    "export": ("medshards.shards.cli.export", "Write a corpus as COCO, SA-Co and other formats."),
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
     "predict": ("medshards.evaluate.predict.cli", "Segment images and volumes by text prompts."),
     "evaluate": ("medshards.evaluate.cli.evaluate", "Measure how well a checkpoint answers text prompts."),

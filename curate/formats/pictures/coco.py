@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medshards.curate.formats.files import blame
 from medshards.curate.formats.jsonfile import read_object
 from medshards.curate.formats.pictures import polygons
+from medshards.curate.formats.pictures.rle import decode_counts
 from medshards.curate.masks import unite
 from medshards.curate.sample import Region, Reject
 from medshards.curate.tree import File
@@ -149,29 +150,3 @@ def _runs(shape: Mapping[str, Any], size: tuple[int, int]) -> Region:
         raise ValueError(f"run lengths of {sum(lengths)} px in all for {width} x {height} px")
     inside = np.arange(len(lengths)) % 2 == 1  # the first run is background
     return Region.of(np.repeat(inside, lengths).reshape(width, height).T)  # the runs go down the columns
-
-
-def decode_counts(text: str) -> list[int]:
-    """Run lengths from COCO's compressed string.
-
-    Each number is cut into groups of five bits, the lowest first; a character is a group plus 48, plus 32 when
-    another one follows; the highest bit of the last group is the sign. From the fourth number on, each is the
-    difference to the number two places before. Raises ValueError for other characters and a cut string.
-    """
-    numbers: list[int] = []
-    value = shift = 0
-    for character in text:
-        group = ord(character) - 48
-        if not 0 <= group < 64:
-            raise ValueError(f"{character!r} in compressed run lengths")
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
-        value = shift = 0
-    if shift:
-        raise ValueError("compressed run lengths end within a number")
-    return numbers

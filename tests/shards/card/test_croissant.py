@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.shards.card.conftest import SLUGS
+from tests.shards.conftest import SLUGS
 
 
 def test_every_file_is_there_with_its_digest(corpus: Path) -> None:

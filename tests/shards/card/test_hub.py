@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from medshards.curate import phantoms
-from tests.shards.card.conftest import SLUGS, build_phantoms
+from tests.shards.conftest import SLUGS, build_phantoms
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here asks the Hub
 datasets = pytest.importorskip("datasets", reason="needs the library `datasets` (extra dev)")

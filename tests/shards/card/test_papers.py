@@ -17,8 +17,7 @@ from medshards.shards.card.features import RECORD
 from medshards.shards.card.text import link, markdown
 from medshards.shards.encode.record import Record
 from medshards.shards.prove.verify import verify
-from tests.shards.card.conftest import SLUGS
-from tests.shards.conftest import Build
+from tests.shards.conftest import SLUGS, Build
 
 
 def test_every_dataset_is_attributed_and_no_other(corpus: Path) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from medshards.curate.formats.pictures import coco, polygons
+from medshards.curate.formats.pictures.rle import decode_counts, encode_counts, run_lengths
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
 
@@ -129,7 +132,7 @@ def test_run_lengths_go_down_the_columns_and_begin_with_background() -> None:
 def test_compressed_run_lengths_of_the_coco_tools() -> None:
     """The pair below is the one that the documentation threads of COCO's own tools show for a 9 x 10 mask."""
     counts = [6, 1, 40, 4, 5, 4, 5, 4, 21]
-    assert coco.decode_counts("61X13mN000`0") == counts
+    assert decode_counts("61X13mN000`0") == counts
     plain = coco.region(annotation({"size": [9, 10], "counts": counts}), (9, 10), FILE)
     compressed = coco.region(annotation({"size": [9, 10], "counts": "61X13mN000`0"}), (9, 10), FILE)
     assert plain.area == compressed.area == 1 + 4 + 4 + 4
@@ -154,7 +157,7 @@ def test_compressed_run_lengths_of_any_size() -> None:
     rng = np.random.default_rng(1)
     for top in (2, 40, 3000, 1 << 20):
         numbers = [int(n) for n in rng.integers(0, top, 30)]
-        assert coco.decode_counts(encoded(numbers)) == numbers
+        assert decode_counts(encoded(numbers)) == numbers
 
 
 @pytest.mark.parametrize(
@@ -176,3 +179,12 @@ def test_segmentations_that_cannot_be_trusted(segmentation: object, code: str, m
     with pytest.raises(Reject, match=message) as caught:
         coco.region(annotation(segmentation), (3, 4), FILE)
     assert (caught.value.code, caught.value.file) == (code, "train.json")
+
+
+@given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_run_lengths_come_back(mask: np.ndarray) -> None:
+    counts = run_lengths(mask)
+    assert sum(counts) == mask.size
+    assert decode_counts(encode_counts(counts)) == counts
+    inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    assert (mask == inside.reshape(mask.shape[::-1]).T).all()
