@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from medshards.common.console import progress_bar
+from medshards.common.files import appearing
 from medshards.shards.export.coco import export_coco
 from medshards.shards.export.report import Report
 from medshards.shards.export.saco import export_saco
 from medshards.shards.export.samples import Export
-from medshards.shards.export.target import appears, write_terms
+from medshards.shards.export.target import write_terms
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import BadSample
 
@@ -43,7 +44,7 @@ def export(out: str, form: str, target: Path, datasets: tuple[str, ...], as_json
     medshards export corpus --to saco --out corpus-saco --datasets busi
     """
     try:
-        with progress_bar(form) as progress, appears(target) as folder:
+        with progress_bar(form) as progress, appearing(target) as folder:
             source = Export(out, datasets or None, progress)
             report = FORMATS[form](source, folder)
             write_terms(folder, source.about)

@@ -1,38 +1,14 @@
-"""Where an export goes: a folder that appears under its name when all of it is there."""
+"""Writing an export: files with their folders, JSON, whose data it is."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medshards.shards.card.about import About
 from medshards.shards.card.attribution import attribution, bibliography
-
-
-@contextmanager
-def appears(target: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `target` at the end; what a failed export wrote is removed.
-
-    Raises FileExistsError when something lies there already.
-    """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target} is not empty; choose another --out, or move it away")
-    part = target.with_name(f".{target.name}.part")
-    if part.exists():
-        shutil.rmtree(part)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if target.exists():
-            target.rmdir()
-        part.replace(target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def write(path: Path, data: bytes) -> None:

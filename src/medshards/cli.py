@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -34,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "phantom": (
         "medshards.curate.cli.phantom",
         "Write a tiny fake download of a dataset in its native layout.",
+    ),
+    "import": (
+        "medshards.curate.cli.imports",
+        "Make a dataset of your own of COCO, YOLO, LabelMe or mask files.",
     ),
     "check": (
         "medshards.shards.cli.check",
@@ -70,7 +75,8 @@ class LazyGroup(Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

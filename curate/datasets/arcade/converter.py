@@ -14,9 +14,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from medshards.curate.formats.pictures import coco, polygons, raster
-from medshards.curate.sample import Instance, Region, Reject, Sample
+from medshards.curate.formats.pictures import coco, polygons
+from medshards.curate.sample import Region, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
+from medshards.curate.standard.coco import coco_sample
 from medshards.curate.tree import Layout, Tree
 
 SETS = {  # annotation file of each split: Zenodo 10390295, and before the names that Zenodo 8386059 uses
@@ -63,32 +64,7 @@ class Converter(Source):
                         yield Case(key, {"image": images[name], "annotations": table}, key, split)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"], upright=True)
-        file, name = case.files["annotations"], case.files["image"].name
-        entry = coco.read_coco(file).images[case.files["image"].path.name]
-        if entry.problem:
-            raise Reject("bad_annotations", f"{entry.problem} in {file.name}", name)
-        if entry.size != image.size:
-            (eh, ew), (h, w) = entry.size, image.size
-            raise Reject("size_mismatch", f"has {w} x {h} px, {file.name} lists it with {ew} x {eh} px", name)
-        crowds = sum(
-            a.crowd for a in entry.annotations
-        )  # several vessels that nobody told apart are no instance
-        try:
-            stenoses = [
-                Instance(
-                    self.concept(a.label, file),
-                    coco.region(a, image.size, file, fill_truncated),
-                    a.label,
-                    a.id,
-                )
-                for a in entry.annotations
-                if not a.crowd
-            ]
-        except Reject as reject:
-            raise Reject(reject.code, f"{reject.message} in {file.name}", name) from reject
-        lost = {"crowd regions": crowds} if crowds else {}
-        yield Sample(case.key, image, stenoses, case.group, case.split, lost=lost)
+        yield coco_sample(self, case, case.files["image"].path.name, fill_truncated)
 
 
 def fill_truncated(points: NDArray[np.float64], size: tuple[int, int]) -> Region:

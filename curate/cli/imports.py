@@ -1,0 +1,151 @@
+"""Command `import`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from medshards.common.console import say
+from medshards.common.machine import MachineError
+from medshards.curate.catalog.entry import CatalogError, Instances
+from medshards.curate.listing import list_download
+from medshards.curate.sample import Reject
+from medshards.curate.source import Own, get_source
+from medshards.curate.standard.importing import (
+    CONVERTER,
+    ENTRY,
+    FORMATS,
+    LABELS,
+    Answers,
+    find,
+    write_dataset,
+)
+from medshards.vocab.vocabulary import Vocabulary, VocabularyError, load_labels
+
+SHOWN = 20
+QUESTIONS = {
+    "title": "Name of the dataset",
+    "modality": "Modality (one of the catalog's headings, such as Ultrasound)",
+    "licence": "Licence, as its owner states it",
+    "homepage": "Address where the data is described (https://…)",
+    "citation": "Who made it, and how it is cited",
+    "group": "Regular expression for patient or video in the path of an image; none: the names do not tell",
+}
+
+
+@click.command("import")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, exists=True))
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True, help="What lies in DIR.")
+@click.option("--slug", required=True, help="Name of the dataset: lower-case letters, digits, underscores.")
+@click.option(
+    "--out", "target", type=click.Path(path_type=Path), required=True, help="Folder for the three files."
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Label file: what each label means (docs/add-a-dataset.md, 3). Without it the labels found are shown.",
+)
+@click.option("--group", metavar="REGEX", help=f"{QUESTIONS['group']}.")
+@click.option(
+    "--split", metavar="REGEX", help="Where the authors' split stands in the path; else there is none."
+)
+@click.option(
+    "--images", metavar="PATH", help='pairs, labelmap: path of an image, such as "images/{name}.png".'
+)
+@click.option(
+    "--masks", metavar="PATH", help='pairs, labelmap: path of its mask, such as "masks/{name}.png".'
+)
+@click.option(
+    "--instances",
+    type=click.Choice(get_args(Instances)),
+    help="pairs, labelmap: how a mask becomes instances.",
+)
+@click.option("--title", help=f"{QUESTIONS['title']}.")
+@click.option("--modality", help=f"{QUESTIONS['modality']}.")
+@click.option("--licence", help=f"{QUESTIONS['licence']}.")
+@click.option("--homepage", metavar="URL", help=f"{QUESTIONS['homepage']}.")
+@click.option("--citation", metavar="TEXT", help=f"{QUESTIONS['citation']}.")
+def import_(folder: Path, form: str, slug: str, target: Path, labels: Path | None, **said: Any) -> None:
+    """Make a dataset of your own of the files in DIR: entry, label file and converter, outside the tree.
+
+    What the files do not say is asked for on a terminal and refused elsewhere. Then `inspect`, `check` and `build` take
+    it with --source, --catalog and --labels. Exit status 1 when something in DIR would be refused.
+
+    \b
+    medshards import ~/export --format coco --slug mine --labels labels.yaml --group 'p[0-9]+' --out mine
+    medshards build mine --raw ~/export --source mine/converter.py --catalog mine/catalog.yaml --labels mine/labels.yaml
+    """
+    try:
+        found = find(folder, form)
+        if labels is None:
+            raise click.UsageError(_template(slug, found.labels))
+        answers = Answers(slug=slug, **_complete(form, said))
+        write_dataset(target, form, found, answers, labels, load_labels(slug, labels))
+        own = Own((target / CONVERTER).resolve(), (target / LABELS).resolve())
+        listing = list_download(get_source(slug, own), folder)
+    except (Reject, MachineError, CatalogError, VocabularyError, LookupError, FileExistsError) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or target}: {error.strerror or error}") from error
+    for row in listing.rejects[:SHOWN]:
+        say(f"would be rejected: {row['file'] or row['case']}: {row['code']}: {row['message']}")
+    if len(listing.rejects) > SHOWN:
+        say(f"{len(listing.rejects) - SHOWN} more; `medshards inspect` names all")
+    groups = Counter(case.group for case in listing.cases)
+    click.echo(f"{slug}: {len(listing.cases)} cases in {len(groups)} groups; files in {target}")
+    own_files = f"--source {target / CONVERTER} --catalog {target / ENTRY} --labels {target / LABELS}"
+    click.echo(f"next: medshards inspect {slug} --raw {folder} {own_files}")
+    if listing.rejects:
+        sys.exit(1)
+
+
+def _complete(form: str, said: dict[str, Any]) -> dict[str, Any]:
+    """All answers; what is missing is asked for, or, where nobody can answer, refused."""
+    fixed, needs_paths = FORMATS[form].instances, FORMATS[form].paths
+    questions = dict(QUESTIONS)
+    if needs_paths:
+        questions |= {
+            "images": "Path of an image, with {fields}",
+            "masks": "Path of its mask, with the same fields",
+        }
+        questions["instances"] = f"How a mask becomes instances ({', '.join(get_args(Instances))})"
+    elif given := [name for name in ("images", "masks", "instances") if said[name]]:
+        raise click.UsageError(f"--{given[0]} does not go with --format {form}")
+    missing = [name for name in questions if said[name] is None]
+    if missing and not sys.stdin.isatty():
+        told = "".join(f"\n  --{name}: {questions[name]}" for name in missing)
+        raise click.UsageError(f"the files do not say this; give it as options:{told}")
+    said |= {name: click.prompt(questions[name], err=True) for name in missing}
+    for name in ("group", "split"):
+        if said[name] is not None:
+            try:
+                re.compile(said[name])
+            except re.error as error:
+                raise click.UsageError(
+                    f"--{name} {said[name]!r} is no regular expression: {error}"
+                ) from error
+    group = None if said["group"] == "none" else said["group"]
+    paths = {name: said[name] or "" for name in ("images", "masks")}
+    return said | paths | {"group": group, "instances": fixed or said["instances"]}
+
+
+def _template(slug: str, labels: tuple[str, ...]) -> str:
+    """What a label file would hold, with the concepts that may be meant."""
+    vocabulary = Vocabulary.load()
+    lines = [
+        f"dataset: {slug}",
+        "exhaustive: false  # true: all that is visible of these is annotated",
+        "labels:",
+    ]
+    for label in labels or ("LABEL",):
+        near = [concept.id for concept in vocabulary.search(label)][:3]
+        hint = f"  # {', '.join(near)}?" if near else ""
+        lines.append(f"  {json.dumps(label)}: CONCEPT{hint}")
+    text = "\n".join(lines)
+    return f"--labels is missing: write a file that says what each label means, such as\n\n{text}\n"
