@@ -1,6 +1,7 @@
 """Paths of the real samples, which may lie elsewhere or be absent, and of the reference numbers."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "sources" / "samples"
 def _key_of_patients(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests make and use a key of their own, never that of the user."""
     os.environ["MEDSHARDS_KEY_FILE"] = str(tmp_path_factory.mktemp("key") / "patients.key")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """No test cuts the power, so this process and its forks need not wait until every file is on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from medshards.train.cli import train
 from medshards.train.run.checkpoint import steps
 from medshards.train.run.config import load_config
 from medshards.train.run.session import FINISHED
+from tests.train import processes
 from tests.train.conftest import build_corpus
+from tests.train.run.test_trainer import wait_for_step
 
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "deploy"
@@ -204,19 +205,16 @@ def node(run: Path, *command: str) -> subprocess.Popen:
 def test_a_node_is_done_when_the_run_is(finished: bool, program: str, status: int, tmp_path: Path) -> None:
     if finished:
         (tmp_path / FINISHED).touch()
-    assert node(tmp_path, "sh", "-c", program).wait(60) == status
+    assert node(tmp_path, "sh", "-c", program).wait(processes.PATIENCE) == status
 
 
 def test_a_node_passes_the_signal_on_and_waits(tmp_path: Path) -> None:
     """The command takes a second to save after SIGTERM, as torchrun does, and ends with an error, as it does."""
     saved = "trap 'sleep 1; touch saved; exit 1' TERM; touch started; while :; do sleep 0.1; done"
     process = node(tmp_path, "sh", "-c", f"cd {tmp_path}; {saved}")
-    until = time.monotonic() + 60
-    while not (tmp_path / "started").exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    processes.wait_until((tmp_path / "started").exists)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 75
+    assert process.wait(processes.PATIENCE) == 75
     assert (tmp_path / "saved").exists()
 
 
@@ -234,18 +232,15 @@ def test_an_evicted_training_saves_and_is_finished_by_the_next_start(
         "--set", "run.validate_every=1000", "--set", "run.overlays=0", "--set", "data.workers=1",
     ]  # fmt: skip
     process = node(run, *command)
-    until = time.monotonic() + 120
-    while not (run / "log.jsonl").is_file() or '"step": 2,' not in (run / "log.jsonl").read_text():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for_step(run, 2)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=processes.PATIENCE)
     assert process.returncode == 75, said
     (stopped,) = steps(run)
     assert 2 <= stopped < total
     assert not (run / FINISHED).exists()
     process = node(run, *command)
-    _, said = process.communicate(timeout=180)
+    _, said = process.communicate(timeout=processes.PATIENCE)
     assert process.returncode == 0, said
     assert f"updates {stopped} to {total}" in said
     assert steps(run)[-1] == total

@@ -11,6 +11,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import Result, build_dataset
 from medshards.shards.encode.policy import Making
+from medshards.shards.prove.verify import verify
 from medshards.vocab.vocabulary import Vocabulary
 
 Build = Callable[..., Result]
@@ -40,6 +41,18 @@ def raw(tmp_path: Path) -> Path:
     """A folder of downloads: the phantom of DRIVE."""
     phantoms.write_phantom("drive", tmp_path / "raw" / "drive")
     return tmp_path / "raw"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus of `raw` that an undisturbed build makes: to be read, or copied and then changed."""
+    folder = tmp_path_factory.mktemp("built")
+    phantoms.write_phantom("drive", folder / "raw")
+    result = build_dataset(load_catalog()["drive"], folder / "raw", folder / "corpus")
+    assert result.samples == 8
+    write_corpus(folder / "corpus", "default", Vocabulary.load().digest)
+    assert verify(folder / "corpus") == []
+    return folder / "corpus"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 FORK = multiprocessing.get_context("fork")  # everything is imported already
+PATIENCE = 300  # s; a busy machine is no failure
 
 
 def start(ranks: int, function: Callable[..., Any], *args: Any) -> list[BaseProcess]:
@@ -31,10 +33,19 @@ def run(ranks: int, function: Callable[..., Any], *args: Any) -> list[int | None
     """Run ``function(*args)`` on each rank to its end; returns the exit statuses."""
     processes = start(ranks, function, *args)
     for process in processes:
-        process.join(120)
+        process.join(PATIENCE)
         if process.is_alive():
             process.kill()
     return [process.exitcode for process in processes]
+
+
+def wait_until(condition: Callable[[], bool], what: str = "what is waited for") -> None:
+    """Look again and again whether `condition` holds. Raises TimeoutError when it does not in time."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"{what} did not happen")
+        time.sleep(0.02)
 
 
 def _rank(rank: int, ranks: int, port: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -35,6 +35,14 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "same", folder / "changed"
 
 
+@pytest.fixture(scope="module")
+def whole(downloads: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus of the first download: to be copied."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    _build(downloads[0], out)
+    return out
+
+
 def _build(download: Path, out: Path) -> Result:
     result = build_dataset(load_catalog()["drive"], download, out, Making(shard_bytes=100_000))
     write_corpus(out, "default", Vocabulary.load().digest)
@@ -103,46 +111,44 @@ def _rows(out: Path) -> list[dict[str, object]]:
     "data", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"datasets": 3, "digest": "x"}', b"[" * 100_000]
 )
 def test_a_file_of_nonsense_is_written_again(
-    downloads: tuple[Path, Path], tmp_path: Path, name: str, data: bytes
+    downloads: tuple[Path, Path], whole: Path, tmp_path: Path, name: str, data: bytes
 ) -> None:
-    _build(downloads[0], tmp_path)
-    before = contents(tmp_path)
-    (tmp_path / name).write_bytes(data or b"\n")
-    assert verify(tmp_path)
-    _build(downloads[0], tmp_path)
-    assert contents(tmp_path) == before
+    out = shutil.copytree(whole, tmp_path / "out")
+    (out / name).write_bytes(data or b"\n")
+    assert verify(out)
+    _build(downloads[0], out)
+    assert contents(out) == contents(whole)
 
 
-def test_a_missing_file_is_written_again(downloads: tuple[Path, Path], tmp_path: Path) -> None:
-    _build(downloads[0], tmp_path)
-    before = contents(tmp_path)
+def test_a_missing_file_is_written_again(downloads: tuple[Path, Path], whole: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(whole, tmp_path / "out")
+    before = contents(whole)
     for name in sorted(set(before) - {"drive/manifest.json"}):
-        (tmp_path / name).unlink()
-        _build(downloads[0], tmp_path)
-        assert contents(tmp_path) == before, name
+        (out / name).unlink()
+        _build(downloads[0], out)
+        assert contents(out) == before, name
 
 
-def test_damage_in_a_neighbour_does_not_become_proof(downloads: tuple[Path, Path], tmp_path: Path) -> None:
+def test_damage_in_a_neighbour_does_not_become_proof(whole: Path, tmp_path: Path) -> None:
     """A manifest that is not as it was written keeps the digest that corpus.json had of it."""
-    _build(downloads[0], tmp_path)
-    path = tmp_path / "drive/manifest.json"
+    out = shutil.copytree(whole, tmp_path / "out")
+    path = out / "drive/manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"samples": 8', b'"samples": 9'))
-    phantoms.write_phantom("ravir", tmp_path.with_name("ravir"))
-    build_dataset(load_catalog()["ravir"], tmp_path.with_name("ravir"), tmp_path)
-    corpus = write_corpus(tmp_path, "default", "none")
+    phantoms.write_phantom("ravir", tmp_path / "ravir")
+    build_dataset(load_catalog()["ravir"], tmp_path / "ravir", out)
+    corpus = write_corpus(out, "default", "none")
     assert corpus["datasets"]["drive"]["samples"] == 8
-    assert "drive/manifest.json" in {problem.file for problem in verify(tmp_path)}
+    assert "drive/manifest.json" in {problem.file for problem in verify(out)}
 
 
 def test_damaged_packs_are_encoded_again(
-    downloads: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    downloads: tuple[Path, Path], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interruption leaves packs; what is damaged of them, or of their journals, is no finished work."""
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    _build(downloads[0], tmp_path / "fresh")
     with monkeypatch.context() as patch:
         patch.setattr("medshards.shards.build.dataset.assemble", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -156,7 +162,7 @@ def test_damaged_packs_are_encoded_again(
             _flip(path, rng.randrange(path.stat().st_size), rng.randrange(8))
             result = _build(downloads[0], tmp_path / "out")
             assert (result.encoded, result.reused) == (1, 7)
-            assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+            assert contents(tmp_path / "out") == contents(whole)
             shutil.rmtree(tmp_path / "out")
     journal = next(packs.glob("*.journal"))
     assert json.loads(journal.read_bytes().splitlines()[0].split(b" ", 1)[1])["case"]

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from medshards.shards.build.corpus import write_corpus
-from tests.shards.conftest import Build
 
 
 @contextmanager
@@ -23,9 +23,8 @@ def no_room_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_corpus_that_cannot_be_written_whole_leaves_the_old_one(build: Build, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    build(out)
+def test_a_corpus_that_cannot_be_written_whole_leaves_the_old_one(built: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(built, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     assert json.loads(before["corpus.json"])["vocabulary"] != "another"
     with no_room_beyond(100), pytest.raises(OSError, match="File too large"):

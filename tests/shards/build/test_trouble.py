@@ -33,7 +33,12 @@ TROUBLES = [
 @pytest.mark.parametrize("trouble", TROUBLES, ids=["disk", "io", "permission", "memory"])
 @pytest.mark.parametrize("disguise", ["plain", "wrapped", "quoted"])
 def test_trouble_of_the_machine_is_no_reject(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception, disguise: str
+    build: Build,
+    built: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception,
+    disguise: str,
 ) -> None:
     """However a reader words it: the build stops with one line, and goes on where it was."""
     source = type(get_source("drive"))
@@ -59,8 +64,7 @@ def test_trouble_of_the_machine_is_no_reject(
     assert "24_training" not in kept
     result = build(tmp_path / "out")
     assert (result.encoded, result.reused) == (8 - len(kept), len(kept))
-    build(tmp_path / "fresh")
-    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(built)
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
@@ -104,15 +108,14 @@ main()
 """
 
 
-def _full_at(raw: Path, folder: Path, points: int) -> int:
+def _full_at(raw: Path, built: Path, folder: Path, points: int) -> int:
     """Build under limits of the size of files, then without; how often the corpus is that of an undisturbed build."""
 
     def build(limit: int, out: Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", BUILD, str(limit), str(raw), str(out)]
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
-    assert build(0, folder / "fresh").returncode == 0
-    largest = max(len(data) for data in contents(folder / "fresh").values())
+    largest = max(len(data) for data in contents(built).values())
     right = 0
     for limit in (largest * point // points for point in range(1, points)):
         out = folder / str(limit)
@@ -123,12 +126,12 @@ def _full_at(raw: Path, folder: Path, points: int) -> int:
         assert len(cut.stderr.splitlines()) == 1
         assert not list(out.glob("drive/**/*.tar"))
         again = build(0, out)
-        right += again.returncode == 0 and contents(out) == contents(folder / "fresh")
+        right += again.returncode == 0 and contents(out) == contents(built)
     return right
 
 
-def test_a_disk_that_was_full_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
-    assert _full_at(raw, tmp_path, 3) == 2
+def test_a_disk_that_was_full_leaves_no_hole(raw: Path, built: Path, tmp_path: Path) -> None:
+    assert _full_at(raw, built, tmp_path, 3) == 2
 
 
 def test_a_full_file_system_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
@@ -156,8 +159,8 @@ def test_a_full_file_system_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_was_full_at_26_points_leaves_no_hole(raw: Path, tmp_path: Path) -> None:
-    assert _full_at(raw, tmp_path, 27) == 26
+def test_a_disk_that_was_full_at_26_points_leaves_no_hole(raw: Path, built: Path, tmp_path: Path) -> None:
+    assert _full_at(raw, built, tmp_path, 27) == 26
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -183,7 +186,7 @@ def test_a_case_that_kills_its_process_is_named_and_the_rest_is_built(
 
 
 def test_a_worker_that_dies_once_takes_no_case_with_it(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Build, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = type(get_source("drive"))
     real = source.load
@@ -198,8 +201,7 @@ def test_a_worker_that_dies_once_takes_no_case_with_it(
         patch.setattr(source, "load", load)
         result = build(tmp_path / "out", workers=2)
     assert (result.samples, result.rejects) == (8, [])
-    build(tmp_path / "fresh")
-    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(built)
 
 
 def test_a_build_whose_output_nobody_reads_is_done_all_the_same(tmp_path: Path) -> None:

