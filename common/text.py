@@ -1,4 +1,4 @@
-"""Text that comes from data, made fit to be shown, and names that were meant."""
+"""Text from data made fit to be shown, names that were meant, and words of the command line."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def near(name: str, known: Iterable[str]) -> str:
 
 def _folded(name: str) -> str:
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
+
+
+def comma_separated(texts: Iterable[str]) -> list[str]:
+    """Words that were given one by one or with commas between them."""
+    return [word for text in texts for word in text.split(",") if word]

@@ -16,8 +16,8 @@ import numpy as np
 
 from medshards.common.overlap import overlap
 from medshards.common.spread import spread
+from medshards.evaluate.dataset import Dataset, truth_of
 from medshards.evaluate.detection import Detection, Matches
-from medshards.evaluate.measure import Dataset, truth_of
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode

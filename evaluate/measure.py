@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from medshards.common.overlap import overlap
 from medshards.common.window import Windows
+from medshards.evaluate.dataset import Dataset, asked, query_of, truth_of
 from medshards.evaluate.detection import SCORE, match
 from medshards.evaluate.metrics import Convention, distances, emptiness
 from medshards.evaluate.report.journal import Journal
@@ -20,99 +20,11 @@ from medshards.evaluate.report.rows import Measured, Row
 from medshards.evaluate.report.text import Report
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.evaluate.volumes import VolumeWriter
-from medshards.shards.build.manifest import MANIFEST, tool_version
-from medshards.shards.build.split import TEST, VAL
-from medshards.shards.read.corpus import BadSample, Corpus, CorpusError
+from medshards.shards.build.manifest import tool_version
+from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import Stored, decode
 from medshards.train.model.answers import UNION_SCORE, Answer, Claim, Rule
 from medshards.train.model.contest import resolve
-from medshards.vocab.vocabulary import Vocabulary
-
-
-class Dataset:
-    """One dataset of a corpus, with one of its splits open.
-
-    texts: prompt of each concept. broader: wider concepts of each. instances: how masks became instances. foreign:
-    concepts that no image shows, asked for all the same.
-    """
-
-    def __init__(
-        self, location: str | Path, slug: str, split: str | None, absent: Collection[str] = ()
-    ) -> None:
-        """`split` None: the test split of an external or held-out dataset, the validation split of any other.
-
-        Of the concepts `absent` those become foreign that are unrelated to every concept of the dataset. Raises
-        CorpusError, UnknownConcept.
-        """
-        manifest = _manifest(location, slug)
-        policy = manifest["policy"]
-        self.slug = slug
-        held_out = policy["role"] == "external" or not manifest["counts"][VAL]
-        self.split = split or (TEST if held_out and manifest["counts"][TEST] else VAL)
-        self.corpus = Corpus.open(location, self.split, [slug])
-        self.texts: dict[str, str] = policy["texts"]
-        self.broader: dict[str, list[str]] = policy["ancestors"]
-        vocabulary = Vocabulary.load()
-        self.foreign = {
-            concept: vocabulary[concept].text
-            for concept in sorted(set(absent))
-            if not any(vocabulary.related(concept, own) for own in self.texts)
-        }
-        rule = policy["rule"] if policy["profile"] == "paper" else None
-        self.instances = str(rule["instances"] if rule else policy["how"])
-
-    def volumes(self) -> list[str | None]:
-        """The volume of each sample that is a slice of one, else None."""
-        if not len(self.corpus):
-            return []
-        rows = self.corpus.indices[self.slug].read(["volume"]).take(self.corpus.tables[self.slug]["row"])
-        return [str(name) if name else None for name in rows["volume"].to_pylist()]
-
-
-def open_datasets(
-    location: str | Path,
-    slugs: Collection[str] | None = None,
-    split: str | None = None,
-    absent: Collection[str] = (),
-) -> list[Dataset]:
-    """The datasets of a corpus (only `slugs`), each with its split open. Raises CorpusError, UnknownConcept."""
-    facts = Corpus.open(location, VAL, slugs if slugs else None).facts
-    return [Dataset(location, slug, split, absent) for slug in sorted(slugs or facts["datasets"])]
-
-
-def _manifest(location: str | Path, slug: str) -> dict[str, Any]:
-    store = Corpus.open(location, VAL, [slug]).store
-    try:
-        manifest: dict[str, Any] = json.loads(store.read(f"{slug}/{MANIFEST}"))
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{slug}/{MANIFEST} cannot be read ({error}); run `medshards verify`") from error
-    return manifest
-
-
-def truth_of(sample: Stored) -> dict[str, NDArray[np.bool_]]:
-    """The ground truth (bool H×W) of each class that occurs in the image: the union of its instances."""
-    truth: dict[str, NDArray[np.bool_]] = {}
-    for instance in sample.record["instances"]:
-        mask, known = sample.mask(instance), truth.get(instance["concept"])
-        truth[instance["concept"]] = mask if known is None else known | mask
-    return {concept: mask for concept, mask in truth.items() if mask.any()}
-
-
-def asked(sample: Stored) -> list[str]:
-    """The classes to ask for: every one annotated in the image, present or known to be absent."""
-    return sorted({*(i["concept"] for i in sample.record["instances"]), *sample.record["absent"]})
-
-
-def query_of(sample: Stored, dataset: Dataset) -> tuple[Query, list[str]]:
-    """What to ask of a sample, and the concept of each text: every class annotated, then every foreign concept.
-
-    Raises BadSample when a class has no prompt.
-    """
-    concepts = asked(sample)
-    if missing := [c for c in concepts if c not in dataset.texts]:
-        raise BadSample(f"{dataset.slug}/{sample.record['key']}: no prompt is known for {', '.join(missing)}")
-    texts = {c: dataset.texts[c] for c in concepts} | dataset.foreign
-    return Query(f"{dataset.slug}/{sample.record['key']}", sample.image, tuple(texts.values())), list(texts)
 
 
 def claims_of(
@@ -185,35 +97,12 @@ class Measure:
                 pair = matches[concept]
                 rows.append(
                     Row(
-                        str(rule), concept, answer_text(dataset, concept), int(np.count_nonzero(blank)), mask.size,
+                        str(rule), concept, dataset.text(concept), int(np.count_nonzero(blank)), mask.size,
                         emptiness(mask, blank), bool(claims[concept].claimed.any()), answer.score, **figures,
                         unit="mm" if spacing else "px", matches=(pair.predicted, pair.true, pair.ious),
                     )
                 )  # fmt: skip
         return rows, first
-
-
-def answer_text(dataset: Dataset, concept: str) -> str:
-    """The prompt of a concept."""
-    return dataset.texts[concept] if concept in dataset.texts else dataset.foreign[concept]
-
-
-def units_of(dataset: Dataset, batch: int) -> list[list[int]]:
-    """The samples of a dataset in portions that are measured at once, by one rank, whatever the number of ranks: all
-    slices of a volume, or `batch` images."""
-    volumes = dataset.volumes()
-    units: list[list[int]] = []
-    for number, volume in enumerate(volumes):
-        together = units and (
-            volume == volumes[units[-1][0]]
-            if volume
-            else not volumes[units[-1][0]] and len(units[-1]) < batch
-        )
-        if together:
-            units[-1].append(number)
-        else:
-            units.append([number])
-    return units
 
 
 def evaluate(
@@ -239,7 +128,7 @@ def evaluate(
     rank, size = ranks
     place = 0
     for dataset in datasets:
-        for unit in units_of(dataset, segmenter.batch):
+        for unit in dataset.units(segmenter.batch):
             place += 1
             if (place - 1) % size != rank:
                 continue

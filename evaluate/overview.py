@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.catalog.entry import load_catalog
-from medshards.evaluate.measure import Dataset, claims_of, contest
+from medshards.evaluate.dataset import Dataset
+from medshards.evaluate.measure import claims_of, contest
 from medshards.evaluate.report.rows import Pair
 from medshards.evaluate.report.text import Report
 from medshards.evaluate.segmenter import Segmenter

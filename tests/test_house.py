@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("common", "vocab", "curate", "shards", "train", "evaluate")  # each imports from those before it
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-MOST_LINES = 370
+MOST_LINES = 300
 MOST_MODULES = 15
 
 

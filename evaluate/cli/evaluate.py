@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from medshards.common.text import comma_separated
+from medshards.evaluate.cli.shown import end_unread, json_text, progress
 
 if TYPE_CHECKING:
-    from medshards.common.window import Windows
-    from medshards.evaluate.measure import Dataset
+    from medshards.evaluate.dataset import Dataset
     from medshards.evaluate.report.text import Report
     from medshards.evaluate.segmenter import Segmenter
     from medshards.train.model.answers import Rule
-
-SHOWN = 20  # unreadable samples printed; all are in the report
 
 
 @click.command()
@@ -160,7 +155,10 @@ def evaluate(
     """
     from medshards.common.files import write_atomically
     from medshards.common.window import parse_windows
-    from medshards.evaluate import measure
+    from medshards.evaluate.cli.paired import compare_modalities
+    from medshards.evaluate.dataset import open_datasets
+    from medshards.evaluate.measure import Measure, protocol_facts
+    from medshards.evaluate.measure import evaluate as measure
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.protocol import rules_of
     from medshards.evaluate.report.journal import Journal
@@ -175,7 +173,7 @@ def evaluate(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--window") from error
     try:
-        opened = measure.open_datasets(data, split_slugs(datasets), split, split_slugs(absent))
+        opened = open_datasets(data, comma_separated(datasets), split, comma_separated(absent))
         if not any(len(dataset.corpus) for dataset in opened):
             splits = ", ".join(f"{dataset.slug} ({dataset.split})" for dataset in opened)
             raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")
@@ -183,25 +181,27 @@ def evaluate(
             if ranks.size > 1 and (out is None or nifti is not None):
                 raise click.UsageError("several ranks need --out, and do not write --nifti")
             segmenter = open_segmenter(checkpoint, device or ranks.device.type, batch, precision)
-            measured = measure.Measure(
+            measured = Measure(
                 rules, cast(Any, None if distances == "none" else distances), tolerance, windows
             )
-            made = {**segmenter.facts(), **measure.protocol_facts(data, opened[0].corpus.facts, measured)}
+            made = {**segmenter.facts(), **protocol_facts(data, opened[0].corpus.facts, measured)}
             if absent:
                 made["also_asked"] = ", ".join(
                     f"{d.slug}: {', '.join(d.foreign) or 'nothing'}" for d in opened
                 )
             if paired:
                 made |= {"rule": str(rules[0]), "nsd_tolerance": f"{tolerance:g} mm"}
-                _paired(segmenter, opened, rules[0], tolerance, windows, made, in_domain, out, as_json)
+                compare_modalities(
+                    segmenter, opened, rules[0], tolerance, windows, made, in_domain, out, as_json
+                )
                 return
             everything = {**made, "datasets": [(d.slug, d.split) for d in opened], "batch": segmenter.batch}
             if out is not None:
                 out.parent.mkdir(parents=True, exist_ok=True)
             journal = Journal(out, everything | {"rules": [str(rule) for rule in rules]}, ranks.rank)
             volumes = VolumeWriter(nifti) if nifti is not None else None
-            with _progress(opened) as step:
-                report = measure.evaluate(
+            with progress(opened) as step:
+                report = measure(
                     segmenter, opened, measured, made, step, volumes, journal, (ranks.rank, ranks.size)
                 )
             if volumes is not None:
@@ -223,59 +223,10 @@ def evaluate(
     except OSError as error:
         raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error
     if as_json:
-        click.echo(_json(report.facts()), nl=False)
+        click.echo(json_text(report.facts()), nl=False)
     else:
         report.print()
-    for slug, key, reason in report.unreadable[:SHOWN]:
-        click.echo(f"not read: {slug}/{key}: {reason}", err=True)
-    if report.unreadable:
-        click.echo(f"{len(report.unreadable)} samples could not be read and are in no figure", err=True)
-        sys.exit(1)
-
-
-def _paired(
-    segmenter: Segmenter,
-    datasets: Sequence[Dataset],
-    rule: Rule,
-    tolerance: float,
-    windows: Windows,
-    made: Mapping[str, Any],
-    in_domain: Sequence[str],
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Measure the pairs of modalities, print the report, write it to `out`."""
-    from medshards.evaluate.paired.measure import Measured, measure
-    from medshards.evaluate.paired.report import PairedReport
-
-    known = {}
-    for text in in_domain:
-        name, equals, dice = text.rpartition("=")
-        try:
-            known[name] = float(dice if equals else "")
-        except ValueError:
-            raise click.BadParameter(f"{text!r}: expected NAME=DICE", param_hint="--in-domain") from None
-    found = Measured()
-    with _progress(datasets) as step:
-        for dataset in datasets:
-            own = measure(segmenter, dataset, rule, tolerance, windows, step)
-            found.scores += own.scores
-            found.alone += own.alone
-            found.unreadable += own.unreadable
-    if not found.scores:
-        raise click.ClickException("no images in pairs: their records name no partner in another modality")
-    report = PairedReport(found, made, known)
-    if out is not None:
-        report.write(out)
-    if as_json:
-        click.echo(_json(report.facts()), nl=False)
-    else:
-        report.print()
-    for slug, key, reason in found.unreadable[:SHOWN]:
-        click.echo(f"not read: {slug}/{key}: {reason}", err=True)
-    if found.unreadable:
-        click.echo(f"{len(found.unreadable)} samples could not be read and are in no figure", err=True)
-        sys.exit(1)
+    end_unread(report.unreadable)
 
 
 def _listening(
@@ -291,29 +242,10 @@ def _listening(
 def _written(report: Report, suffix: str, segmenter: Segmenter, opened: Sequence[Dataset]) -> str:
     """The report in the form that a file's suffix asks for."""
     if suffix == ".json":
-        return _json(report.saved())
+        return json_text(report.saved())
     if suffix != ".html":
         return report.markdown()
     from medshards.evaluate.overview import drawer
     from medshards.evaluate.report.page import html
 
     return html(report, drawer(segmenter, opened, report))
-
-
-def _json(facts: object) -> str:
-    return json.dumps(facts, indent=1) + "\n"
-
-
-@contextmanager
-def _progress(datasets: Sequence[Dataset]) -> Iterator[Callable[[str], None]]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("evaluate", total=sum(len(d.corpus) for d in datasets))
-        yield lambda slug: bar.update(task, advance=1, description=f"evaluate: {slug}")
-
-
-def split_slugs(texts: Sequence[str]) -> list[str]:
-    """Slugs given one by one or with commas between them."""
-    return [slug for text in texts for slug in text.split(",") if slug]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from medshards.evaluate.cli.evaluate import split_slugs
+from medshards.common.text import comma_separated
 
 
 @click.command()
@@ -37,26 +37,27 @@ def overview(
     medshards overview corpus --out overview.png
     medshards overview corpus --out predictions.png --checkpoint run --per-dataset 2
     """
-    from medshards.evaluate import measure
+    from medshards.evaluate.dataset import open_datasets
+    from medshards.evaluate.measure import claims_of, contest
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.overview import overview as draw
     from medshards.shards.read.corpus import BadSample, CorpusError
     from medshards.train.model.answers import Rule
 
-    slugs = split_slugs(datasets)
+    slugs = comma_separated(datasets)
     try:
         if checkpoint is None:
             draw(data, target, per_dataset, slugs)
         else:
-            opened = {d.slug: d for d in measure.open_datasets(data, slugs)}
+            opened = {d.slug: d for d in open_datasets(data, slugs)}
             segmenter, rule = open_segmenter(checkpoint), Rule("top1", 0.0)
             draw(
                 data,
                 target,
                 per_dataset,
                 {slug: dataset.split for slug, dataset in opened.items()},
-                lambda slug, sample: measure.contest(
-                    measure.claims_of(segmenter, sample, opened[slug], [rule])[rule], sample, opened[slug]
+                lambda slug, sample: contest(
+                    claims_of(segmenter, sample, opened[slug], [rule])[rule], sample, opened[slug]
                 ),
             )
     except (CorpusError, *OPENING, BadSample) as error:

@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("medshards.evaluate.report.cli", "Set two evaluations side by side; the paper's Table 3."),
     "overview": ("medshards.evaluate.cli.overview", "Draw samples of a corpus with their masks and prompts."),
     "prompts": (
-        "medshards.evaluate.prompts.cli",
+        "medshards.evaluate.prompts.cli.prompts",
         "Build and prove sets of prompts that are spoilt in a controlled way.",
     ),
     "demo": ("medshards.demo", "Run the whole way on phantoms, in ./demo."),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from medshards.evaluate.dataset import open_datasets
 from medshards.evaluate.listening import EVERYDAY, IMPOSSIBLE, listen, reworded, rows
-from medshards.evaluate.measure import open_datasets
 from medshards.evaluate.segmenter import Baseline, Query
 from medshards.train.model.answers import Answer, Rule
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medshards.evaluate.measure import Measure, evaluate, open_datasets
+from medshards.evaluate.dataset import open_datasets
+from medshards.evaluate.measure import Measure, evaluate
 from medshards.evaluate.segmenter import ModelSegmenter
 from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Rule

@@ -8,10 +8,11 @@ import torch
 
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
-from medshards.evaluate.measure import Measure, evaluate, open_datasets
+from medshards.evaluate.dataset import open_datasets
+from medshards.evaluate.measure import Measure, evaluate
 from medshards.evaluate.segmenter import ModelSegmenter
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.build.manifest import write_corpus
 from medshards.train.data.open import open_data
 from medshards.train.model.graph import Sam3Graph
 from medshards.train.model.weights import build_model

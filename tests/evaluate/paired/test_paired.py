@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
 from medshards.evaluate.cli.evaluate import evaluate
-from medshards.evaluate.measure import open_datasets, truth_of
+from medshards.evaluate.dataset import open_datasets, truth_of
 from medshards.evaluate.open import open_segmenter
 from medshards.evaluate.paired.measure import measure
 from medshards.evaluate.paired.statistics import ALL, agreements, differences, failures, holm, signed_rank

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medshards.curate.catalog.entry import load_catalog
 from medshards.evaluate.cli.evaluate import evaluate
-from medshards.evaluate.measure import asked, open_datasets
+from medshards.evaluate.dataset import asked, open_datasets
 from medshards.evaluate.predict.cli import predict
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset

@@ -22,7 +22,7 @@ from medshards.evaluate.averages import (
     pooled,
 )
 from medshards.evaluate.prompts.answers.answerer import CopyPrompt, IgnorePrompt, Outcome
-from medshards.evaluate.prompts.cli import prompts as command
+from medshards.evaluate.prompts.cli.prompts import prompts as command
 from medshards.evaluate.prompts.families.catalog import choose
 from medshards.evaluate.prompts.prompt import Prompt, make_prompts
 from medshards.evaluate.prompts.results.curves import (

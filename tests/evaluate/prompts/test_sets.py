@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from medshards.evaluate.prompts.cli import prompts as command
+from medshards.evaluate.prompts.cli.prompts import prompts as command
 from medshards.evaluate.prompts.sets import build
 from medshards.evaluate.prompts.sets.build import Recipe, build_set
 from medshards.evaluate.prompts.sets.overlay import read_shard

@@ -1,4 +1,4 @@
-"""Command `prompts`: build, prove and show sets of perturbed prompts."""
+"""Commands `prompts build`, `verify` and `show`: sets of perturbed prompts are made, proven and shown."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import Group
 from medshards.common.console import progress_bar, say
-from medshards.evaluate.prompts.answers.open import HELP
+from medshards.common.text import comma_separated
 
 SHOWN = 20  # faults printed
 
@@ -22,18 +21,7 @@ sets_option = click.option(
 )
 
 
-@click.group(cls=Group)
-def prompts() -> None:
-    """Sets of prompts that are spoilt in a controlled way, for the shards of a corpus.
-
-    \b
-    medshards prompts build corpus --datasets btcv --workers 8
-    medshards prompts verify corpus
-    medshards prompts score corpus --model RUN --out results
-    """
-
-
-@prompts.command()
+@click.command()
 @click.argument("data", metavar="CORPUS")
 @click.option("--set", "name", help="Name of the set: lower case, digits, hyphens.  [default: core, or full]")
 @click.option("--full", is_flag=True, help="All families at five severities; else the core set at three.")
@@ -89,7 +77,7 @@ def build(
         raise click.BadParameter(
             f"{name!r}: lower-case letters, digits and hyphens, at most 31", param_hint="--set"
         )
-    ids = tuple(_split(families))
+    ids = tuple(comma_separated(families))
     try:
         choose(part, ids)
     except KeyError as error:
@@ -100,7 +88,13 @@ def build(
     try:
         with progress_bar("prompts") as report:
             made = build_set(
-                data, recipe, sets or _folder(data), _split(datasets), splits or SPLITS, workers, report
+                data,
+                recipe,
+                sets or folder_of(data),
+                comma_separated(datasets),
+                splits or SPLITS,
+                workers,
+                report,
             )
     except (CorpusError, BadSample, WorkerDied) as error:
         raise click.ClickException(str(error)) from error
@@ -117,7 +111,7 @@ def build(
         )
 
 
-@prompts.command()
+@click.command()
 @click.argument("data", metavar="CORPUS")
 @click.option("--set", "name", help="Only this set.  [default: all]")
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
@@ -131,10 +125,10 @@ def verify(
     from medshards.evaluate.prompts.sets.verify import read_manifest, verify_set
     from medshards.shards.read.corpus import BadSample, CorpusError
 
-    folder = sets or _folder(data)
+    folder = sets or folder_of(data)
     faults = []
     try:
-        for slug, own in _chosen(folder, name, datasets):
+        for slug, own in chosen(folder, name, datasets):
             with progress_bar(f"{slug} {own}") as report:
                 found = verify_set(data, slug, own, folder, workers, not quick, report)
             faults += found
@@ -153,7 +147,7 @@ def verify(
         sys.exit(1)
 
 
-@prompts.command()
+@click.command()
 @click.argument("data", metavar="[CORPUS]", required=False)
 @click.option("--set", "name", help="Only this set.  [default: all]")
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
@@ -186,10 +180,10 @@ def show(
         raise click.UsageError("give the CORPUS, or --families, or --texts")
     from medshards.evaluate.prompts.sets.verify import read_manifest
 
-    folder = sets or _folder(data)
+    folder = sets or folder_of(data)
     try:
         found = {
-            (slug, own): read_manifest(folder, slug, own) for slug, own in _chosen(folder, name, datasets)
+            (slug, own): read_manifest(folder, slug, own) for slug, own in chosen(folder, name, datasets)
         }
     except ValueError as error:
         raise click.ClickException(str(error)) from error
@@ -201,93 +195,12 @@ def show(
         print_rows(by_family(manifest))
 
 
-@prompts.command()
-@click.argument("data", metavar="CORPUS")
-@click.option("--model", required=True, metavar="WHAT", help=HELP)
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the results."
-)
-@click.option("--set", "name", default="core", show_default=True, help="The set to ask.")
-@click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
-@sets_option
-@click.option(
-    "--tolerance", type=click.FloatRange(0), default=2.0, show_default=True, help="Of NSD, in mm or px."
-)
-@click.option(
-    "--reference",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Results of the model that the corruption error is relative to.",
-)
-@click.option("--device", help="torch device.  [default: cuda where there is one]")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def score(
-    data: str,
-    model: str,
-    out: Path,
-    name: str,
-    datasets: tuple[str, ...],
-    sets: Path | None,
-    tolerance: float,
-    reference: Path | None,
-    device: str | None,
-    as_json: bool,
-) -> None:
-    """Ask a model every prompt of a set; curves, summaries and a page that opens offline.
-
-    \b
-    medshards prompts score corpus --model copy --out results/copy
-    medshards prompts score corpus --model tracker:facebook/sam3 --out results/sam3
-    """
-    from medshards.evaluate.prompts.answers.open import open_answerer
-    from medshards.evaluate.prompts.results.report import ROWS, Results, read_rows
-    from medshards.evaluate.prompts.results.score import score_set
-    from medshards.evaluate.prompts.rows import print_rows
-    from medshards.evaluate.prompts.sets.verify import read_manifest
-    from medshards.shards.read.corpus import BadSample, CorpusError
-    from medshards.train.model.weights import WeightsError
-    from medshards.train.run.checkpoint import CheckpointError
-
-    folder = sets or _folder(data)
-    try:
-        answerer = open_answerer(model, device)
-        manifests = [read_manifest(folder, slug, own) for slug, own in _chosen(folder, name, datasets)]
-        with progress_bar("score") as report:
-            rows = [row for m in manifests for row in score_set(data, folder, m, answerer, tolerance, report)]
-        if not rows:
-            raise click.ClickException(f"set {name} has no prompts that {answerer.name} takes")
-        made = {
-            "model": answerer.name,
-            "prompts": ", ".join(answerer.kinds),
-            "sets": "; ".join(f"{m['dataset']} {m['set']}, digest {m['digest'][:16]}" for m in manifests),
-            "border rule": "; ".join(sorted({m["border"] for m in manifests})),
-            "scores": f"Dice; NSD at {tolerance:g} mm (px), HD95: border voxels",
-            "averages": "patient, then class, then macro; intervals: 1,000 bootstrap draws of patients",
-        }
-        results = Results.of(rows, made)
-        beside = Results.of(read_rows(reference / ROWS), {}, 0) if reference else None
-        results.write(out, beside)
-    except (CorpusError, BadSample, CheckpointError, WeightsError, ImportError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or model}: {error.strerror or error}") from error
-    if as_json:
-        click.echo(json.dumps(results.facts(beside), indent=1))
-    else:
-        print_rows(results.table())
-        click.echo(f"{out / 'report.html'}")
-    failed = [row for row in rows if row.state == "failed"]
-    for row in failed[:SHOWN]:
-        say(f"failed: {row.dataset}/{row.key} {row.concept}/{row.family}/{row.severity}: {row.reason}")
-    if failed:
-        say(f"{len(failed)} of {len(rows)} prompts failed and are in no Dice")
-        sys.exit(1)
-
-
-def _chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tuple[str, str]]:
+def chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tuple[str, str]]:
+    """Dataset and name of the sets in a folder: all, those called `name`, of `datasets`. Raises ClickException."""
     from medshards.evaluate.prompts.sets.verify import sets_of
 
     there = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    slugs = _split(datasets) or there
+    slugs = comma_separated(datasets) or there
     found = [(slug, own) for slug in slugs for own in sets_of(folder, slug) if name in (None, own)]
     if not found:
         what = f"no set {name!r}" if name else "no prompt set"
@@ -295,13 +208,9 @@ def _chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tup
     return found
 
 
-def _folder(data: str) -> Path:
+def folder_of(data: str) -> Path:
     """Where the sets of a corpus lie: beside it, so that nothing in it changes."""
     if "://" in data:
         raise click.UsageError("the corpus is in a bucket: give a local folder for its prompt sets (--sets)")
     corpus = Path(data).resolve()
     return corpus.with_name(f"{corpus.name}-prompts")
-
-
-def _split(texts: Sequence[str]) -> list[str]:
-    return [part for text in texts for part in text.split(",") if part]
