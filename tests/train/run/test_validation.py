@@ -22,7 +22,8 @@ SIDE = 112
 
 
 class Says(nn.Module):
-    """A model that is sure of each prompt that its concept is there, or that it is not, and draws the left half."""
+    """A model that is sure of each prompt that its concept is there, by one query of three, or that it is not; and
+    draws the left half."""
 
     def __init__(self, present: bool) -> None:
         super().__init__()
@@ -32,8 +33,10 @@ class Says(nn.Module):
         prompts, side = len(img_id), SIDE // 4
         drawn = torch.full((prompts, 3, side, side), -9.0)
         drawn[:, :, :, : side // 2] = 9
+        logits = torch.full((1, prompts, 3), -8.0)
+        logits[:, :, 1] = self.logit
         return Outputs(
-            logits=torch.full((1, prompts, 3), self.logit),
+            logits=logits,
             boxes=torch.rand(1, prompts, 3, 4),
             presence=torch.full((1, prompts), self.logit),
             masks=drawn,
