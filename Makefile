@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test prove lint clean constraints
+.PHONY: demo test prove mutants lint clean constraints
 
 demo: $(STAMP)
 	$(BIN)/medshards demo
@@ -15,6 +15,10 @@ test: $(STAMP) lint
 # The long proofs: hundreds of kills, thousands of damages.
 prove: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+# Which changes of a room's code its tests do not notice: make mutants ROOM=vocab ONLY=vocabulary.py
+mutants: $(STAMP)
+	tests/mutants.sh $(CURDIR)/$(BIN)/python $(ROOM) $(ONLY)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
