@@ -139,7 +139,7 @@ def assemble(
         shard, offset = writers[plan.split].add(blob, tail)
         own = Member("json", len(blob) + tar.BLOCK, len(data), hashlib.sha256(data).hexdigest())
         members = tuple(replace(m, offset=m.offset + offset) for m in (*_members(meta), own))
-        facts = {
+        facts: index.SourceFacts = {
             "own_group": entry.group,
             "fingerprint": entry.fingerprint,
             "name": entry.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,7 +76,67 @@ ANNOTATION_SCHEMA = pa.schema(
 )
 
 
-def members(row: dict[str, Any]) -> list[Member]:
+class SourceFacts(TypedDict):
+    """What a row of the index says of where a sample came from; comments are those of INDEX_SCHEMA."""
+
+    own_group: str
+    fingerprint: bytes
+    name: str
+    case: str
+    input_key: str
+
+
+class IndexRow(SourceFacts):
+    """A row of index.parquet, by INDEX_SCHEMA."""
+
+    key: str
+    split: str
+    group: str
+    official_split: str | None
+    shard: str
+    offset: int
+    size: int
+    image_extension: str
+    image_offset: int
+    image_size: int
+    image_sha256: str
+    mask_offsets: list[int]
+    mask_sizes: list[int]
+    mask_sha256: list[str]
+    text_offset: int
+    text_size: int
+    text_sha256: str
+    json_offset: int
+    json_size: int
+    json_sha256: str
+    height: int
+    width: int
+    concepts: list[str]
+    absent: list[str]
+    instances: int
+    volume: str | None
+    slice: int | None
+    slices: int | None
+    table1_areas: list[int] | None
+
+
+class AnnotationRow(TypedDict):
+    """A row of annotations.parquet, by ANNOTATION_SCHEMA."""
+
+    key: str
+    split: str
+    instance: int
+    plane: int
+    concept: str
+    label: str
+    area: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def members(row: IndexRow) -> list[Member]:
     """All members of a sample in the order of the tar, offsets from the start of the shard."""
     masks = zip(row["mask_offsets"], row["mask_sizes"], row["mask_sha256"], strict=True)
     return [
@@ -98,14 +158,11 @@ class Placement:
 
 
 def rows_of(
-    record: Record, place: Placement, table1: list[int] | None, facts: dict[str, Any]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The index row and the annotation rows of a sample.
-
-    facts: own_group, fingerprint, name, case and input_key.
-    """
+    record: Record, place: Placement, table1: list[int] | None, facts: SourceFacts
+) -> tuple[IndexRow, list[AnnotationRow]]:
+    """The index row and the annotation rows of a sample."""
     image, *masks, text, json_member = place.members
-    index = {
+    index: IndexRow = {
         "key": record["key"],
         "split": record["split"],
         "group": record["group"],
@@ -140,7 +197,7 @@ def rows_of(
     return index, annotation_rows(record)
 
 
-def annotation_rows(record: Record | dict[str, Any]) -> list[dict[str, Any]]:
+def annotation_rows(record: Record) -> list[AnnotationRow]:
     """The rows of annotations.parquet that a record (KEY.json) implies."""
     return [
         {
@@ -166,10 +223,10 @@ class IndexWriter:
     def __init__(self, folder: Path) -> None:
         self._index = pq.ParquetWriter(folder / INDEX, INDEX_SCHEMA, **_OPTIONS)
         self._annotations = pq.ParquetWriter(folder / ANNOTATIONS, ANNOTATION_SCHEMA, **_OPTIONS)
-        self._rows: list[dict[str, Any]] = []
-        self._instances: list[dict[str, Any]] = []
+        self._rows: list[IndexRow] = []
+        self._instances: list[AnnotationRow] = []
 
-    def add(self, row: dict[str, Any], annotations: list[dict[str, Any]]) -> None:
+    def add(self, row: IndexRow, annotations: list[AnnotationRow]) -> None:
         """Append one sample."""
         self._rows.append(row)
         self._instances.extend(annotations)
@@ -190,13 +247,13 @@ class IndexWriter:
         self._annotations.close()
 
 
-def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of one of the two files, a row group at a time."""
+def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[Any]:
+    """The rows of one of the two files, `IndexRow` or `AnnotationRow`, a row group at a time."""
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH, columns=columns):
             yield from batch.to_pylist()
 
 
-def blob_size(row: dict[str, Any]) -> int:
+def blob_size(row: IndexRow) -> int:
     """Bytes of a sample's tar entries before its record."""
-    return int(row["json_offset"] - tar.BLOCK - row["offset"])
+    return row["json_offset"] - tar.BLOCK - row["offset"]

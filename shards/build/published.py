@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from medshards.common.files import sha256_file
 from medshards.curate.listing import RejectRow
@@ -92,7 +91,7 @@ def _gave_up(task: tuple[Path, str, int, str]) -> tuple[str, bool]:
     return task[1], False
 
 
-def _meta(row: dict[str, Any], record: Record) -> bytes:
+def _meta(row: index.IndexRow, record: Record) -> bytes:
     """What was known of a sample before its split was, from its index row and record."""
     record["group"] = row["own_group"]
     del record["split"]
@@ -100,7 +99,7 @@ def _meta(row: dict[str, Any], record: Record) -> bytes:
     return meta_bytes(record, own, row["table1_areas"])
 
 
-def _entry(row: dict[str, Any], shard: str, facts: str, at: int, size: int) -> Entry:
+def _entry(row: index.IndexRow, shard: str, facts: str, at: int, size: int) -> Entry:
     return Entry(
         key=row["key"],
         group=row["own_group"],

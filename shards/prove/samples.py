@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,13 +14,11 @@ from medshards.common.files import sha256_file
 from medshards.common.machine import machine_error
 from medshards.curate.formats.pictures import jpeg, png
 from medshards.shards.build import index
-from medshards.shards.build.manifest import MANIFEST
+from medshards.shards.build.manifest import MANIFEST, FileFacts, ShardFacts
 from medshards.shards.encode import tar
-from medshards.shards.encode.record import json_bytes
+from medshards.shards.encode.record import InstanceRecord, Record, json_bytes
 
-ShardTask = tuple[
-    Path, str, dict[str, Any], list[dict[str, Any]]
-]  # corpus, slug, manifest's facts, index rows
+ShardTask = tuple[Path, str, ShardFacts, list[index.IndexRow]]  # corpus, slug, manifest's facts, index rows
 
 
 @dataclass(frozen=True, order=True)
@@ -36,7 +33,7 @@ class Problem:
         return f"{self.file}: {f'sample {self.sample}: ' if self.sample else ''}{self.what}"
 
 
-def check_file(out: Path, name: str, facts: dict[str, Any], listing: str = MANIFEST) -> list[Problem]:
+def check_file(out: Path, name: str, facts: FileFacts, listing: str = MANIFEST) -> list[Problem]:
     """Compare a file's size and SHA-256 with what `listing` says of it; `name` is its path in the corpus."""
     path = out / name
     if not path.is_file():
@@ -53,9 +50,7 @@ def check_shard(task: ShardTask) -> list[Problem]:
     return gathered(f"{task[1]}/{task[2]['file']}", "", _check_shard(*task))
 
 
-def _check_shard(
-    out: Path, slug: str, facts: dict[str, Any], rows: list[dict[str, Any]]
-) -> Iterator[Problem]:
+def _check_shard(out: Path, slug: str, facts: ShardFacts, rows: list[index.IndexRow]) -> Iterator[Problem]:
     name, table = f"{slug}/{facts['file']}", f"{slug}/{index.INDEX}"
     path = out / name
     yield from (problems := check_file(out, name, facts))
@@ -98,7 +93,7 @@ def first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _check_sample(slug: str, shard: str, row: dict[str, Any], data: bytes) -> Iterator[Problem]:
+def _check_sample(slug: str, shard: str, row: index.IndexRow, data: bytes) -> Iterator[Problem]:
     """What is wrong with one sample. Only members that have their digest are read: what is damaged says nothing."""
     key, table = row["key"], f"{slug}/{index.INDEX}"
     at, whole = 0, True
@@ -126,16 +121,25 @@ def _check_sample(slug: str, shard: str, row: dict[str, Any], data: bytes) -> It
 
 
 def _check_content(
-    table: str, shard: str, row: dict[str, Any], content: dict[str, bytes]
+    table: str, shard: str, row: index.IndexRow, content: dict[str, bytes]
 ) -> Iterator[Problem]:
-    key, record = row["key"], json.loads(content["json"])
+    key = row["key"]
+    record: Record = json.loads(content["json"])
     if json_bytes(record) != content["json"]:
         yield Problem(shard, key, "its record is not canonical JSON")
     place = index.Placement(row["shard"], row["offset"], row["size"], tuple(index.members(row)))
-    facts = {name: row[name] for name in ("own_group", "fingerprint", "name", "case", "input_key")}
+    facts: index.SourceFacts = {
+        "own_group": row["own_group"],
+        "fingerprint": row["fingerprint"],
+        "name": row["name"],
+        "case": row["case"],
+        "input_key": row["input_key"],
+    }
+    stored: Mapping[str, object] = row
     implied, _ = index.rows_of(record, place, row["table1_areas"], facts)
-    for column in (c for c in implied if implied[c] != row[c]):
-        yield Problem(table, key, f"{column} is {row[column]!r}, its record says {implied[column]!r}")
+    for column, value in implied.items():
+        if value != stored[column]:
+            yield Problem(table, key, f"{column} is {stored[column]!r}, its record says {value!r}")
     prompts = [text for _, text in sorted({(i["concept"], i["text"]) for i in record["instances"]})]
     if content["txt"].decode().splitlines() != prompts:
         yield Problem(shard, key, "its prompts are not those of its instances")
@@ -154,7 +158,7 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
     return jpeg.decode(data, jpeg.read_header(data).channels)
 
 
-def _check_masks(instances: Sequence[dict[str, Any]], planes: Sequence[np.ndarray]) -> Iterator[str]:
+def _check_masks(instances: Sequence[InstanceRecord], planes: Sequence[np.ndarray]) -> Iterator[str]:
     for number, plane in enumerate(planes):
         own = {i["id"]: i for i in instances if i["plane"] == number}
         areas = np.bincount(plane.ravel())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from medshards.common.files import sha256_file
 from medshards.shards.build import index
 from medshards.shards.build.engine import run
-from medshards.shards.build.manifest import CORPUS, MANIFEST, dump, own_digest
+from medshards.shards.build.manifest import CORPUS, MANIFEST, FileFacts, dump, own_digest
 from medshards.shards.build.place import WORK, unrecovered
 from medshards.shards.encode import tar
 from medshards.shards.encode.fingerprint import blank
 from medshards.shards.prove.samples import Problem, ShardTask, check_file, check_shard, first_line, gathered
 
 CORPUS_FILES = {CORPUS, WORK}
-Rows = list[dict[str, Any]]
+Rows = list[index.IndexRow]
 
 
 def verify(
@@ -77,7 +77,7 @@ def verify(
     return sorted(set(problems))
 
 
-def _check_paper(out: Path, name: str, facts: dict[str, Any]) -> Iterator[Problem]:
+def _check_paper(out: Path, name: str, facts: FileFacts) -> Iterator[Problem]:
     yield from check_file(out, name, facts, CORPUS)
 
 
@@ -195,10 +195,10 @@ def _check_annotations(out: Path, slug: str, rows: Rows) -> Iterator[Problem]:
         yield Problem(name, "", "has rows of no sample")
 
 
-def leaks(table: str, rows: Rows) -> Iterator[Problem]:
+def leaks(table: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
     """Groups, and equal images, that stand in more than one split."""
     for column, what in (("group", "group"), ("image_sha256", "image")):
-        first: dict[str, dict[str, Any]] = {}
+        first: dict[str, Mapping[str, Any]] = {}
         for row in rows:
             if column == "image_sha256" and blank(row["fingerprint"]):
                 continue
