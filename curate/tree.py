@@ -22,9 +22,7 @@ from medshards.curate.unpack import CLOSED, SUFFIXES, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
 NOTES = {"", ".txt", ".md", ".pdf", ".html"}
-_SPECIAL = re.compile(
-    r"(\*\*/|\*|\?|\[[^]]+\]\+?|\{[^}]+\})"
-)  # parts of a pattern that are not taken literally
+_SPECIAL = re.compile(r"(\*\*/|\*|\?|\[[^]]+\]\+?|\{[^}]+\})")  # in a pattern: not taken literally
 MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
 
 
