@@ -109,6 +109,8 @@ def _complete(form: str, said: dict[str, Any]) -> dict[str, Any]:
     """All answers; what is missing is asked for, or, where nobody can answer, refused."""
     fixed, needs_paths = FORMATS[form].instances, FORMATS[form].paths
     questions = dict(QUESTIONS)
+    if usual := FORMATS[form].usual:
+        said |= {name: said[name] or path for name, path in zip(("images", "masks"), usual, strict=True)}
     if needs_paths:
         questions |= {
             "images": "Path of an image, with {fields}",

@@ -61,7 +61,8 @@ class Format:
     base: str
     find: Callable[[dict[str, File]], Found]
     instances: str | None  # how a mask becomes instances; None: the user says it
-    paths: bool = False  # the user says where images and masks lie
+    paths: bool = False  # images and masks lie at paths with fields
+    usual: tuple[str, str] | None = None  # those paths; None: the user says them
 
 
 def find_coco(files: dict[str, File]) -> Found:
@@ -108,6 +109,17 @@ def find_pictures(files: dict[str, File]) -> Found:
     return Found(())
 
 
+def find_nnunet(files: dict[str, File]) -> Found:
+    """The labels of dataset.json. Raises Reject (`not_recognised`, `unreadable`)."""
+    if "dataset.json" not in files:
+        raise Reject("not_recognised", "no dataset.json; point at the folder DatasetNNN_NAME itself")
+    content = read_object(files["dataset.json"])
+    if content.get("file_ending") != ".png":
+        raise Reject("not_recognised", f"file_ending is {content.get('file_ending')!r}; .png alone is read")
+    labels = content.get("labels")
+    return Found((), tuple(str(name) for name in labels) if isinstance(labels, dict) else ())
+
+
 PLACE = "medshards.curate.standard"
 FORMATS = {
     "coco": Format("COCO", f"{PLACE}.coco", "CocoFiles", find_coco, "native"),
@@ -118,6 +130,15 @@ FORMATS = {
     ),
     "labelmap": Format(
         "images with label maps", f"{PLACE}.pictures", "NamedPictures", find_pictures, None, True
+    ),
+    "nnunet": Format(
+        "nnU-Net with pictures",
+        f"{PLACE}.pictures",
+        "NamedPictures",
+        find_nnunet,
+        None,
+        True,
+        ("imagesTr/{case}_0000.png", "labelsTr/{case}.png"),
     ),
 }
 

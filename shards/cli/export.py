@@ -12,16 +12,22 @@ import click
 from medshards.common.console import progress_bar
 from medshards.common.files import appearing
 from medshards.shards.export.coco import export_coco
+from medshards.shards.export.folders import export_folders
+from medshards.shards.export.nnunet import export_nnunet
 from medshards.shards.export.report import Report
 from medshards.shards.export.saco import export_saco
 from medshards.shards.export.samples import Export
 from medshards.shards.export.target import write_terms
+from medshards.shards.export.yolo import export_yolo
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import BadSample
 
 FORMATS: dict[str, Callable[[Export, Path], Report]] = {
     "coco": export_coco,
     "saco": export_saco,
+    "folders": export_folders,
+    "nnunet": export_nnunet,
+    "yolo-seg": export_yolo,
 }
 
 

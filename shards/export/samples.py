@@ -60,7 +60,7 @@ class Export:
     """What is exported: the samples of some datasets of a corpus.
 
     slugs: those datasets. about: what each is. categories: number, from 1, of each concept that can occur in them, in
-    order of its id. texts: its prompt.
+    order of its id. texts: its prompt. concepts: those of each dataset, sorted.
     """
 
     def __init__(self, location: str | Path, datasets: Collection[str] | None, progress: Progress) -> None:
@@ -73,8 +73,11 @@ class Export:
         self.slugs = [slug for slug in sorted(facts) if datasets is None or slug in datasets]
         self.about: dict[str, About] = {slug: facts[slug]["about"] for slug in self.slugs}
         self.texts: dict[str, str] = {}
+        self.concepts: dict[str, tuple[str, ...]] = {}
         for slug in self.slugs:
-            self.texts |= read_manifest(corpus.store, slug, corpus.facts)["policy"]["texts"]
+            texts = read_manifest(corpus.store, slug, corpus.facts)["policy"]["texts"]
+            self.texts |= texts
+            self.concepts[slug] = tuple(sorted(texts))
         self.categories = {concept: number for number, concept in enumerate(sorted(self.texts), start=1)}
 
     def items(self) -> Iterator[Item]:
