@@ -116,7 +116,7 @@ def _build(
         [*listing.rejects, *rejects], key=lambda r: (r["case"], r["file"], r["code"], r["message"])
     )
     skips = Counter(reason for _, reason in [*listing.skips, *(s for o in outcomes for s in o.skips)])
-    planned = plan(entries, policy)
+    planned = plan(entries, policy, published.moved)
     cases: CaseCounts = {"cases": len(listing.cases), "skipped": dict(skips)}
     head: Decided = {
         "schema": SCHEMA,
@@ -125,7 +125,12 @@ def _build(
         "code": code(entry.slug, making.own),
         "assembly": assembly(),
         "policy": policy.facts(),
-        "split": {"seed": SEED, "val_fraction": VAL_FRACTION, "shard_bytes": making.shard_bytes},
+        "split": {
+            "seed": SEED,
+            "val_fraction": VAL_FRACTION,
+            "shard_bytes": making.shard_bytes,
+            "moved": published.moved,
+        },
         "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
         "layouts": sorted({tree.layout.title for tree in listing.trees}),
         "partly_skipped": {
@@ -147,7 +152,7 @@ def _build(
             cases,
             lambda: progress("assemble", next(done), len(planned)),
         )
-        _publish(out, entry.slug, making.profile)
+        publish(out, entry.slug, making.profile)
     place.clear(out, entry.slug)
     return Result(entry.slug, len(outcomes) - reused, reused, changed, rejects, manifest)
 
@@ -180,7 +185,7 @@ def _same(
     return old if told == b"".join(json_bytes(r) for r in rejects) else None
 
 
-def _publish(out: Path, slug: str, profile: str) -> None:
+def publish(out: Path, slug: str, profile: str) -> None:
     """Put the assembled folder, safe on the disk, in the place of the old one; `place.recover` mends a kill between.
 
     Raises Reject when something that no build wrote, or a corpus of another profile, came there meanwhile.

@@ -62,11 +62,12 @@ class Counts(CaseCounts):
 
 
 class SplitFacts(TypedDict):
-    """How samples come to splits and shards."""
+    """How samples come to splits and shards. moved: split of each group that was moved afterwards."""
 
     seed: int
     val_fraction: float
     shard_bytes: int
+    moved: dict[str, str]
 
 
 class Decided(TypedDict):

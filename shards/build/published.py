@@ -46,6 +46,11 @@ class Published:
         """True when every file is there as it was written."""
         return self.manifest is not None and self.whole == set(self._files)
 
+    @property
+    def moved(self) -> dict[str, str]:
+        """The split of each group that `medshards audit --fix` moved."""
+        return dict(self.manifest["split"].get("moved", {})) if self.manifest is not None else {}
+
     def outcomes(self, facts: Path, listed: Sequence[RejectRow]) -> Iterator[Outcome]:
         """The finished cases: their bytes are copied from the shards, not encoded again.
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -37,8 +38,10 @@ class Planned:
     group: str
 
 
-def plan(entries: Sequence[Entry], policy: Policy) -> list[Planned]:
-    """Decide the split of every sample."""
+def plan(
+    entries: Sequence[Entry], policy: Policy, moved: Mapping[str, str] = MappingProxyType({})
+) -> list[Planned]:
+    """Decide the split of every sample. moved: split of groups that were moved to mend leaks between datasets."""
     entries = sorted(entries, key=lambda e: e.key)
     groups = [e.group for e in entries]
     if policy.role == "external":
@@ -52,6 +55,7 @@ def plan(entries: Sequence[Entry], policy: Policy) -> list[Planned]:
         groups = merge_duplicates(groups, digests, fingerprints, known=policy.groups == "published")
         published = [None if policy.resplit else published_split(e.official) for e in entries]
         splits = default_split(groups, published, VAL_FRACTION, SEED)
+    splits = [moved.get(group, split) for group, split in zip(groups, splits, strict=True)]
     return [Planned(*row) for row in zip(entries, splits, groups, strict=True)]
 
 

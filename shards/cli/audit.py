@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from medshards.common.console import say
+from medshards.curate.sample import Reject
 from medshards.shards.prove.audit import Leak, leaks, listed, nearest_pair, read_samples
+from medshards.shards.prove.fix import move, moves
 
 SHOWN = 20
 
@@ -22,13 +24,17 @@ SHOWN = 20
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Also name the samples that this list holds: a SHA-256 or a file name a line.",
 )
+@click.option("--fix", is_flag=True, help="Move whole groups so that no leak is left, and say which.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that is found as JSON.")
-def audit(out: Path, against: Path | None, as_json: bool) -> None:
+def audit(out: Path, against: Path | None, fix: bool, as_json: bool) -> None:
     """Look for leaks in the corpus OUT: what stands in more than one split, over all its datasets together.
 
     Groups, patients, equal images and pictures of the same view (resized, re-encoded, slightly cropped) are
     compared within and between datasets, external sets included. What counts as the same view, and how well that
-    was measured: docs/splits.md. Exit status 1 when something is found.
+    was measured: docs/splits.md. Exit status 1 when something is found and, with --fix, is left.
+
+    --fix moves whole groups to the most held out split that a sample tied to them stands in, dataset by dataset; later
+    builds leave them there.
 
     \b
     medshards audit corpus
@@ -39,13 +45,22 @@ def audit(out: Path, against: Path | None, as_json: bool) -> None:
         found = leaks(samples)
         nearest = None if found else nearest_pair(samples)
         named = listed(out, samples, against) if against else []
-    except (OSError, ValueError) as error:
+        wanted = moves(found) if fix else {}
+        if wanted:
+            move(out, wanted)
+            left = leaks(read_samples(out))
+    except (OSError, ValueError, Reject) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         facts = {
             "samples": len(samples),
             "leaks": [_leak(leak) for leak in found],
             "nearest": nearest.facts if nearest else None,
+            "moved": [
+                {"dataset": dataset, "group": group, "to": split}
+                for dataset, groups in wanted.items()
+                for group, split in groups.items()
+            ],
             "listed": [sample.facts | {"entry": entry} for sample, entry in named],
         }
         click.echo(json.dumps(facts, indent=1))
@@ -59,9 +74,12 @@ def audit(out: Path, against: Path | None, as_json: bool) -> None:
         datasets = len({sample.dataset for sample in samples})
         told = f"{len(samples)} samples of {datasets} datasets: {len(found)} leaks between splits"
         click.echo(told + (f", {len(named)} samples listed in {against}" if against else ""))
+        for dataset, groups in wanted.items():
+            for group, split in groups.items():
+                click.echo(f"moved: group {group} of {dataset} to {split}")
         if nearest:
             click.echo(f"nearest pair of two splits: {nearest}")
-    if found or named:
+    if (left if wanted else found) or named:
         sys.exit(1)
 
 

@@ -78,11 +78,19 @@ class Tie:
 class Leak:
     """Samples that belong together and stand in more than one split.
 
-    ties: those that reach from one split into another. samples: number by dataset and split.
+    ties: those that reach from one split into another. groups: number of samples by dataset, group and split.
     """
 
     ties: tuple[Tie, ...]
-    samples: dict[tuple[str, str], int]
+    groups: dict[tuple[str, str, str], int]
+
+    @property
+    def samples(self) -> dict[tuple[str, str], int]:
+        """Number of samples by dataset and split."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for (dataset, _, split), number in self.groups.items():
+            counts[dataset, split] += number
+        return dict(counts)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {dataset} {split}" for (dataset, split), n in self.samples.items())
@@ -128,10 +136,10 @@ def leaks(samples: Sequence[Sample]) -> list[Leak]:
     found: dict[int, list[Tie]] = {}
     for each in ties:
         found.setdefault(int(sets.label[place[id(each.a)]]), []).append(each)
-    members: dict[int, Counter[tuple[str, str]]] = {label: Counter() for label in found}
+    members: dict[int, Counter[tuple[str, str, str]]] = {label: Counter() for label in found}
     for label, sample in zip(sets.label.tolist(), samples, strict=True):
         if label in members:
-            members[label][sample.dataset, sample.split] += 1
+            members[label][sample.dataset, sample.group, sample.split] += 1
     return [Leak(tuple(found[label]), dict(members[label])) for label in sorted(found)]
 
 

@@ -13,11 +13,14 @@ from click.testing import CliRunner, Result
 from medshards.cli import cli
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.sample import Reject
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.encode.fingerprint import SIDE
 from medshards.shards.encode.policy import Making, Profile
 from medshards.shards.prove.audit import Sample, leaks, nearest_pair, read_samples
+from medshards.shards.prove.fix import move
+from medshards.shards.prove.verify import verify
 from tests.shards.build.pictures import picture
 
 KVASIR = "Kvasir-SEG/images/cju0qkwl35piu0993l0dewei2.jpg"
@@ -169,3 +172,43 @@ def test_no_corpus_is_one_line(tmp_path: Path) -> None:
     told = audit(tmp_path)
     assert told.exit_code == 1
     assert "expected the folder that `medshards build --out` wrote" in told.output
+
+
+def test_fix_moves_whole_groups_and_leaves_a_corpus_that_proves_itself(planted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(planted, out)
+    before = {(s.dataset, s.key): s for s in read_samples(out)}
+    stem = Path(KVASIR).stem
+    assert before["kvasir_seg", stem].split == "train"
+    told = audit(out, "--fix")
+    assert told.exit_code == 0, told.output
+    assert f"moved: group {before['kvasir_seg', stem].group} of kvasir_seg to test" in told.output
+    assert verify(out) == []
+    after = {(s.dataset, s.key): s for s in read_samples(out)}
+    assert leaks(list(after.values())) == []
+    moved = {name for name, sample in after.items() if sample != before[name]}
+    group = before["kvasir_seg", stem].group
+    assert moved == {name for name, s in before.items() if (s.dataset, s.group) == ("kvasir_seg", group)}
+    assert {after[name].split for name in moved} == {"test"}
+    assert {s.digest for s in after.values()} == {s.digest for s in before.values()}
+
+
+def test_a_later_build_leaves_what_was_moved(planted: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted.parent, tmp_path / "all")
+    out = tmp_path / "all/out"
+    assert audit(out, "--fix").exit_code == 0
+    before = (out / "corpus.json").read_bytes()
+    result = build_dataset(load_catalog()["kvasir_seg"], tmp_path / "all/raw/kvasir_seg", out)
+    assert (result.encoded, result.changed) == (0, False)
+    (out / "kvasir_seg/index.parquet").unlink()  # so that it is put together anew
+    build_dataset(load_catalog()["kvasir_seg"], tmp_path / "all/raw/kvasir_seg", out)
+    write_corpus(out, "default", "none")
+    assert (out / "corpus.json").read_bytes() == before
+
+
+def test_a_corpus_of_the_papers_split_is_not_mended(tmp_path: Path) -> None:
+    out = _corpus(tmp_path, profile="paper")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(Reject, match="nothing is moved"):
+        move(out, {"drive": {"21_training": "val"}})
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
