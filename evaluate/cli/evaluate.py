@@ -245,7 +245,7 @@ def _written(report: Report, suffix: str, segmenter: Segmenter, opened: Sequence
         return json_text(report.saved())
     if suffix != ".html":
         return report.markdown()
-    from medshards.evaluate.overview import drawer
     from medshards.evaluate.report.page import html
+    from medshards.evaluate.report.pictures import drawer
 
     return html(report, drawer(segmenter, opened, report))

@@ -16,7 +16,7 @@ from medshards.common.text import comma_separated
     "target",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The PNG to write.",
+    help="The picture to write: .png, .jpg or .webp.",
 )
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these; repeatable.")
 @click.option(
@@ -37,31 +37,46 @@ def overview(
     medshards overview corpus --out overview.png
     medshards overview corpus --out predictions.png --checkpoint run --per-dataset 2
     """
-    from medshards.evaluate.dataset import open_datasets
-    from medshards.evaluate.measure import claims_of, contest
-    from medshards.evaluate.open import OPENING, open_segmenter
-    from medshards.evaluate.overview import overview as draw
     from medshards.shards.read.corpus import BadSample, CorpusError
-    from medshards.train.model.answers import Rule
+    from medshards.shards.view.overview import FORMATS
+    from medshards.shards.view.overview import overview as draw
 
+    if target.suffix.lower() not in FORMATS:
+        raise click.BadParameter(
+            f"{target}: expected a name ending in {', '.join(FORMATS)}", param_hint="--out"
+        )
     slugs = comma_separated(datasets)
     try:
         if checkpoint is None:
             draw(data, target, per_dataset, slugs)
         else:
-            opened = {d.slug: d for d in open_datasets(data, slugs)}
-            segmenter, rule = open_segmenter(checkpoint), Rule("top1", 0.0)
-            draw(
-                data,
-                target,
-                per_dataset,
-                {slug: dataset.split for slug, dataset in opened.items()},
-                lambda slug, sample: contest(
-                    claims_of(segmenter, sample, opened[slug], [rule])[rule], sample, opened[slug]
-                ),
-            )
-    except (CorpusError, *OPENING, BadSample) as error:
+            _with_predictions(data, target, per_dataset, slugs, checkpoint)
+    except (CorpusError, BadSample) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or target}: {error.strerror or error}") from error
     click.echo(f"{target}")
+
+
+def _with_predictions(data: str, target: Path, per_dataset: int, slugs: list[str], checkpoint: Path) -> None:
+    """Draw samples of the split that a checkpoint is evaluated on, with what it answers."""
+    from medshards.evaluate.dataset import open_datasets
+    from medshards.evaluate.measure import claims_of, contest
+    from medshards.evaluate.open import OPENING, open_segmenter
+    from medshards.shards.view.overview import overview as draw
+    from medshards.train.model.answers import Rule
+
+    opened = {d.slug: d for d in open_datasets(data, slugs)}
+    try:
+        segmenter, rule = open_segmenter(checkpoint), Rule("top1", 0.0)
+    except OPENING as error:
+        raise click.ClickException(str(error)) from error
+    draw(
+        data,
+        target,
+        per_dataset,
+        {slug: dataset.split for slug, dataset in opened.items()},
+        lambda slug, sample: contest(
+            claims_of(segmenter, sample, opened[slug], [rule])[rule], sample, opened[slug]
+        ),
+    )

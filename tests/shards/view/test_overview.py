@@ -1,12 +1,15 @@
 """The overview picture: the colours are where the masks are."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+from click.testing import CliRunner
 
-from medshards.evaluate.overview import overview, prediction_cell
+from medshards.evaluate.cli.overview import overview as command
 from medshards.shards.read.corpus import Corpus, CorpusError
 from medshards.shards.read.decode import decode
 from medshards.shards.view import drawing
@@ -24,6 +27,7 @@ from medshards.shards.view.drawing import (
     overlay,
     page,
 )
+from medshards.shards.view.overview import overview, prediction_cell
 
 
 def square(size: tuple[int, int], top: int, left: int, side: int) -> np.ndarray:
@@ -131,3 +135,20 @@ def test_predictions_are_dashed_in_the_colour_of_their_concept(corpus: Path) -> 
 def test_no_corpus(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no corpus"):
         overview(tmp_path, tmp_path / "x.png")
+
+
+def test_the_command_writes_what_the_name_says_and_needs_no_torch(corpus: Path, tmp_path: Path) -> None:
+    without = "import sys; sys.modules['torch'] = None; from medshards.cli import main; main()"
+    for name, kind in [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.webp", "WEBP")]:
+        line = [sys.executable, "-c", without, "overview", str(corpus), "--out", str(tmp_path / name)]
+        done = subprocess.run([*line, "--per-dataset", "1"], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        with PIL.Image.open(tmp_path / name) as picture:
+            assert picture.format == kind
+
+
+def test_a_name_that_is_no_picture_is_refused(corpus: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, [str(corpus), "--out", str(tmp_path / "a.csv")])
+    assert done.exit_code == 2
+    assert "expected a name ending in .png" in done.output
+    assert not any(tmp_path.iterdir())

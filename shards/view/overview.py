@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.common.files import write_atomically
 from medshards.curate.catalog.entry import load_catalog
-from medshards.evaluate.dataset import Dataset
-from medshards.evaluate.measure import claims_of, contest
-from medshards.evaluate.report.rows import Pair
-from medshards.evaluate.report.text import Report
-from medshards.evaluate.segmenter import Segmenter
 from medshards.shards.build.split import SPLITS, TRAIN
 from medshards.shards.read.corpus import Corpus
 from medshards.shards.read.decode import Stored, decode
 from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
 from medshards.shards.view.samples import choose, truth_cell
 
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+}  # what an overview can be written as
 Predict = Callable[[str, Stored], Mapping[str, NDArray[np.bool_]]]
 
 
@@ -30,12 +33,12 @@ def overview(
     datasets: Collection[str] | Mapping[str, str] = (),
     predict: Predict | None = None,
 ) -> Path:
-    """Draw the corpus at `out` into the PNG `target`: for every dataset some samples spread over all it has.
+    """Draw the corpus at `out` into the picture `target`: for every dataset some samples spread over all it has.
 
-    Instances have a contour and a light fill, each in a colour of its own; the prompts stand below. `datasets` names
-    those to draw (none: all); a mapping also says from which split (else from any). With `predict` (slug and sample
-    to the mask of each concept) predictions are drawn beside each sample, dashed. Raises train.stream.CorpusError
-    and BadSample.
+    The suffix of `target` says the format (FORMATS). Instances have a contour and a light fill, each in a colour of
+    its own; the prompts stand below. `datasets` names those to draw (none: all); a mapping also says from which split
+    (else from any). With `predict` (slug and sample to the mask of each concept) predictions are drawn beside each
+    sample, dashed. Raises CorpusError and BadSample.
     """
     facts = Corpus.open(out, TRAIN, datasets or None).facts  # names what the corpus lacks
     counts = {slug: own["samples"] for slug, own in facts["datasets"].items()}
@@ -49,8 +52,10 @@ def overview(
         ]
         title, modality = (catalog[slug].title, catalog[slug].modality) if slug in catalog else (slug, "")
         rows.append(Row(title, [modality, f"{counts[slug]:,} image{'s' * (counts[slug] != 1)}"], cells))
+    drawn = io.BytesIO()
+    page(rows).save(drawn, FORMATS[target.suffix.lower()], optimize=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    page(rows).save(target, "PNG", optimize=True)
+    write_atomically(target, drawn.getvalue())
     return target
 
 
@@ -67,26 +72,13 @@ def _samples(out: str | Path, slug: str, splits: Sequence[str], count: int) -> I
 
 
 def _cells(slug: str, sample: Stored, predict: Predict | None) -> list[Cell]:
-    truth = _truth(sample)
+    truth = truth_of(sample)
     return [truth] if predict is None else [truth, prediction_cell(sample, predict(slug, sample))]
 
 
-def _truth(sample: Stored) -> Cell:
+def truth_of(sample: Stored) -> Cell:
+    """A sample with every instance in its own colour."""
     return truth_cell(sample.image, sample.record, sample.mask)
-
-
-def drawer(segmenter: Segmenter, datasets: Sequence[Dataset], report: Report) -> Callable[[Pair], list[Cell]]:
-    """Draws an (image, class) pair of a report: the truth and the prediction under the report's first rule."""
-    opened = {dataset.slug: dataset for dataset in datasets}
-    places = {(sample.dataset, sample.key): sample.number for sample in report.samples}
-
-    def draw(pair: Pair) -> list[Cell]:
-        dataset, rule = opened[pair.dataset], report.rules[0]
-        sample = decode(dataset.corpus.read(places[pair.dataset, pair.key]))
-        masks = contest(claims_of(segmenter, sample, dataset, [rule])[rule], sample, dataset)
-        return [_truth(sample), prediction_cell(sample, {pair.row.concept: masks[pair.row.concept]})]
-
-    return draw
 
 
 def prediction_cell(sample: Stored, masks: Mapping[str, NDArray[np.bool_]]) -> Cell:
