@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test prove mutants lint clean constraints
+.PHONY: demo test prove mutants lint docs clean constraints
 
 demo: $(STAMP)
 	$(BIN)/medshards demo
@@ -31,6 +31,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
 	touch $(STAMP)
+
+# The pages that are written from the code.
+docs: $(STAMP)
+	$(BIN)/python -m medshards.train.reference > docs/config.md.new
+	mv docs/config.md.new docs/config.md
 
 # The versions that `make` installs, as they are now in .venv.
 constraints: $(STAMP)

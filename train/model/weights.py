@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -30,6 +30,7 @@ from medshards.train.model.diagnosis import cause, misfit, no_state_dict
 from medshards.train.model.graph import Sam3Graph, set_drop_path
 from medshards.train.model.initialisation import initialise
 from medshards.train.model.state_dict import DETECTOR, from_official, official_name, to_official
+from medshards.train.section import Section
 
 ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
@@ -42,10 +43,8 @@ class WeightsError(ValueError):
     """Weights are absent, unreadable or do not fit the model; the message says which tensors."""
 
 
-class Regularisation(BaseModel):
+class Regularisation(Section):
     """Dropouts in training; they change no weight and nothing in evaluation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """After each attention and MLP of the geometry encoder, fusion encoder and decoder."""

@@ -11,33 +11,33 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
 from medshards.train.model.outputs import Outputs, Targets
 from medshards.train.objective.boxes import cxcywh_to_xyxy, iou_and_giou
+from medshards.train.section import Section
 
 
-class MatcherConfig(BaseModel):
+class MatcherConfig(Section):
     """Weights of both assignments; the defaults are those of SAM3 and of Medical SAM3."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    class_weight: float = 2.0
-    l1_weight: float = 5.0
-    giou_weight: float = 2.0
-    alpha: float = 0.25
-    gamma: float = 2.0
-    """Balance and focus of the focal classification cost (Lin et al., 2017)."""
+    class_weight: NonNegativeFloat = 2.0
+    l1_weight: NonNegativeFloat = 5.0
+    giou_weight: NonNegativeFloat = 2.0
+    alpha: float = Field(0.25, ge=0, le=1)
+    """Balance of the focal classification cost (Lin et al., 2017)."""
+    gamma: NonNegativeFloat = 2.0
+    """Its focus."""
     stable: bool = False
     """Multiply the probability by (GIoU + 1) / 2 before the classification cost is taken."""
-    o2m_alpha: float = 0.3
+    o2m_alpha: float = Field(0.3, ge=0, le=1)
     """Share of the probability in the quality of a one-to-many pair; the rest is IoU."""
-    o2m_threshold: float = 0.4
+    o2m_threshold: NonNegativeFloat = 0.4
     """A one-to-many pair needs a quality above this."""
-    o2m_top_k: int = 4
+    o2m_top_k: PositiveInt = 4
     """A target takes at most this many one-to-many queries."""
     o2m_matcher_on_aux: bool = False
     """Use the one-to-many assignment in the auxiliary layers too; off, they use the one-to-one assignment."""

@@ -9,43 +9,40 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
 from medshards.train.model.outputs import Outputs, Targets
 from medshards.train.objective import losses
 from medshards.train.objective.matching import MatcherConfig, Pairs, match
+from medshards.train.section import Section
 
 
-class LossWeights(BaseModel):
+class LossWeights(Section):
     """Weight of each term in the total; Medical SAM3, Table 2."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    l1: float = 5.0
-    giou: float = 2.0
-    ce: float = 20.0
-    presence: float = 20.0
-    mask: float = 200.0
-    dice: float = 10.0
-    semantic_seg: float = 20.0
-    semantic_dice: float = 30.0
-    semantic_presence: float = 1.0
-    o2m: float = 2.0
+    l1: NonNegativeFloat = 5.0
+    giou: NonNegativeFloat = 2.0
+    ce: NonNegativeFloat = 20.0
+    presence: NonNegativeFloat = 20.0
+    mask: NonNegativeFloat = 200.0
+    dice: NonNegativeFloat = 10.0
+    semantic_seg: NonNegativeFloat = 20.0
+    semantic_dice: NonNegativeFloat = 30.0
+    semantic_presence: NonNegativeFloat = 1.0
+    o2m: NonNegativeFloat = 2.0
     """Factor on every term of the one-to-many query set."""
 
 
-class ObjectiveConfig(BaseModel):
+class ObjectiveConfig(Section):
     """All choices of the objective; the defaults are preset ``official``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: LossWeights = LossWeights()
     matcher: MatcherConfig = MatcherConfig()
-    alpha_cls: float = 0.25
+    alpha_cls: float = Field(0.25, ge=0, le=1)
     """Exponent of the probability in the soft label of a matched query; IoU has 1 - alpha_cls."""
-    gamma_cls: float = 2.0
+    gamma_cls: NonNegativeFloat = 2.0
     """Exponent of the probability that scales the loss of an unmatched query."""
     instance_masks: bool = True
     """Train the instance masks of the final layer. The paper's equations leave them out; the official code

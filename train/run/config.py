@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
@@ -27,18 +26,13 @@ from medshards.train.model.weights import Regularisation
 from medshards.train.objective.objective import PRESETS as OBJECTIVES
 from medshards.train.objective.objective import ObjectiveConfig
 from medshards.train.run.optim import OptimConfig, Rates, ScheduleConfig
+from medshards.train.section import Section
 
 FOLDER = Path(__file__).with_name("presets")
 
 
 class ConfigError(ValueError):
     """The configuration is wrong; a line for each problem."""
-
-
-class Section(BaseModel):
-    """A part of the configuration: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelConfig(Section):
@@ -62,7 +56,7 @@ class DataConfig(Section):
 
     datasets: list[str] | None = None
     """Slugs to train on; null takes all datasets of the corpus."""
-    weights: dict[str, float] = {}
+    weights: dict[str, NonNegativeFloat] = {}
     """How often an epoch holds each sample of a dataset, by slug; 1 where not named. See train/data/order.py."""
     instances: dict[str, Literal["native", "merged"]] = {}
     """merged: the instances of a concept in an image become one, by slug; native where not named."""
@@ -101,6 +95,7 @@ class DataConfig(Section):
     cache: Path | None = None
     """Folder for shards of a remote corpus; null reads each sample by itself."""
     cache_gb: PositiveInt = 100
+    """Largest size of that folder, in GB."""
 
 
 class BatchConfig(Section):
@@ -116,7 +111,9 @@ class RunConfig(Section):
     """How long, how precisely, on what, and what is kept."""
 
     seed: NonNegativeInt = 42
+    """Decides random weights, the order of samples, and every choice of prompts."""
     epochs: PositiveInt = 10
+    """Passes over the training split."""
     steps: PositiveInt | None = None
     """Updates of the run; null: as many as the epochs take."""
     precision: Literal["bf16", "fp32"] = "bf16"

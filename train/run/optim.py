@@ -7,42 +7,49 @@ exclusions, clipping) follows the official SAM3 training code. Parameter names a
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 from torch import Tensor, nn
 
+from medshards.train.section import Section
 
-class Rates(BaseModel):
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Rates(Section):
     """Base learning rate of each part of the model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    decoder: float = 3e-4
+    decoder: NonNegativeFloat = 3e-4
     """Detection decoder, mask decoder and scoring head."""
-    encoder: float = 3e-4
+    encoder: NonNegativeFloat = 3e-4
     """Fusion encoder; the paper does not name it, the official code puts it with the decoder."""
-    vision: float = 5e-5
-    text: float = 5e-5
-    geometry: float = 1e-4
+    vision: NonNegativeFloat = 5e-5
+    """Image encoder."""
+    text: NonNegativeFloat = 5e-5
+    """Text encoder."""
+    geometry: NonNegativeFloat = 1e-4
+    """Geometry encoder."""
 
 
-class OptimConfig(BaseModel):
+class OptimConfig(Section):
     """AdamW, its parameter groups and the clipping of gradients."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     lr: Rates = Rates()
     """One number stands for the same rate everywhere."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.1
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """How fast the running means of the gradient and of its square forget."""
+    eps: PositiveFloat = 1e-8
+    """Added to the root of the second mean."""
+    weight_decay: NonNegativeFloat = 0.1
+    """Decoupled; of the matrices alone."""
     no_decay_embeddings: bool = False
     """Exclude token, position and query embeddings from weight decay; biases and layer norms always are."""
     layer_decay: Literal["paper12", "vit32", "off"] = "paper12"
     """How the vision backbone's rate falls towards its input; see `layer_multiplier`."""
     layer_decay_rate: float = Field(0.85, gt=0, le=1)
+    """Factor from a layer to the one before it."""
     clip_norm: float = Field(0.1, gt=0)
     """Largest global L2 norm of the gradient."""
 
@@ -52,10 +59,8 @@ class OptimConfig(BaseModel):
         return dict.fromkeys(Rates.model_fields, value) if isinstance(value, int | float) else value
 
 
-class ScheduleConfig(BaseModel):
+class ScheduleConfig(Section):
     """Linear warm-up, then decay with the inverse square root of the number of updates."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     warmup: int | None = Field(None, ge=0)
     """Updates of warm-up; None takes 5 % of the run, at most 1000."""
