@@ -12,7 +12,7 @@ import click
 
 from medshards.curate.catalog.entry import CatalogError, Entry, load_catalog
 from medshards.curate.identity import VARIABLE
-from medshards.curate.slices import check_rule
+from medshards.curate.slices import RULES, check_rule
 from medshards.curate.source import Own, get_source
 from medshards.shards.encode.policy import SLICES, Making, Profile
 from medshards.vocab.vocabulary import VocabularyError
@@ -26,7 +26,8 @@ def _slices(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     try:
         return check_rule(value.replace(":", " "))
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        expected = RULES.replace("every K", "every:K")
+        raise click.BadParameter(f"no such rule for slices: {value!r}; expected {expected}") from error
 
 
 _profile = click.option(

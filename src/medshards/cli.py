@@ -137,5 +137,6 @@ def main() -> None:
     except BaseException as end:
         if not isinstance(end, SystemExit) or end.code:
             # On its way out Python waits for threads, and they for other ranks, which may wait for this one.
-            faulthandler.dump_traceback_later(PATIENCE, exit=True)
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            faulthandler.dump_traceback_later(PATIENCE, exit=True, file=quiet)
         raise

@@ -1,0 +1,95 @@
+"""What people mistype is answered in one line that names the cause, with the right status: 2 usage, 1 refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from medshards.cli import cli, explain
+from medshards.curate.phantoms import write_phantom
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a download (raw/), a corpus (corpus/), a file and an empty folder."""
+    folder = tmp_path_factory.mktemp("place")
+    write_phantom("drive", folder / "raw" / "drive")
+    built = CliRunner().invoke(
+        cli, ["build", "drive", "--raw", str(folder / "raw"), "--out", str(folder / "corpus")]
+    )
+    assert built.exit_code == 0, built.output
+    (folder / "file").write_text("no picture")
+    (folder / "empty").mkdir()
+    (folder / "other").mkdir()
+    (folder / "other" / "notes.txt").write_text("no download")
+    (folder / "mine.yaml").write_text("run:\n  stepz: 3\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        ("nonsense", 2, "No such command 'nonsense'"),
+        ("catalog show drve", 2, "drive"),
+        ("vocab show polpy", 1, "did you mean 'polyp'?"),
+        ("vocab search polpy", 1, "polpy"),
+        ("download drve --raw out", 2, "drve"),
+        ("download kvasir_seg --raw out --file none.zip", 2, "none.zip"),
+        ("phantom drve --out out", 2, "drve"),
+        ("phantom drive --out file/within", 1, "file/within"),
+        ("inspect drve --raw raw", 2, "drve"),
+        ("inspect drive --raw nowhere", 2, "nowhere"),
+        ("inspect drive --raw empty", 1, "the folder empty holds no files"),
+        ("inspect drive --raw other", 1, "training/images"),
+        ("build --raw raw --out out", 2, "name one or more SLUGs, or --all"),
+        ("build drve --raw raw --out out", 2, "drve"),
+        ("build drive --raw nowhere --out out", 2, "nowhere"),
+        ("build drive --raw raw --out raw/out", 1, "raw"),
+        ("build drive --raw raw --out file", 1, "file"),
+        ("build drive --raw raw --out out --slices every:0", 2, "every:0"),
+        ("build drive --raw raw --out out --workers 0", 2, "--workers"),
+        ("build drive --raw raw --out corpus --profile paper", 1, "profile"),
+        ("verify nowhere", 1, "nowhere/corpus.json: no such file"),
+        ("verify corpus --expect 00", 2, "16 to 64 digits"),
+        ("verify corpus --expect 0000000000000000", 1, "0000000000000000"),
+        ("stats empty", 1, "corpus.json"),
+        ("audit empty", 1, "corpus.json"),
+        ("overview empty --out a.png", 1, "no corpus.json"),
+        ("overview corpus --out a.csv", 2, "expected a name ending in .png"),
+        ("overview corpus --out a.png --datasets drve", 1, "drve"),
+        ("train --data corpus --out out --config tny", 1, "tiny"),
+        ("train --data corpus --out out --config mine.yaml", 1, "mine.yaml:2: run.stepz"),
+        ("train --data corpus --out out --config tiny --set optim.lr=-1", 1, "--set optim.lr=-1"),
+        ("train --data empty --out out --config tiny", 1, "corpus.json"),
+        ("train --data corpus --out out --config tiny --nodes 2", 2, "--nodes: only with --slurm"),
+        ("train --data corpus --out out --resume", 1, "out"),
+        ("evaluate --data corpus --checkpoint empty", 1, "no checkpoint in"),
+        ("predict file --checkpoint empty --prompt polyp --out out", 1, "empty"),
+        ("predict raw --checkpoint empty --out out", 2, "--prompt"),
+        ("prompts build empty", 1, "no corpus.json"),
+        ("check drve --raw raw", 1, "drve"),
+        ("demo --out raw", 2, "raw is not empty and no earlier demo"),
+    ],
+)  # fmt: skip
+def test_one_line_that_says_why(
+    line: str, status: int, words: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    done = CliRunner().invoke(cli, line.split(), prog_name="medshards")
+    said = done.output
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        said += f"Error: {explain(done.exception)}"  # as `medshards` itself does with it
+        status_found = 1
+        assert "unforeseen" not in said
+    else:
+        status_found = done.exit_code
+    assert status_found == status, said
+    assert words in said
+    assert "Traceback" not in said
+    if line.split()[0] != "check":  # which answers with a list of what is to do
+        (error,) = [part for part in said.splitlines() if part.startswith(("Error", "error"))] or [""]
+        assert error, said
+    assert sorted(place.rglob("*")) == before, "nothing is written"
