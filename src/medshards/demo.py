@@ -59,8 +59,8 @@ def demo(out: Path, steps: int) -> None:
             )
             sys.exit(status)
     click.echo(
-        f"\nDone in {time.monotonic() - begin:.0f} s. A tiny model from random weights, after {steps} updates on phantoms: "
-        f"the figures show that the way works.\n"
+        f"\nDone in {time.monotonic() - begin:.0f} s. The figures are those of a tiny model from random weights after "
+        f"{steps} updates on phantoms.\n"
         f"Look at {out / 'overview.png'} and {out / 'evaluation.md'}."
     )
 
