@@ -12,18 +12,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from medshards.common.files import write_atomically
+from medshards.curate.catalog.accounts import DRIVE, EXTRA, fetch_from_kaggle, installed, kaggle_of
 from medshards.curate.catalog.entry import Archive, Entry
 from medshards.curate.catalog.fetch import digests, fetch
 from medshards.curate.sample import Reject
 from medshards.curate.tree import Layout, list_files, recognise
 from medshards.curate.unpack import CLOSED, SUFFIXES, extract
 
-PAGES = ("drive.google.com", "dropbox.com", "www.dropbox.com")  # their links lead to a page with a button
+PAGES = (DRIVE, "dropbox.com", "www.dropbox.com")  # their links lead to a page with a button
 Report = Callable[[str, int, int | None], None]  # (file, bytes there, bytes in all where known)
 
 
 def obstacle(entry: Entry, files: Sequence[Archive]) -> str:
-    """Why these files have to be fetched by hand, "" when they can be fetched here."""
+    """Why a dataset has to be fetched by hand, "" when all or some of its files can be fetched here."""
+    if kaggle_of(entry):
+        return "" if installed("kagglehub") else f"it lies on Kaggle, which needs an account and {EXTRA}"
     if entry.access.kind != "open":
         return {
             "registration": "an account is needed",
@@ -32,13 +35,20 @@ def obstacle(entry: Entry, files: Sequence[Archive]) -> str:
         }[entry.access.kind]
     if not files:
         return "no list of its files is known"
-    for archive in files:
-        if archive.url is None:
-            return f"no direct link to {archive.file} is known"
-        if urlsplit(archive.url).hostname in PAGES:
-            return f"the link to {archive.file} leads to a web page"
-        if archive.file.lower().endswith(CLOSED):
-            return f"{archive.file} cannot be unpacked here"
+    hindered = [hindrance(archive) for archive in files]
+    return hindered[0] if all(hindered) else ""
+
+
+def hindrance(archive: Archive) -> str:
+    """Why a file has to be fetched by hand, "" when it can be fetched here."""
+    if archive.url is None:
+        return f"no direct link to {archive.file} is known"
+    host = urlsplit(archive.url).hostname
+    if host in PAGES and not (host == DRIVE and installed("gdown")):
+        by = f" (or {EXTRA})" if host == DRIVE else ""
+        return f"the link to {archive.file} leads to a web page{by}"
+    if archive.file.lower().endswith(CLOSED):
+        return f"{archive.file} cannot be unpacked here"
     return ""
 
 
@@ -49,6 +59,7 @@ def download(
     layouts: tuple[Layout, ...] = (),
     report: Report = lambda file, done, total: None,
     pause: float = 2.0,
+    notice: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Fetch the files and unpack them into RAW/SLUG, which appears when all is there.
 
@@ -56,28 +67,26 @@ def download(
     files: it is no part of a corpus); its content comes back. Until then everything lies in RAW/.download/SLUG, from
     where a later call goes on. layouts: how the converter expects several archives to lie.
 
-    Raises Reject as `fetch` and `unpack`, and `exists` when RAW/SLUG is there.
+    Raises Reject as `fetch`, `fetch_from_kaggle` and `unpack`, and `exists` when RAW/SLUG is there.
     """
     target, work = raw / entry.slug, raw / ".download" / entry.slug
     if target.exists():
         raise Reject("exists", f"{target} is there already; remove it, or choose another --raw")
-    paths = [fetch(archive, work, partial(report, archive.file), pause) for archive in files]
+    unpacked = work / "unpacked"
+    paths: list[Path] = []
+    if kaggle_of(entry):
+        rows = [_whole(fetch_from_kaggle(entry, unpacked), entry, unpacked)]
+    else:
+        paths = [fetch(archive, work, partial(report, archive.file), pause, notice) for archive in files]
+        rows = [_facts(archive, path) for archive, path in zip(files, paths, strict=True)]
+        _unpack(paths, unpacked, layouts)
     facts = {
         "dataset": entry.slug,
         "homepage": entry.homepage,
         "licence": entry.licence.name,
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": [_facts(archive, path) for archive, path in zip(files, paths, strict=True)],
+        "files": rows,
     }
-    unpacked = work / "unpacked"
-    shutil.rmtree(unpacked, ignore_errors=True)
-    for path in paths:
-        if path.name.lower().endswith(SUFFIXES):
-            extract(path, unpacked / _stem(path.name))
-        else:
-            unpacked.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, unpacked / path.name)
-    _lay_together(unpacked, layouts)
     unpacked.replace(target)
     record = raw / f"{entry.slug}.download.json"
     write_atomically(record, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
@@ -88,6 +97,30 @@ def download(
         if not any(folder.iterdir()):  # what somebody else put there stays
             folder.rmdir()
     return facts
+
+
+def _unpack(paths: Sequence[Path], unpacked: Path, layouts: tuple[Layout, ...]) -> None:
+    """What the files hold, in the folder `unpacked`, which is emptied first."""
+    shutil.rmtree(unpacked, ignore_errors=True)
+    for path in paths:
+        if path.name.lower().endswith(SUFFIXES):
+            extract(path, unpacked / _stem(path.name))
+        else:
+            unpacked.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, unpacked / path.name)
+    _lay_together(unpacked, layouts)
+
+
+def _whole(handle: str, entry: Entry, folder: Path) -> dict[str, Any]:
+    """The row of a dataset that came as a whole, already unpacked."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {
+        "file": handle,
+        "url": entry.homepage,
+        "bytes": size,
+        "sha256": None,
+        "checked_against_catalog": [],
+    }
 
 
 def _facts(archive: Archive, path: Path) -> dict[str, Any]:

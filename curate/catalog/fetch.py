@@ -13,24 +13,31 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
+from medshards.curate.catalog.accounts import DRIVE, fetch_from_drive
 from medshards.curate.catalog.entry import Archive
 from medshards.curate.sample import Reject
 
 Progress = Callable[[int, int | None], None]  # (bytes there, bytes in all where known)
 CHUNK = 1 << 20
-TIMEOUT = 60  # seconds without a byte
+TIMEOUT = 10  # seconds without a byte, then it is tried again from there
 TRIES = 5  # in a row that bring nothing new
 BROKEN = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
 def fetch(
-    archive: Archive, folder: Path, progress: Progress = lambda done, total: None, pause: float = 2.0
+    archive: Archive,
+    folder: Path,
+    progress: Progress = lambda done, total: None,
+    pause: float = 2.0,
+    notice: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """The file of a catalog entry, fetched from its url into `folder` unless it is there already.
 
     What has arrived of it lies in NAME.part, and a later call goes on there if the server still has the same file.
-    pause: seconds before the second try; they double with each further one.
+    pause: seconds before the second try; they double with each further one. notice: takes a line about each try that
+    failed. A file of Google Drive is fetched by gdown.
 
     Raises Reject: `unreachable`, `truncated`, `web_page` (a page where a file should be), `wrong_checksum` (the file
     is kept as NAME.wrong), `no_space`, `locked`.
@@ -39,6 +46,7 @@ def fetch(
     if target.is_file():
         return target
     assert archive.url is not None
+    on_drive = urlsplit(archive.url).hostname == DRIVE
     folder.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as out:
         try:
@@ -46,7 +54,7 @@ def fetch(
         except OSError as error:
             raise Reject("locked", "another download is writing this file", archive.file) from error
         failures = 0
-        while True:
+        while not on_drive:
             before = out.tell()
             try:
                 _transfer(archive, out, part.with_suffix(".tag"), progress)
@@ -58,7 +66,10 @@ def fetch(
                     code = "truncated" if out.tell() else "unreachable"
                     what = f"{archive.url}: {error}; {out.tell():,} bytes are kept: run the same command again later"
                     raise Reject(code, what, archive.file) from error
+                notice(f"{archive.file}: {error}; trying again in {pause * 2**failures:.0f} s")
                 time.sleep(pause * 2**failures)
+        if on_drive:
+            fetch_from_drive(archive, part, progress)
     part.with_suffix(".tag").unlink(missing_ok=True)
     _check(archive, part)
     part.replace(target)
