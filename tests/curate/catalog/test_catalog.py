@@ -355,7 +355,12 @@ def test_show_tells_everything(slug: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("bus", "'busi' or 'bus_uclm'"), ("Kvasir-SEG", "kvasir_seg"), ("dirve", "drive"), ("zzz", "lists them")],
+    [
+        ("bus", "'busi' or 'bus_uclm'"),
+        ("Kvasir-SEG", "kvasir_seg"),
+        ("dirve", "drive"),
+        ("zzz", "lists them"),
+    ],
 )
 def test_show_of_an_unknown_slug(word: str, hint: str) -> None:
     code, out, err = run("show", word)
