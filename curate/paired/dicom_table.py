@@ -189,9 +189,11 @@ def _chosen(part: Scan, modality: str) -> Series:
 
 def _left_out(found: Scan) -> Iterator[Row]:
     groups: dict[tuple[str, ...], list[File]] = defaultdict(list)
+    kinds = {(file.path.parent, file.suffix) for series in found.series for file in series.files}
     for entry in found.left_out:
         for file in entry.files:
-            if entry.code not in NOT_SERIES and not (entry.code == "empty" and file.suffix not in SUFFIXES):
+            dicom = file.suffix in SUFFIXES or (file.path.parent, file.suffix) in kinds
+            if entry.code not in NOT_SERIES and (dicom or entry.code != "empty"):
                 whose = found.ids.get(file)
                 groups[entry.code, *((whose.patient, whose.series, whose.modality) if whose else ())].append(
                     file

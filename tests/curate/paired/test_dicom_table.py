@@ -64,6 +64,16 @@ def test_table_for_people(study: Path) -> None:
     assert "2 series of 1 patients, 2 would be used" in result.output
 
 
+@pytest.mark.parametrize("left", [0, 300])
+def test_a_damaged_file_is_listed_and_ends_with_status_1(study: Path, left: int) -> None:
+    path = sorted(study.glob("**/1-PET/*"))[-1]
+    path.write_bytes(path.read_bytes()[:left])
+    result = CliRunner().invoke(cli, ["inspect", "--dicom", str(study)])
+    assert result.exit_code == 1
+    assert "1 file " in result.output
+    assert ("no: unreadable" if left else "no: empty") in result.output
+
+
 def test_an_odd_liver_is_flagged(study: Path) -> None:
     edit(study, "**/1-PET/*", PatientWeight=140)
     assert "liver_suv_unusual" in row(describe(study), "PT")["flags"]
