@@ -18,6 +18,7 @@ PICTURES = {
     *(".png", ".jpg", ".jpeg", ".jp2", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm"),
     *(".dcm", ".ima", ".nii", ".mha", ".mhd", ".nrrd", ".npy", ".npz", ".h5", ".hdf5", ".mat", ".svs"),
 }
+SHOWN = 3  # names that a refusal gives of a folder's files
 
 
 def unread(
@@ -47,16 +48,19 @@ def unread(
             continue
         if (file.path.parent, file.suffix) in kinds:
             yield Reject("unknown_name", "no name of this dataset; it was not read", file.name)
-        elif archive or not wanted.isdisjoint(PurePosixPath(path.lower()).suffixes[-2:]):
+        elif archive or PurePosixPath(path.lower().removesuffix(".gz")).suffix in wanted:
             folder = next((f for f in _folders(path) if f not in known), path.rpartition("/")[0])
             found[folder, archive].append(path)
     for (folder, archives), paths in sorted(found.items()):
         first = files[paths[0]].name
+        one = len(paths) == 1
         kind = "archive" if archives else "file"
-        count = f"1 {kind} was" if len(paths) == 1 else f"{len(paths)} {kind}s were"
-        example = "" if private or not folder else f", such as {PurePosixPath(first).name}"
-        advice = "unpack it where it lies" if archives else "this dataset has none there under such a name"
-        yield Reject("unread", f"{count} not read{example}: {advice}", first if private else folder or first)
+        count = f"1 {kind} was" if one else f"{len(paths)} {kind}s were"
+        shown = [PurePosixPath(path).name for path in paths[:SHOWN]] + ["…"] * (len(paths) > SHOWN)
+        names = "" if private or (one and not folder) else f" ({', '.join(shown)})"
+        unzip = "unpack it where it lies" if one else "unpack them where they lie"
+        why = unzip if archives else "this dataset has none there under such a name"
+        yield Reject("unread", f"{count} not read{names}: {why}", first if private else folder or first)
 
 
 def _folders(path: str) -> list[str]:
