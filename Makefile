@@ -15,6 +15,7 @@ test: $(STAMP) lint
 # The long proofs: hundreds of kills, thousands of damages.
 prove: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	MEDSHARDS_FUZZ=500 $(BIN)/python -m pytest -n 2 tests/curate/test_fuzz.py
 
 # Which changes of a room's code its tests do not notice: make mutants ROOM=vocab ONLY=vocabulary.py
 mutants: $(STAMP)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from medshards.cli import cli
+from tests import command
 
 MAIN = Path(__file__).parents[1]
 PAGE = (MAIN / "docs/add-a-dataset.md").read_text(encoding="utf-8")
@@ -18,9 +19,8 @@ SLUG = "demo_eyes"
 
 
 def run(tree: Path, folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *map(str, words)]
     return subprocess.run(
-        command,
+        [sys.executable, *map(str, words)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -32,6 +32,12 @@ def run(tree: Path, folder: Path, *words: str | Path) -> subprocess.CompletedPro
 def medshards(tree: Path, folder: Path, *words: str | Path) -> tuple[int, str]:
     done = run(tree, folder, "-m", "medshards", *words)
     return done.returncode, done.stdout + done.stderr
+
+
+def here(*words: str | Path) -> tuple[int, str]:
+    """The same in this process."""
+    done = command.medshards(*words)
+    return done.exit_code, done.output
 
 
 @pytest.fixture(scope="module")
@@ -77,26 +83,27 @@ def test_inside_the_tree(tree: Path, download: Path, tmp_path: Path) -> None:
     assert medshards(tree, tmp_path, "verify", "corpus")[1].startswith("clean")
 
 
-def test_outside_the_tree(download: Path, tmp_path: Path) -> None:
+def test_outside_the_tree(download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names = {"catalog.yaml": "my_catalog.yaml", f"curate/datasets/{SLUG}/labels.yaml": "my_labels.yaml"}
     names |= {f"curate/datasets/{SLUG}/converter.py": f"{SLUG}.py"}
     for name, own in names.items():
         (tmp_path / own).write_text(FILES[name], encoding="utf-8")
     own = ["--source", f"{SLUG}.py", "--catalog", "my_catalog.yaml", "--labels", "my_labels.yaml"]
-    status, told = medshards(MAIN, tmp_path, "check", SLUG, "--raw", download, *own)
+    status, told = here("check", SLUG, "--raw", download, *own)
     assert status == 0, told
     assert (tmp_path / f"check-{SLUG}.png").is_file()
-    status, told = medshards(MAIN, tmp_path, "inspect", SLUG, "--raw", download, *own)
+    status, told = here("inspect", SLUG, "--raw", download, *own)
     assert (status, "4 cases: 4 samples, 7 instances" in told) == (0, True), told
     build = ["build", SLUG, "--raw", download, "--out", "corpus", *own]
-    status, told = medshards(MAIN, tmp_path, *build, "--workers", "2")
+    status, told = here(*build, "--workers", "2")
     assert (status, "4 samples (3 train, 1 val), 7 instances" in told) == (0, True), told
-    assert "up to date" in medshards(MAIN, tmp_path, *build)[1]
-    assert medshards(MAIN, tmp_path, "verify", "corpus")[1].startswith("clean")
-    assert SLUG in medshards(MAIN, tmp_path, "stats", "corpus")[1]
+    assert "up to date" in here(*build)[1]
+    assert here("verify", "corpus")[1].startswith("clean")
+    assert SLUG in here("stats", "corpus")[1]
     with (tmp_path / f"{SLUG}.py").open("a") as file:
         file.write("# changed\n")
-    assert "up to date" not in medshards(MAIN, tmp_path, *build)[1]
+    assert "up to date" not in medshards(MAIN, tmp_path, *build)[1]  # a process of its own: this one knows the code
 
 
 def test_every_missing_piece_is_one_line_that_says_what_to_do() -> None:

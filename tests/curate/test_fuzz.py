@@ -1,6 +1,6 @@
 """Damaged files: every reader gives a result or a Reject, within seconds, without taking the memory a header claims.
 
-$MEDSHARDS_FUZZ is the number of damages to each reader (default 100, a release is tested with 500). A worker process
+$MEDSHARDS_FUZZ is the number of damages to each reader (default 50; `make prove` makes 500). A worker process
 reads, so that a crash of a library is seen; mutation k of a file is always the same.
 """
 
@@ -25,7 +25,7 @@ from tests.curate.fuzz.worker import READERS
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = Path(os.environ.get("MEDSHARDS_SAMPLES", conftest.SAMPLES))
-COUNT = int(os.environ.get("MEDSHARDS_FUZZ", "100"))
+COUNT = int(os.environ.get("MEDSHARDS_FUZZ", "50"))
 SECONDS, MEBIBYTES, SILENCE = 5, 2048, 120
 LARGEST = 1 << 20  # bytes; larger samples only cost time
 EACH = 6  # files a reader is tried on
