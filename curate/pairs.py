@@ -1,13 +1,13 @@
 """Images paired with their masks by name, and the sample of an image with one mask.
 
-What most converters of pictures have in common. Where a missing mask means more than a lost file, or the key is more
-than one word, a converter walks its files itself (those of `drive` and `polypgen`).
+What most converters of pictures have in common, those that are declared (`pictures`) too. Where a missing mask means
+more than a lost file, a converter walks its files itself (that of `drive`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
@@ -16,11 +16,13 @@ from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.source import Case, Source
 from medshards.curate.tree import File
 
+K = TypeVar("K", bound=str | tuple[Any, ...])
 
-class Pair(NamedTuple):
+
+class Pair(NamedTuple, Generic[K]):
     """An image and its mask. key: what their names have in common."""
 
-    key: str
+    key: K
     image: File
     mask: File
 
@@ -31,18 +33,21 @@ class Pair(NamedTuple):
 
 
 def pairs(
-    images: Mapping[str, File], masks: Mapping[str, File], image_name: str, mask_name: str
-) -> Iterator[Pair | Reject]:
+    images: Mapping[K, File],
+    masks: Mapping[K, File],
+    image_name: Callable[[K], str],
+    mask_name: Callable[[K], str],
+) -> Iterator[Pair[K] | Reject]:
     """Images with their masks, files by key, in the order of the keys; a half of a pair gives a Reject in its place.
 
-    image_name, mask_name: what a person should look for where it is missing, with `*` for the key: "masks/*.png".
+    image_name, mask_name: what a person should look for where the file of a key is missing: "masks/{}.png".format.
     The codes are `missing_mask` for an image without mask and `missing_image` for a mask without image.
     """
     for key in sorted(images.keys() | masks.keys()):
         if key not in masks:
-            yield Reject("missing_mask", f"no {mask_name.replace('*', key)}", images[key].name)
+            yield Reject("missing_mask", f"no {mask_name(key)}", images[key].name)
         elif key not in images:
-            yield Reject("missing_image", f"no {image_name.replace('*', key)}", masks[key].name)
+            yield Reject("missing_image", f"no {image_name(key)}", masks[key].name)
         else:
             yield Pair(key, images[key], masks[key])
 

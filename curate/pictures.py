@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
+from medshards.curate.pairs import pairs
 from medshards.curate.sample import Reject, Sample, make_key
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree, glob_regex
@@ -66,9 +67,10 @@ class FieldPath:
         found = ((self._match(path), file) for path, file in tree.files.items())
         return {tuple(sorted(match.groupdict().items())): file for match, file in found if match}
 
-    def name(self, fields: Mapping[str, str]) -> str:
+    def name(self, fields: Fields) -> str:
         """The path that has these fields: what to look for where a file is missing, `**/` being no folder at all."""
-        return FIELD.sub(lambda field: fields[field[1]], self.path).replace("**/", "")
+        values = dict(fields)
+        return FIELD.sub(lambda field: values[field[1]], self.path).replace("**/", "")
 
 
 class Masks(NamedTuple):
@@ -114,14 +116,8 @@ class Pictures(Source):
         masks = layout.mask.find(tree)
         taken = set(masks.values())
         images = {fields: file for fields, file in layout.image.find(tree).items() if file not in taken}
-        for fields in sorted(images.keys() | masks.keys()):
-            values = dict(fields)
-            if fields not in masks:
-                yield Reject("missing_mask", f"no {layout.mask.name(values)}", images[fields].name)
-            elif fields not in images:
-                yield Reject("missing_image", f"no {layout.image.name(values)}", masks[fields].name)
-            else:
-                yield self.case(values, {"image": images[fields], "mask": masks[fields]})
+        for pair in pairs(images, masks, layout.image.name, layout.mask.name):
+            yield pair if isinstance(pair, Reject) else self.case(dict(pair.key), pair.files)
         for pattern, reason in self.skipped.items():
             yield from (Skip(file.name, reason) for file in tree.glob(pattern))
 

@@ -103,7 +103,9 @@ def test_outside_the_tree(download: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert SLUG in here("stats", "corpus")[1]
     with (tmp_path / f"{SLUG}.py").open("a") as file:
         file.write("# changed\n")
-    assert "up to date" not in medshards(MAIN, tmp_path, *build)[1]  # a process of its own: this one knows the code
+    assert (
+        "up to date" not in medshards(MAIN, tmp_path, *build)[1]
+    )  # a process of its own: this one knows the code
 
 
 def test_every_missing_piece_is_one_line_that_says_what_to_do() -> None:

@@ -25,7 +25,7 @@ def save(folder: Path, name: str, pixels: np.ndarray) -> File:
 def test_halves_stand_in_the_order_of_the_keys_with_the_name_to_look_for() -> None:
     images = {key: file(f"images/{key}.jpg") for key in ("c", "a", "b")}
     masks = {key: file(f"masks/{key}_mask.png") for key in ("d", "c", "a")}
-    found = list(pairs(images, masks, "images/*.jpg", "masks/*_mask.png"))
+    found = list(pairs(images, masks, "images/{}.jpg".format, "masks/{}_mask.png".format))
     assert [item if isinstance(item, Pair) else str(item) for item in found] == [
         Pair("a", images["a"], masks["a"]),
         "images/b.jpg: missing_mask: no masks/b_mask.png",
@@ -34,10 +34,10 @@ def test_halves_stand_in_the_order_of_the_keys_with_the_name_to_look_for() -> No
     ]
 
 
-def test_the_key_stands_for_every_star() -> None:
-    (reject,) = pairs({"7": file("7/7.bmp")}, {}, "*/*.bmp", "*/*_lesion/*_lesion.bmp")
+def test_a_key_may_be_several_words() -> None:
+    (reject,) = pairs({("C1", 7): file("C1/7.bmp")}, {}, str, "{0[0]}/{0[1]}_mask.bmp".format)
     assert isinstance(reject, Reject)
-    assert reject.message == "no 7/7_lesion/7_lesion.bmp"
+    assert reject.message == "no C1/7_mask.bmp"
 
 
 def test_the_sample_of_one_mask(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Converter(Source):
         masks = {
             f.stem: f for f in tree.glob("**/stacked_fetal_abdomen/*.mha")
         }  # masks/ beside or in images/
-        names = "stacked_fetal_ultrasound/*.mha", "stacked_fetal_abdomen/*.mha"
+        names = "stacked_fetal_ultrasound/{}.mha".format, "stacked_fetal_abdomen/{}.mha".format
         for pair in pairs(images, masks, *names):
             if isinstance(pair, Reject):
                 yield pair

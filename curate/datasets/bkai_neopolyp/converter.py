@@ -39,7 +39,7 @@ class Converter(Source):
         images = {f.stem: f for f in tree.glob(image_pattern)}
         masks = {f.stem: f for f in tree.glob(mask_pattern)}
         examination = examinations(images)
-        for pair in pairs(images, masks, "*.jpeg in train", "*.jpeg in train_gt"):
+        for pair in pairs(images, masks, "{}.jpeg in train".format, "{}.jpeg in train_gt".format):
             if isinstance(pair, Reject):
                 yield pair
             else:

@@ -47,7 +47,7 @@ class Converter(Source):
         folder = IMAGES[self.layouts.index(tree.layout)]
         images = {f.stem: f for f in tree.glob(f"{folder}/{FILE}")}
         masks = {f.stem: f for f in tree.glob(f"masks/{FILE}")}
-        for pair in pairs(images, masks, f"{folder}/*.png", "masks/*.png"):
+        for pair in pairs(images, masks, f"{folder}/{{}}.png".format, "masks/{}.png".format):
             if isinstance(pair, Reject):
                 yield pair
             elif (name := NAME.fullmatch(pair.key)) is None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.text import read_text
+from medshards.curate.pairs import pairs
 from medshards.curate.sample import Image, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -46,24 +47,20 @@ class Converter(Source):
         codes = sorted({name[:4] for name in table})
         images = {path.stem: file for path, file in tree.paths(f"images/{NAME}").items()}
         masks = {path.stem: file for path, file in tree.paths(f"masks/{NAME}").items()}
-        for stem in sorted(images.keys() | masks.keys()):
-            code, _, number = stem.partition("_")
-            if stem not in masks:
-                yield Reject("missing_mask", "no mask of this name", images[stem].name)
-            elif stem not in images:
-                yield Reject("missing_image", "no image of this name", masks[stem].name)
-            elif stem not in table:
-                yield Reject(
-                    "missing_label", "has no row in INFO.csv", images[stem].name, (masks[stem].name,)
-                )
+        for pair in pairs(images, masks, "image of this name".format, "mask of this name".format):
+            if isinstance(pair, Reject):
+                yield pair
+            elif pair.key not in table:
+                yield Reject("missing_label", "has no row in INFO.csv", pair.image.name, (pair.mask.name,))
             else:
+                code, _, number = pair.key.partition("_")
                 patient = f"P{codes.index(code) + 1:02d}"
                 key = f"{patient}_{number}"
                 files = {
-                    "image": replace(images[stem], name=f"images/{key}.png"),
-                    "mask": replace(masks[stem], name=f"masks/{key}.png"),
+                    "image": replace(pair.image, name=f"images/{key}.png"),
+                    "mask": replace(pair.mask, name=f"masks/{key}.png"),
                 }
-                facts = {"row": table[stem], "cropped": code == CROPPED_PATIENT}
+                facts = {"row": table[pair.key], "cropped": code == CROPPED_PATIENT}
                 yield Case(key, files, patient, "test" if code in TEST_PATIENTS else "train", facts)
 
     def load(self, case: Case) -> Iterator[Sample]:

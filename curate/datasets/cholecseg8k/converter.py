@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
+from medshards.curate.pairs import pairs
 from medshards.curate.sample import Reject, Sample, SlicePosition
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -34,20 +35,19 @@ class Converter(Source):
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         image_pattern, mask_pattern = tree.layout.needs
         images, masks = _by_frame(tree.glob(image_pattern)), _by_frame(tree.glob(mask_pattern))
-        for frame in sorted(images.keys() | masks.keys()):
-            clip, number = frame
+        names = f"frame_{{0[1]}}{IMAGE} beside it".format, f"frame_{{0[1]}}{MASK} beside it".format
+        for pair in pairs(images, masks, *names):
+            if isinstance(pair, Reject):
+                yield pair
+                continue
+            clip, number = pair.key
             index = number - int(clip[-5:])
-            if frame not in masks:
-                yield Reject("missing_mask", f"no frame_{number}{MASK} beside it", images[frame].name)
-            elif frame not in images:
-                yield Reject("missing_image", f"no frame_{number}{IMAGE} beside it", masks[frame].name)
-            elif not 0 <= index < FRAMES:
+            if not 0 <= index < FRAMES:
                 message = f"a clip holds the {FRAMES} frames from the number in its name on"
-                yield Reject("not_native", message, images[frame].name, (masks[frame].name,))
+                yield Reject("not_native", message, pair.image.name, (pair.mask.name,))
             else:
                 video = clip.partition("_")[0]
-                files = {"image": images[frame], "mask": masks[frame]}
-                yield Case(f"{video}-{number:05d}", files, video, facts={"clip": clip, "index": index})
+                yield Case(f"{video}-{number:05d}", pair.files, video, facts={"clip": clip, "index": index})
 
     def load(self, case: Case) -> Iterator[Sample]:
         file = case.files["mask"]

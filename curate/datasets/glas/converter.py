@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from medshards.curate import masks as regions
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.text import read_text
+from medshards.curate.pairs import pairs
 from medshards.curate.sample import Instance, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -31,20 +32,18 @@ class Converter(Source):
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         table = _read_table(tree.files["Grade.csv"])
-        files = {f.stem: f for f in tree.glob("*.bmp")}
-        for key in sorted({stem.removesuffix("_anno") for stem in files}):
-            image, mask, match = files.get(key), files.get(f"{key}_anno"), NAME.fullmatch(key)
-            if mask is None:
-                yield Reject("missing_mask", f"no {key}_anno.bmp beside it", files[key].name)
-            elif image is None:
-                yield Reject("missing_image", f"no {key}.bmp beside it", mask.name)
-            elif match is None or key not in table:
+        masks = {f.stem.removesuffix("_anno"): f for f in tree.glob("*_anno.bmp")}
+        images = {f.stem: f for f in tree.glob("*.bmp") if not f.stem.endswith("_anno")}
+        for pair in pairs(images, masks, "{}.bmp beside it".format, "{}_anno.bmp beside it".format):
+            if isinstance(pair, Reject):
+                yield pair
+            elif (match := NAME.fullmatch(pair.key)) is None or pair.key not in table:
                 message = "has no row in Grade.csv, so its patient is unknown"
-                yield Reject("missing_label", message, image.name, (mask.name,))
+                yield Reject("missing_label", message, pair.image.name, (pair.mask.name,))
             else:
-                patient, grade, detailed = table[key]
+                patient, grade, detailed = table[pair.key]
                 facts = {"grade": grade, "detailed_grade": detailed}
-                yield Case(key, {"image": image, "mask": mask}, patient, match["split"], facts)
+                yield Case(pair.key, pair.files, patient, match["split"], facts)
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"])

@@ -60,7 +60,7 @@ class Converter(Source):
             return
         table = tree.get(TABLE) or tree.get(folder + TABLE)
         facts = _read_table(table) if table else None
-        for pair in pairs(images, masks, "*.png beside it", "*_Annotation.png beside it"):
+        for pair in pairs(images, masks, "{}.png beside it".format, "{}_Annotation.png beside it".format):
             if isinstance(pair, Reject):
                 yield pair
             elif facts is not None and f"{pair.key}.png" not in facts:

@@ -38,7 +38,8 @@ class Converter(Source):
         for folder in read:
             images = {f.stem: f for f in tree.glob(IMAGE.format(folder))}
             masks = {f.stem.removesuffix("_gt"): f for f in tree.glob(MASK.format(folder))}
-            for pair in pairs(images, masks, f"{folder}/images/*.jpg", f"{folder}/groundtruth/*_gt.png"):
+            names = f"{folder}/images/{{}}.jpg".format, f"{folder}/groundtruth/{{}}_gt.png".format
+            for pair in pairs(images, masks, *names):
                 if isinstance(pair, Reject):
                     yield pair
                 else:

@@ -36,7 +36,8 @@ class Converter(Source):
         for split in ("train", "val"):
             images = {f.stem.partition("_")[2]: f for f in tree.glob(f"Image/{split}/img_{BLOCK}")}
             labels = {f.stem.partition("_")[2]: f for f in tree.glob(f"Label/{split}/seg_{BLOCK}")}
-            for pair in pairs(images, labels, f"Image/{split}/img_*.h5", f"Label/{split}/seg_*.h5"):
+            names = f"Image/{split}/img_{{}}.h5".format, f"Label/{split}/seg_{{}}.h5".format
+            for pair in pairs(images, labels, *names):
                 yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key, split)
 
     def load(self, case: Case) -> Iterator[Sample | Skip]:

@@ -34,7 +34,7 @@ class Converter(Source):
         images = {fold_of(f): f for f in tree.glob("**/images.npy")}
         masks = {fold_of(f): f for f in tree.glob("**/masks.npy")}
         types = {fold_of(f): f for f in tree.glob("**/types.npy")}
-        for pair in pairs(images, masks, "images.npy of *", "masks.npy of *"):
+        for pair in pairs(images, masks, "images.npy of {}".format, "masks.npy of {}".format):
             if isinstance(pair, Reject):
                 yield pair
             else:

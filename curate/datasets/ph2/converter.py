@@ -34,7 +34,7 @@ class Converter(Source):
         image_pattern, mask_pattern = tree.layout.needs
         images = {f.stem: f for f in tree.glob(image_pattern)}
         masks = {f.stem.removesuffix("_lesion"): f for f in tree.glob(mask_pattern)}
-        names = "*/*_Dermoscopic_Image/*.bmp", "*/*_lesion/*_lesion.bmp"
+        names = "{0}/{0}_Dermoscopic_Image/{0}.bmp".format, "{0}/{0}_lesion/{0}_lesion.bmp".format
         for pair in pairs(images, masks, *names):
             yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key)
         known = images | {f"{key}_lesion": mask for key, mask in masks.items()}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import sample_of_mask
+from medshards.curate.pairs import pairs, sample_of_mask
 from medshards.curate.sample import Reject, Sample, make_key
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -36,16 +36,12 @@ class Converter(Source):
         for split, pattern in (("single", SINGLE), ("positive", POSITIVE)):
             images = {_place(f): f for f in tree.glob(pattern.format(kind="images"))}
             masks = {_place(f): f for f in tree.glob(pattern.format(kind="masks"))}
-            for place in sorted(images.keys() | masks.keys()):
-                folder, stem = place
-                key = make_key(f"{folder}-{stem}")
-                if place not in masks:
-                    yield Reject("missing_mask", f"no masks_{folder}/{stem}_mask.jpg", images[place].name)
-                elif place not in images:
-                    yield Reject("missing_image", f"no images_{folder}/{stem}.jpg", masks[place].name)
+            names = "images_{0[0]}/{0[1]}.jpg".format, "masks_{0[0]}/{0[1]}_mask.jpg".format
+            for pair in pairs(images, masks, *names):
+                if isinstance(pair, Reject):
+                    yield pair
                 else:
-                    files = {"image": images[place], "mask": masks[place]}
-                    yield Case(key, files, _group(folder, stem), split)
+                    yield Case(make_key("-".join(pair.key)), pair.files, _group(*pair.key), split)
         for image in tree.glob(NEGATIVE):
             folder = re.sub(r".*sequenceData/negativeOnly/([^/]+)/.*", r"\1", image.name)
             key = make_key(f"{folder}-{image.stem}")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from medshards.curate.formats.pictures import raster
+from medshards.curate.pairs import pairs
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -42,17 +43,14 @@ class Converter(Source):
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
         image_pattern, mask_pattern = tree.layout.needs
         images, masks = _by_id(tree.glob(image_pattern)), _by_id(tree.glob(mask_pattern))
-        for key in sorted(images.keys() | masks.keys()):
-            if key not in images:
-                yield Reject("missing_image", f"no {key}.ppm or {key}.ppm.gz belongs to it", masks[key].name)
-            elif key in masks:
-                yield Case(key, {"image": images[key], "mask": masks[key]}, key)
-            elif key in LABELLED:
-                yield Reject(
-                    "missing_mask", f"no {key}.ah.ppm or {key}.ah.ppm.gz belongs to it", images[key].name
-                )
-            else:
-                yield Skip(images[key].name, "not among the 20 images with vessel labels")
+        for key in sorted(images.keys() - masks.keys() - LABELLED):
+            yield Skip(images.pop(key).name, "not among the 20 images with vessel labels")
+        names = (
+            "{0}.ppm or {0}.ppm.gz belongs to it".format,
+            "{0}.ah.ppm or {0}.ah.ppm.gz belongs to it".format,
+        )
+        for pair in pairs(images, masks, *names):
+            yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key)
 
     def load(self, case: Case) -> Iterator[Sample]:
         image = raster.read_image(case.files["image"])
