@@ -178,7 +178,7 @@ def check_equal(outputs: Outputs, targets: Targets, config: ObjectiveConfig) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--layers", type=int, default=6)

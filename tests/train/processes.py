@@ -21,7 +21,7 @@ def start(ranks: int, function: Callable[..., Any], *args: Any) -> list[BaseProc
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    processes = []
+    processes: list[BaseProcess] = []
     for rank in range(ranks):
         process = FORK.Process(target=_rank, args=(rank, ranks, port, function, args))
         process.start()

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 FOLDER = Path(os.environ["FAKE_SLURM"])
@@ -16,11 +17,7 @@ JOB = "4242"
 
 
 def sbatch(script: str) -> None:
-    options = dict(
-        re.match(r"#SBATCH (--[\w-]+)=?(.*)", line).groups()  # type: ignore[union-attr]
-        for line in Path(script).read_text().splitlines()
-        if line.startswith("#SBATCH")
-    )
+    options = dict(re.findall(r"^#SBATCH (--[\w-]+)=?(.*)$", Path(script).read_text(), re.MULTILINE))
     log = options["--output"].strip('"').replace("%j", JOB)
     keeper = [sys.executable, __file__, "keep", script, log, options["--cpus-per-task"]]
     subprocess.Popen(keeper, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -68,7 +65,13 @@ def scontrol(*words: str) -> None:
 
 def main() -> None:
     name, *words = sys.argv[1:]
-    {"sbatch": sbatch, "srun": srun, "scontrol": scontrol, "keep": keep}[name](*words)
+    commands: dict[str, Callable[..., None]] = {
+        "sbatch": sbatch,
+        "srun": srun,
+        "scontrol": scontrol,
+        "keep": keep,
+    }
+    commands[name](*words)
 
 
 if __name__ == "__main__":

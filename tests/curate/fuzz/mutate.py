@@ -11,6 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -186,7 +187,7 @@ def _inside_json(data: bytes, rng: np.random.Generator) -> bytes:
     return json.dumps(content).encode()
 
 
-OTHERS = (
+OTHERS: tuple[Any, ...] = (
     None,
     True,
     -1,
