@@ -66,8 +66,9 @@ def _sections(section: type[BaseModel], path: str) -> Iterator[tuple[str, type[B
     if path and not all(_is_section(field.annotation) for field in section.model_fields.values()):
         yield path, section
     for name, field in section.model_fields.items():
-        if _is_section(field.annotation):
-            yield from _sections(field.annotation, f"{path}.{name}" if path else name)
+        annotation: Any = field.annotation
+        if _is_section(annotation):
+            yield from _sections(annotation, f"{path}.{name}" if path else name)
 
 
 def _is_section(annotation: Any) -> bool:

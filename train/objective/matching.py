@@ -27,13 +27,13 @@ class MatcherConfig(Section):
     class_weight: NonNegativeFloat = 2.0
     l1_weight: NonNegativeFloat = 5.0
     giou_weight: NonNegativeFloat = 2.0
-    alpha: float = Field(0.25, ge=0, le=1)
+    alpha: float = Field(default=0.25, ge=0, le=1)
     """Balance of the focal classification cost (Lin et al., 2017)."""
     gamma: NonNegativeFloat = 2.0
     """Its focus."""
     stable: bool = False
     """Multiply the probability by (GIoU + 1) / 2 before the classification cost is taken."""
-    o2m_alpha: float = Field(0.3, ge=0, le=1)
+    o2m_alpha: float = Field(default=0.3, ge=0, le=1)
     """Share of the probability in the quality of a one-to-many pair; the rest is IoU."""
     o2m_threshold: NonNegativeFloat = 0.4
     """A one-to-many pair needs a quality above this."""

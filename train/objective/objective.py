@@ -40,7 +40,7 @@ class ObjectiveConfig(Section):
 
     weights: LossWeights = LossWeights()
     matcher: MatcherConfig = MatcherConfig()
-    alpha_cls: float = Field(0.25, ge=0, le=1)
+    alpha_cls: float = Field(default=0.25, ge=0, le=1)
     """Exponent of the probability in the soft label of a matched query; IoU has 1 - alpha_cls."""
     gamma_cls: NonNegativeFloat = 2.0
     """Exponent of the probability that scales the loss of an unmatched query."""

@@ -155,8 +155,8 @@ class Config(Section):
     batch: BatchConfig = BatchConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     """Its fields, or one word: official or paper_table2."""
-    optim: OptimConfig = OptimConfig()  # type: ignore[call-arg]
-    schedule: ScheduleConfig = ScheduleConfig()  # type: ignore[call-arg]
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     run: RunConfig = RunConfig()
 
     @field_validator("objective", mode="before")

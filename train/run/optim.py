@@ -48,9 +48,9 @@ class OptimConfig(Section):
     """Exclude token, position and query embeddings from weight decay; biases and layer norms always are."""
     layer_decay: Literal["paper12", "vit32", "off"] = "paper12"
     """How the vision backbone's rate falls towards its input; see `layer_multiplier`."""
-    layer_decay_rate: float = Field(0.85, gt=0, le=1)
+    layer_decay_rate: float = Field(default=0.85, gt=0, le=1)
     """Factor from a layer to the one before it."""
-    clip_norm: float = Field(0.1, gt=0)
+    clip_norm: float = Field(default=0.1, gt=0)
     """Largest global L2 norm of the gradient."""
 
     @field_validator("lr", mode="before")
@@ -62,11 +62,11 @@ class OptimConfig(Section):
 class ScheduleConfig(Section):
     """Linear warm-up, then decay with the inverse square root of the number of updates."""
 
-    warmup: int | None = Field(None, ge=0)
+    warmup: int | None = Field(default=None, ge=0)
     """Updates of warm-up; None takes 5 % of the run, at most 1000."""
-    timescale: int = Field(1000, gt=0)
+    timescale: int = Field(default=1000, gt=0)
     """The rate has fallen to 1/sqrt(2) this many updates after the warm-up."""
-    cooldown: int = Field(0, ge=0)
+    cooldown: int = Field(default=0, ge=0)
     """Updates at the end of the run over which the rate falls linearly to 0."""
 
     def warmup_of(self, total: int) -> int:

@@ -47,10 +47,9 @@ class Converter(Source):
                     yield Case(key, pair.files, key, None if folder == "trainval" else folder)
         for folder in (f for f in present if f not in read):
             for image in tree.glob(IMAGE.format(folder)):
-                masks = tuple(
-                    mask.name for mask in tree.glob(MASK.format(folder).replace("[0-9]*", image.stem))
-                )
-                yield Skip(image.name, "the same picture again, in trainval or in train and test", masks)
+                mask = MASK.format(folder).replace("[0-9]*", image.stem)
+                unread = tuple(file.name for file in tree.glob(mask))
+                yield Skip(image.name, "the same picture again, in trainval or in train and test", unread)
 
     def load(self, case: Case) -> Iterator[Sample]:
         file = case.files["mask"]

@@ -60,7 +60,7 @@ def removal_areas(outline: NDArray[np.int32]) -> NDArray[np.int64]:
     they go; never less than for those that went before. The last corner: the largest of all."""
     count = len(outline)
     before, after = [(k - 1) % count for k in range(count)], [(k + 1) % count for k in range(count)]
-    places = outline.tolist()
+    places: list[list[int]] = outline.tolist()
 
     def area(k: int) -> int:
         (ax, ay), (bx, by), (cx, cy) = places[before[k]], places[k], places[after[k]]
