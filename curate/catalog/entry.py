@@ -237,6 +237,9 @@ def _read(path: Path) -> dict[str, tuple[int, Entry]]:
                 (line, f"bad slug {slug!r}; a slug is lower-case letters, digits and underscores")
             )
             continue
+        if slug == "all":
+            problems.append((line, "the slug 'all' stands for all datasets together; choose another"))
+            continue
         if isinstance(facts, LocatedDict):
             if "slug" in facts:
                 own = facts.lines["slug"]

@@ -227,6 +227,7 @@ def test_permissions_rest_on_statements() -> None:
         ("title: Mine", "title: ''", 2, "mine.title"),
         ("  modality: CT", "  title: Again", 3, "'title' stands here again (first on line 2)"),
         ("mine:", "My Set:", 1, "bad slug 'My Set'"),
+        ("mine:", "all:", 1, "the slug 'all' stands for all datasets together"),
         ("  title: Mine", "  slug: other\n  title: Mine", 2, "mine.slug: remove it"),
         ("citation: {text: me}", "citation: {text: me", 13, ""),
     ],
