@@ -173,3 +173,13 @@ def test_a_download_whose_labels_are_all_empty_is_no_success(slug: str, tmp_path
         result = CliRunner().invoke(cli, [*words, "--raw", str(tmp_path / "raw")])
         assert result.exit_code == 1
         assert f"{slug}: the download {gives} no sample" in result.output
+
+
+def test_a_download_of_which_nothing_can_be_read_becomes_an_empty_dataset(tmp_path: Path) -> None:
+    phantoms.write_phantom("kvasir_seg", tmp_path / "raw" / "kvasir_seg")
+    for image in (tmp_path / "raw").glob("kvasir_seg/*/images/*.jpg"):
+        image.write_bytes(b"")
+    result = medshards("build", "kvasir_seg", "--raw", tmp_path / "raw", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "0 samples" in result.stdout
+    assert verify(tmp_path / "out") == []
