@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from medshards.common.yamlfile import read_yaml
-from medshards.curate.formats.files import read_bytes
+from medshards.curate.formats.files import blame, read_bytes
 from medshards.curate.formats.pictures import polygons, raster
 from medshards.curate.sample import Instance, Reject, Sample, make_key
 from medshards.curate.source import Case, Skip, Source
@@ -92,6 +92,9 @@ def _label_path(path: str) -> str:
 
 
 def _lines(file: File) -> list[str]:
+    with blame(file, OSError):
+        if file.path.stat().st_size == 0:  # an image in which nothing is to be seen
+            return []
     try:
         text = read_bytes(file).decode("utf-8")
     except UnicodeDecodeError as error:
