@@ -1,6 +1,7 @@
 """Paths of the real samples, which may lie elsewhere or be absent, and of the reference numbers."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,22 @@ def samples() -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is absent (set MEDSHARDS_SAMPLES)")
     return path
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a fake Slurm whose commands are on PATH."""
+    fake = Path(__file__).with_name("slurm_fake.py")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "slurm").mkdir()
+    for name in ("sbatch", "srun", "squeue", "scontrol"):
+        command = tmp_path / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {fake} {name} "$@"\n')
+        command.chmod(0o755)
+    monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "slurm"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path / "slurm"
 
 
 @pytest.fixture(scope="session")

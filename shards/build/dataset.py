@@ -14,12 +14,11 @@ from pathlib import Path
 
 from medshards.common.files import locked, sync
 from medshards.curate.catalog.entry import Entry as CatalogEntry
-from medshards.curate.listing import RejectRow, list_download, reject_row
+from medshards.curate.listing import RejectRow, reject_row
 from medshards.curate.sample import Reject
-from medshards.curate.source import get_source
 from medshards.shards.build import place
 from medshards.shards.build.assemble import assemble
-from medshards.shards.build.engine import run
+from medshards.shards.build.engine import Engine, run
 from medshards.shards.build.manifest import (
     LOCK,
     REJECTS,
@@ -33,12 +32,12 @@ from medshards.shards.build.manifest import (
 from medshards.shards.build.place import WORK
 from medshards.shards.build.published import Published
 from medshards.shards.build.split import plan
+from medshards.shards.build.survey import survey, worker_setup
 from medshards.shards.encode.code import assembly, code
-from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making, Policy
+from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making
 from medshards.shards.encode.record import json_bytes
-from medshards.shards.encode.stage import Entry, Outcome, finished
-from medshards.shards.encode.work import encode_case, kills, start_worker
-from medshards.vocab.vocabulary import Vocabulary
+from medshards.shards.encode.stage import Entry, Outcome
+from medshards.shards.encode.work import encode_case, kills
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,11 @@ def build_dataset(
     making: Making = Making(),  # noqa: B008 (frozen)
     workers: int = 1,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    engine: Engine = run,
 ) -> Result:
     """Build one dataset from the download at `root` into OUT/<slug>.
 
-    progress(stage, done, total) is called as work proceeds, which `workers` processes do.
+    progress(stage, done, total) is called as work proceeds, which `workers` processes do. engine: where they run.
 
     Raises Reject when the download cannot be used at all, something else lies in the way or another build is at work
     on this dataset, MachineError and OSError for trouble of the machine; then what was published stays as it is.
@@ -77,7 +77,7 @@ def build_dataset(
     place.require_own(out, entry.slug)
     try:
         with locked(out / WORK / f"{entry.slug}.lock", wait=False):
-            return _build(entry, root, out, making, workers, progress)
+            return _build(entry, root, out, making, workers, progress, engine)
     except BlockingIOError as error:
         raise Reject("locked", f"another build is writing {entry.slug} into {out}") from error
 
@@ -89,24 +89,17 @@ def _build(
     making: Making,
     workers: int,
     progress: Callable[[str, int, int], None],
+    engine: Engine,
 ) -> Result:
-    source = get_source(entry.slug, making.own)
-    policy = Policy.of(entry, making, source.labels, Vocabulary.load())
-    work, final = out / WORK / entry.slug, out / entry.slug
-    place.recover(out, entry.slug)
-    listing = list_download(source, root)
     checkers = workers if workers > 1 else 0  # reading is no danger to this process
-    published = Published(final, checkers, progress)
-    earlier = {o.case: o for o in published.outcomes(work / "published.meta", listing.rejects)}
-    for found in run(finished, sorted((work / place.PACKS).glob("*.journal")), checkers, _nothing):
-        earlier.update({o.case: o for o in found})
+    found = survey(entry, root, out, making, checkers, progress)
+    policy, listing, published = found.policy, found.listing, found.published
     outcomes: list[Outcome] = []
     reused = 0
-    tasks = ((case, earlier[case.key].input_key if case.key in earlier else "") for case in listing.cases)
-    setup = (policy, code(entry.slug, making.own), work / place.PACKS, making.own)
-    for outcome in run(encode_case, tasks, workers, kills, (start_worker, setup)):
+    packs = out / WORK / entry.slug / place.PACKS
+    for outcome in engine(encode_case, found.tasks(), workers, kills, worker_setup(packs, policy, making)):
         if isinstance(outcome, str):
-            outcomes.append(earlier[outcome])
+            outcomes.append(found.earlier[outcome])
             reused += 1
         else:
             outcomes.append(outcome)
@@ -140,7 +133,7 @@ def _build(
     manifest = _same(published, head, cases, rejects)
     changed = manifest is None
     if manifest is None:
-        assembled = work / place.ASSEMBLED
+        assembled = out / WORK / entry.slug / place.ASSEMBLED
         place.clear(out, entry.slug, place.ASSEMBLED)
         assembled.mkdir(parents=True)
         done = iter(range(1, len(planned) + 1))
@@ -208,7 +201,3 @@ def require_profile(out: Path, profile: str) -> None:
     built = built_profile(out)
     if built not in (None, profile):
         raise Reject("profile", f"{out} was built with --profile {built}; choose another folder")
-
-
-def _nothing(journal: Path) -> list[Outcome]:
-    return []

@@ -1,7 +1,7 @@
-"""Where work runs: in this process, or in local worker processes whose death is survived.
+"""Where work runs: what an engine is, and the local one, in this process or in others whose death is survived.
 
 An engine maps a function over tasks and yields the results in any order; whatever is built on it must not
-depend on that order.
+depend on that order. The others are in shards/cluster.
 """
 
 from __future__ import annotations
@@ -15,11 +15,25 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Setup = tuple[Callable[..., None], tuple[object, ...]]  # what prepares a process, and its arguments
+
+
+class Engine(Protocol):
+    """What `run` is: see there."""
+
+    def __call__(
+        self,
+        work: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        workers: int,
+        died: Callable[[Task], Result],
+        setup: Setup,
+    ) -> Iterator[Result]: ...
+
 
 CHUNK = 8  # tasks sent to a worker at once
 DEATHS = 2  # of a process that has only one task to do, after which the task is to blame

@@ -119,8 +119,9 @@ def _dataset(slug: str) -> str:
 
 
 def _in_work(slug: str) -> Mine:
-    packs = rf"{PACKS}/\d{{6}}\.(pack|journal)"
-    return re.compile(rf"{packs}|published\.meta|({OLD}|{ASSEMBLED})/{_dataset(slug)}").fullmatch
+    packs = rf"{PACKS}/(\d{{6}}/)?\d{{6}}\.(pack|journal)"
+    units = r"job\.json|units/\d{6}\.(json|done)|(units|last)\.sbatch|logs/unit-\d+\.log"
+    return re.compile(rf"{packs}|{units}|published\.meta|({OLD}|{ASSEMBLED})/{_dataset(slug)}").fullmatch
 
 
 def _published(folder: Path, slug: str) -> Mine:

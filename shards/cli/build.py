@@ -6,11 +6,13 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from medshards.common.console import progress_bar, say, tell
 from medshards.common.machine import MachineError
+from medshards.common.slurm import SlurmError
 from medshards.curate.catalog.entry import Entry, no_dataset
 from medshards.curate.catalog.terms import USES, Terms, Use
 from medshards.curate.identity import key_file
@@ -19,10 +21,11 @@ from medshards.curate.source import slugs
 from medshards.curate.tree import find_download
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import Result, build_dataset, require_profile
+from medshards.shards.build.engine import run
 from medshards.shards.build.licences import bound, objections
 from medshards.shards.build.manifest import proven_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
-from medshards.shards.cli import options
+from medshards.shards.cli import cluster, options
 from medshards.shards.encode.policy import Making
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -35,13 +38,19 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
     "--all", "everything", is_flag=True, help="Build every dataset that lies in DIR; say which do not."
 )
 @click.option(
-    "--raw", type=click.Path(path_type=Path), required=True, help="DIR/SLUG is where a download lies."
+    "--raw",
+    type=click.Path(path_type=Path),
+    help="DIR/SLUG is where a download lies; needed but for --status.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
 @options.making
 @options.key_file
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that encode."
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that encode; with --engine slurm CPUs of each job.",
 )
 @click.option(
     "--shard-size", type=click.IntRange(1), default=256, show_default=True, help="Largest shard, in MiB."
@@ -62,10 +71,19 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
     "--allow-unknown", is_flag=True, help="With --licence: also those of whose licence too little is known."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--status", is_flag=True, help="Say how far the builds into OUT are, here and on a cluster.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Where cases are encoded; slurm submits jobs and returns. With ray and slurm:",
+)
+@cluster.cluster_options
 def build(
     slug: tuple[str, ...],
     everything: bool,
-    raw: Path,
+    raw: Path | None,
     out: Path,
     making: Making,
     catalog: Path | None,
@@ -75,6 +93,9 @@ def build(
     licence: Use | None,
     allow_unknown: bool,
     as_json: bool,
+    status: bool,
+    engine: str,
+    **asked: Any,
 ) -> None:
     """Convert downloads into shards: OUT/<slug>/{train,val}/*.tar with index, annotations and manifest.
 
@@ -88,7 +109,18 @@ def build(
     \b
     medshards build busi kvasir_seg --raw ~/downloads --out corpus --workers 8
     medshards build --all --raw ~/downloads --out corpus --profile paper
+    medshards build btcv --raw /shared/raw --out /shared/corpus --engine slurm --workers 4
+    medshards build --status --out /shared/corpus
     """
+    if status:
+        cluster.tell_statuses(out, as_json)
+        return
+    if raw is None:
+        raise click.UsageError("--raw DIR says where the downloads lie")
+    cluster.require_used(engine, asked)
+    if engine == "ray":
+        raw, out = raw.resolve(), out.resolve()  # workers stand in other folders
+    runs = cluster.ray_engine(asked) if engine == "ray" else run
     entries = options.datasets(slug, catalog, making.own)
     chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *(slug if making.own else ())])
     if allow_unknown and licence is None:
@@ -107,10 +139,17 @@ def build(
             require_own(out, entry.slug)
         require_profile(out, making.profile)
         recover_all(out)
+        if engine == "slurm":
+            words = ["--allow-rejects", str(allow_rejects), *(("--licence", terms.use) if terms else ())]
+            words += ["--allow-unknown"] if terms and terms.allow_unknown else []
+            for entry, root in chosen:
+                cluster.submit(entry, raw, root, out, making, catalog, workers, words, asked)
+            return
         for entry, root in chosen:
             with progress_bar(entry.slug) as progress:
                 try:
-                    result = build_dataset(entry, root, out, making, workers, progress)
+                    cluster.join_job(out, entry.slug)
+                    result = build_dataset(entry, root, out, making, workers, progress, runs)
                 except Reject as reject:
                     failed.append(entry.slug)
                     say(f"{entry.slug}: not built: {reject}")
@@ -120,7 +159,7 @@ def build(
             write_corpus(out, making.profile, Vocabulary.load().digest, entries, terms)
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
-    except MachineError as error:
+    except (MachineError, SlurmError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from medshards.common.files import sha256_file, write_atomically
+from medshards.common.slurm import UNUSABLE, SlurmError, problems, sbatch
 from medshards.train.run.checkpoint import steps
 from medshards.train.run.config import Config, dump_config, load_config
 from medshards.train.run.preflight import submission_problems
@@ -27,7 +27,6 @@ from medshards.train.run.session import FINISHED, Failure, failures, source_of
 FOLDER, SCRIPT = "slurm", "train.sbatch"
 WRITTEN = ".written.json"  # SHA-256 of the files beside it, as they were written here
 TEMPLATE = "slurm.sbatch.j2"
-UNUSABLE = '"\\\n%'  # in a path: they mean something else in a line of #SBATCH
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,7 @@ class Allocation:
     def problems(self) -> list[str]:
         """Options that would be more than one line of #SBATCH."""
         given = {"mem": self.mem, "time": self.time, "partition": self.partition, "account": self.account}
-        words = [(f"--{name}", value) for name, value in given.items() if value is not None]
-        words += [("--sbatch", value) for value in self.extra]
-        return [
-            f"{name} {value!r}: a line break ends the option"
-            for name, value in words
-            if not value.isprintable()
-        ]
+        return problems(given, self.extra)
 
     @property
     def ranks(self) -> int:
@@ -140,16 +133,11 @@ def render(out: Path, script: Path, arguments: Sequence[str], allocation: Alloca
 
 
 def submit(script: Path) -> str:
-    """Hand the script to sbatch; returns what it says. Raises Failure."""
+    """Hand the script to sbatch; returns what to tell of it. Raises Failure."""
     try:
-        done = subprocess.run(["sbatch", str(script)], capture_output=True, text=True, check=True)
-    except FileNotFoundError as error:
-        raise Failure(
-            f"there is no sbatch here; on a login node of the cluster run: sbatch {script}"
-        ) from error
-    except subprocess.CalledProcessError as error:
-        raise Failure(f"sbatch refused {script}:\n{error.stderr.strip()}") from error
-    return done.stdout.strip()
+        return f"Submitted batch job {sbatch(script)}"
+    except SlurmError as error:
+        raise Failure(str(error)) from error
 
 
 def report(script: Path, out: Path, submitted: str | None) -> str:

@@ -117,7 +117,8 @@ def test_changed_code_or_policy_redoes_everything(
     build: Build, built: Path, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(built, tmp_path / "out")
-    monkeypatch.setattr("medshards.shards.build.dataset.code", lambda *_: {"files": "0" * 64})
+    for module in ("dataset", "survey"):
+        monkeypatch.setattr(f"medshards.shards.build.{module}.code", lambda *_: {"files": "0" * 64})
     assert build(tmp_path / "out").encoded == 8
     entry = load_catalog()["drive"].model_copy(update={"instances": "components"})
     assert build_dataset(entry, raw / "drive", tmp_path / "out").encoded == 8

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,22 +29,6 @@ def invoke(*words: str) -> Result:
 
 def directives(script: Path) -> list[str]:
     return [line[8:] for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a fake Slurm whose commands are on PATH."""
-    fake = Path(__file__).parents[1] / "slurm_fake.py"
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "slurm").mkdir()
-    for name in ("sbatch", "srun", "scontrol"):
-        command = tmp_path / "bin" / name
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} {fake} {name} "$@"\n')
-        command.chmod(0o755)
-    monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "slurm"))
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return tmp_path / "slurm"
 
 
 def submit(corpus: Path, run: Path, *more: str) -> Result:

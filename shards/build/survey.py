@@ -1,0 +1,71 @@
+"""What a build finds before it encodes anything: the cases of the download, and what of them is finished already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from medshards.curate.catalog.entry import Entry
+from medshards.curate.listing import Listing, list_download
+from medshards.curate.source import Case, get_source
+from medshards.shards.build import place
+from medshards.shards.build.engine import Setup, run
+from medshards.shards.build.published import Published
+from medshards.shards.encode.code import code
+from medshards.shards.encode.policy import Making, Policy
+from medshards.shards.encode.stage import Outcome, finished
+from medshards.shards.encode.work import start_worker
+from medshards.vocab.vocabulary import Vocabulary
+
+Task = tuple[Case, str]  # and the input key under which it is finished, "" when it is not
+
+
+@dataclass(frozen=True)
+class Survey:
+    """published: what OUT/<slug> holds. earlier: the finished cases by key, in shards and in packs."""
+
+    policy: Policy
+    listing: Listing
+    published: Published
+    earlier: dict[str, Outcome]
+
+    def tasks(self) -> Iterator[Task]:
+        """Every case, for `encode_case`."""
+        for case in self.listing.cases:
+            known = self.earlier.get(case.key)
+            yield case, known.input_key if known is not None else ""
+
+
+def survey(
+    entry: Entry,
+    root: Path,
+    out: Path,
+    making: Making,
+    checkers: int,
+    progress: Callable[[str, int, int], None],
+) -> Survey:
+    """List the download and prove what earlier builds left; `checkers` processes read it (0: this one)."""
+    work = out / place.WORK / entry.slug
+    policy = policy_of(entry, making)
+    place.recover(out, entry.slug)
+    listing = list_download(get_source(entry.slug, making.own), root)
+    published = Published(out / entry.slug, checkers, progress)
+    earlier = {o.case: o for o in published.outcomes(work / "published.meta", listing.rejects)}
+    for found in run(finished, sorted((work / place.PACKS).rglob("*.journal")), checkers, _nothing):
+        earlier.update({o.case: o for o in found})
+    return Survey(policy, listing, published, earlier)
+
+
+def policy_of(entry: Entry, making: Making) -> Policy:
+    """The policy under which a dataset is built."""
+    return Policy.of(entry, making, get_source(entry.slug, making.own).labels, Vocabulary.load())
+
+
+def worker_setup(packs: Path, policy: Policy, making: Making) -> Setup:
+    """What prepares a process, on this machine or another, for `encode_case`; packs: folder for what it encodes."""
+    return start_worker, (policy, code(policy.slug, making.own), packs, making.own)
+
+
+def _nothing(journal: Path) -> list[Outcome]:
+    return []

@@ -1,0 +1,95 @@
+"""A build on a Ray cluster of two nodes gives the bytes of a local one, also when workers and a node are lost."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from medshards.curate import phantoms
+from medshards.shards.cli.build import build
+from tests.shards.conftest import contents
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed: `make prove-ray`")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+STORE = 80 << 20  # bytes of each node's object store, about the least that Ray takes
+SLUGS = ("drive", "ravir", "mucic_hl60", "busi")
+# kills the process of some cases the first time, and of one case every time
+SITE = """
+import os, signal, zlib
+from pathlib import Path
+def walk(source, policy, case, *more):
+    stamp = Path(os.environ["STAMPS"]) / case.key
+    if zlib.crc32(case.key.encode()) % 5 == 0 and not stamp.exists():
+        stamp.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    poison = Path(os.environ["STAMPS"]) / "poison"
+    if poison.exists() and case.key == poison.read_text():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(source, policy, case, *more)
+if b"default_worker" in Path("/proc/self/cmdline").read_bytes():  # what Ray runs tasks in
+    from medshards.shards.encode import work
+    real, work.walk = work.walk, walk
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster of two nodes, each some processes on this machine."""
+    from ray.cluster_utils import Cluster
+
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(SITE)
+    (folder / "stamps").mkdir()
+    os.environ |= {"STAMPS": str(folder / "stamps"), "RAY_raylet_start_wait_time_s": "300"}
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = f"{folder}:{before}"
+    made = Cluster()
+    try:
+        for _ in range(2):
+            made.add_node(num_cpus=1, object_store_memory=STORE)
+        yield made.address
+    finally:
+        os.environ["PYTHONPATH"] = before
+        made.shutdown()
+
+
+def command(address: str, raw: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "medshards", "build", *words, "--raw", str(raw), "--out", str(out)]
+    return subprocess.run(
+        [*line, "--engine", "ray", "--ray", address], capture_output=True, text=True, timeout=900
+    )
+
+
+def test_a_cluster_gives_the_bytes_of_a_local_build(cluster: str, tmp_path: Path) -> None:
+    for slug in SLUGS:
+        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
+    words = [*SLUGS, "--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "local"), "--allow-rejects", "9"]
+    assert CliRunner().invoke(build, words).exit_code == 0
+    done = command(cluster, tmp_path / "raw", tmp_path / "out", *SLUGS, "--allow-rejects", "9")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == contents(tmp_path / "local")
+    assert list(Path(os.environ["STAMPS"]).iterdir()), "no worker was lost"
+
+
+def test_a_case_that_always_kills_is_named_and_the_rest_is_built(cluster: str, tmp_path: Path) -> None:
+    phantoms.write_phantom("drive", tmp_path / "raw" / "drive")
+    poison = Path(os.environ["STAMPS"]) / "poison"
+    poison.write_text("24_training")
+    done = command(cluster, tmp_path / "raw", tmp_path / "out", "drive")
+    poison.unlink()
+    assert done.returncode == 1
+    assert "kills_worker" in done.stderr
+    assert "drive: 7 samples" in done.stdout
+
+
+def test_no_cluster_is_said(tmp_path: Path) -> None:
+    phantoms.write_phantom("drive", tmp_path / "raw" / "drive")
+    done = command("127.0.0.1:1", tmp_path / "raw", tmp_path / "out", "drive")
+    assert done.returncode == 1
+    assert "no Ray cluster at '127.0.0.1:1'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

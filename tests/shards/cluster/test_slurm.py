@@ -1,0 +1,167 @@
+"""A build in units on Slurm gives the bytes of a local one, whatever became of its units; and can be watched."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from medshards.curate import phantoms
+from medshards.shards.cli.build import build
+from medshards.shards.cluster.units import balanced, folder_of
+from tests.shards.conftest import contents
+
+SLUGS = ("drive", "ravir", "mucic_hl60")
+
+
+def invoke(*words: str | Path) -> Result:
+    return CliRunner().invoke(build, [str(word) for word in words], prog_name="medshards build")
+
+
+def settled(slurm: Path, seconds: float = 240) -> None:
+    """Wait until the queue is empty."""
+    until = time.monotonic() + seconds
+    while any(any(job.iterdir()) for job in slurm.glob("job-*")):
+        assert time.monotonic() < until, "the jobs do not end"
+        time.sleep(0.1)
+
+
+def corpus(out: Path) -> dict[str, bytes]:
+    """Every file of a corpus; not its locks and logs."""
+    return {name: data for name, data in contents(out).items() if not name.startswith(".work/")}
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Path:
+    for slug in SLUGS:
+        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
+    return tmp_path / "raw"
+
+
+@pytest.mark.parametrize("kills", ["0 0", "0.5 1", "0.5 2"])
+def test_units_give_the_bytes_of_a_local_build(
+    downloads: Path, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: str
+) -> None:
+    """Also when half of them are killed, once and twice; all datasets at once go into one corpus."""
+    monkeypatch.setenv("FAKE_SLURM_KILLS", kills)
+    slugs = SLUGS if kills == "0 0" else SLUGS[:1]
+    words = (*slugs, "--raw", downloads)
+    assert invoke(*words, "--out", tmp_path / "local").exit_code == 0
+    done = invoke(*words, "--out", tmp_path / "out", "--engine", "slurm", "--units", "3")
+    assert done.exit_code == 0, done.output
+    assert f"{slugs[0]}: 8 cases in 3 units, job 4242; job 4243 assembles" in done.output
+    settled(slurm)
+    logs = [path.read_text() for path in sorted((tmp_path / "out/.work").glob("*.log"))]
+    assert corpus(tmp_path / "out") == corpus(tmp_path / "local"), logs
+    assert f"{slugs[0]}: 8 samples" in logs[0]
+    assert "unfinished" not in logs[0]
+    assert {path.suffix for path in (tmp_path / "out/.work").iterdir()} == {".lock", ".log"}
+    assert set((slurm / "statuses").read_text().split()) <= {"0", f"-{int(signal.SIGKILL)}"}
+
+
+def test_a_unit_that_always_fails_is_named_and_the_rest_is_built(
+    downloads: Path, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its units die with their nodes; in the last job the case that kills its process is named."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from medshards.shards.encode import work\n"
+        "real = work.walk\n"
+        "def walk(source, policy, case, *more):\n"
+        "    if case.key == '24_training':\n"
+        "        os.kill(os.getppid() if 'SLURM_ARRAY_TASK_ID' in os.environ else os.getpid(), signal.SIGKILL)\n"
+        "    return real(source, policy, case, *more)\n"
+        "work.walk = walk\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}")
+    words = ("drive", "--raw", downloads, "--out", tmp_path / "out")
+    assert invoke(*words, "--engine", "slurm", "--units", "4").exit_code == 0
+    settled(slurm)
+    log = (tmp_path / "out/.work/drive.log").read_text()
+    assert re.search(
+        r"drive: unit \d ended unfinished \(\d cases, .*24_training.*\); what is missing is", log
+    )
+    assert "24_training" in log
+    assert "kills_worker" in log
+    assert "drive: 7 samples" in log
+    statuses = (slurm / "statuses").read_text().split()
+    assert statuses[-1] == "1"
+    assert sum(status != "0" for status in statuses[:-1]) == 3  # the unit's first try, and two more
+    assert json.loads((tmp_path / "out/drive/manifest.json").read_text())["counts"]["samples"] == 7
+
+
+def test_a_build_in_the_queue_is_watched_and_excludes_another(
+    downloads: Path, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    idle = tmp_path / "bin" / "sbatch"  # a queue in which nothing begins
+    real = idle.read_text()
+    idle.write_text(f"#!/bin/sh\nmkdir -p {slurm}/job-7 {slurm}/job-8\n[ $# = 2 ] && echo 7 || echo 8\n")
+    assert (
+        invoke("drive", "--raw", downloads, "--out", out, "--engine", "slurm", "--units", "3").exit_code == 0
+    )
+    for number, state in enumerate(("RUNNING", "PENDING")):
+        (slurm / "job-7" / str(number)).write_text(state)
+    unit = [sys.executable, "-m", "medshards.shards.cluster.unit", str(out), "drive", "0", "1"]
+    assert subprocess.run(unit, timeout=300).returncode == 0
+    told = invoke("--status", "--out", out)
+    assert told.exit_code == 0
+    assert "drive: 3 of 8 cases finished, 3 samples" in told.output
+    assert "units: 1 of 3 done, 1 waiting" in told.output
+    assert "lost, to be encoded by the last job: 2" in told.output
+    (found,) = json.loads(invoke("--status", "--out", out, "--json").stdout)
+    assert (found["slug"], found["at_work"], found["units"]["running"]) == ("drive", True, [])
+    for engine in ("local", "slurm"):
+        other = invoke("drive", "--raw", downloads, "--out", out, "--engine", engine)
+        assert other.exit_code == 1
+        assert "another build of drive is in the queue of Slurm, jobs 7; see" in other.output
+    for place in (slurm / "job-7").iterdir():  # scancel
+        place.unlink()
+    assert "nobody is at work: run build again" in invoke("--status", "--out", out).output
+    idle.write_text(real)
+    packs = {p.name: p.stat().st_mtime_ns for p in (out / ".work/drive/packs/000000").iterdir()}
+    assert len(packs) == 2
+    result = invoke("drive", "--raw", downloads, "--out", out, "--json")
+    assert json.loads(result.stdout)["datasets"][0]["reused"] == 3  # what the unit finished
+    assert not folder_of(out, "drive").exists()
+    assert "no build is at work" in invoke("--status", "--out", out).output
+
+
+def test_options_of_slurm_go_with_slurm_alone(downloads: Path, tmp_path: Path) -> None:
+    words = ("drive", "--raw", downloads, "--out", tmp_path / "out")
+    assert "--mem: only with --engine ray or slurm" in invoke(*words, "--mem", "8G").output
+    assert (
+        "'8G\\nevil' is no size such as 8G" in invoke(*words, "--engine", "slurm", "--mem", "8G\nevil").output
+    )
+    refused = invoke(*words, "--engine", "slurm", "--account", "lab\nevil")
+    assert refused.exit_code == 1
+    assert "--account 'lab\\nevil': a line break ends the option" in refused.output
+    assert not (tmp_path / "out" / "drive").exists()
+
+
+def test_units_are_ranges_of_about_equally_many_bytes(tmp_path: Path) -> None:
+    from medshards.curate.source import Case
+    from medshards.curate.tree import File
+
+    sizes = [10, 10, 10, 1000, 10, 10, 2000, 10, 10, 500, 500, 10]
+    tasks = []
+    for number, size in enumerate(sizes):
+        path = tmp_path / f"{number:02d}"
+        path.write_bytes(bytes(size))
+        tasks.append((Case(path.name, {"image": File(path.name, path)}, path.name), ""))
+    for count in (1, 2, 3, 5, 12, 99):
+        ranges = balanced(tasks, count)
+        assert [task for part in ranges for task in part] == tasks
+        assert len(ranges) == min(count, len(sizes))
+        assert all(ranges)
+    heaviest = max(sum(sizes[int(case.key)] for case, _ in part) for part in balanced(tasks, 3))
+    assert heaviest <= 2 * sum(sizes) / 3
+    assert len(balanced(tasks, None)) == 1
+    assert balanced([], None) == []
