@@ -1,7 +1,7 @@
 """A training step, beside the same data through `transformers`' Sam3Model in plain eager code.
 
     python -m benchmarks.step                                # sam3 on a GPU; tiny and small where there is none
-    python -m benchmarks.step --presets sam3 --steps 50 --set model.compile=true
+    python -m benchmarks.step --presets sam3 --steps 50 --set model.compile=regions
 
 Random weights, a corpus of made-up images (benchmarks/build.py), one prompt an image, each row in a process of its
 own after `--warmup` steps that do not count. Both rows take their batches from train/data/loader.py.
@@ -96,7 +96,7 @@ def configure(preset: str, options: argparse.Namespace) -> Config:
     """Configuration of a row: random weights, no accumulation, one prompt an image."""
     batch = options.batch or BATCH[preset]
     images = [f"batch.images={batch}", f"batch.per_rank={batch}"]
-    fixed = ["model.weights=null", f"model.preset={preset}", "model.checkpoint_activations=false"]
+    fixed = ["model.weights=null", f"model.preset={preset}", "model.checkpoint_activations=off"]
     data = ["data.max_prompts_per_image=1", f"data.workers={options.workers}"]
     return load_config(CONFIGS[preset], [*fixed, *data, *images, *options.set])
 

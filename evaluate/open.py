@@ -13,6 +13,8 @@ from medshards.evaluate.predictions import PredictionFolder, is_predictions
 from medshards.evaluate.segmenter import BASELINES, Baseline, ModelSegmenter, Segmenter
 from medshards.train.model.graph import Sam3Graph
 from medshards.train.model.hub import is_hub_id
+from medshards.train.model.lora import CONFIG as ADAPTER
+from medshards.train.model.lora import open_adapter
 from medshards.train.model.weights import WeightsError, build_model, fitting_preset
 from medshards.train.run.checkpoint import CheckpointError, find, load_model, read_state
 
@@ -20,14 +22,19 @@ GPU_BATCH = 8  # images; on a CPU one at a time is as fast
 
 
 def open_segmenter(
-    what: str | Path, device: str | None = None, batch: int | None = None, precision: str | None = None
+    what: str | Path,
+    device: str | None = None,
+    batch: int | None = None,
+    precision: str | None = None,
+    base: str | None = None,
 ) -> Segmenter:
     """Open a segmenter.
 
     what: a run (its best checkpoint, else the newest) or one checkpoint; a folder in Hugging Face format or a hub id;
-    an official .pt file; a folder of predictions (evaluate/predictions.py); `empty` or `everything`. device: of torch,
-    by default cuda where there is one. precision: fp32, or bf16 (default on a GPU). Raises CheckpointError and
-    WeightsError; never loads a part.
+    an official .pt file; a folder of LoRA adapters; a folder of predictions (evaluate/predictions.py); `empty` or
+    `everything`. device: of torch, by default cuda where there is one. precision: fp32, or bf16 (default on a GPU).
+    base: where the weights are that adapters were trained on. Raises CheckpointError and WeightsError; never loads a
+    part.
     """
     path = Path(what)
     if str(what) in BASELINES and not path.exists():
@@ -35,7 +42,7 @@ def open_segmenter(
     if is_predictions(path):
         return PredictionFolder(path)
     device = device or default_device()
-    model, facts = load(path, device)
+    model, facts = load(path, device, base)
     on_gpu = torch.device(device).type != "cpu"
     return ModelSegmenter(
         model, facts, batch or (GPU_BATCH if on_gpu else 1), precision or ("bf16" if on_gpu else "fp32")
@@ -47,7 +54,7 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load(path: Path, device: str) -> tuple[Sam3Graph, dict[str, Any]]:
+def load(path: Path, device: str, base: str | None = None) -> tuple[Sam3Graph, dict[str, Any]]:
     """A model and what a report says of its weights. Raises CheckpointError, WeightsError."""
     if path.suffix in (".pt", ".pth"):
         preset = fitting_preset(path)
@@ -57,7 +64,11 @@ def load(path: Path, device: str) -> tuple[Sam3Graph, dict[str, Any]]:
             "weights_sha256": sha256_file(path),
             "architecture": preset,
         }
-    if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
+    if (path / ADAPTER).is_file():
+        model, weights = open_adapter(path, base)
+        facts = {"weights": weights, "adapters": str(path), "adapters_sha256": folder_digest(path)}
+        return model.eval().to(device), facts
+    if (path / "config.json").is_file():
         model = build_model(path)
         return model.eval().to(device), {"weights": str(path), "weights_sha256": folder_digest(path)}
     if is_hub_id(str(path)):
@@ -65,7 +76,7 @@ def load(path: Path, device: str) -> tuple[Sam3Graph, dict[str, Any]]:
     if path.is_file():
         raise WeightsError(f"{path} is no checkpoint: expected a folder, or an official file ending in .pt")
     folder = find(path)
-    model, config = load_model(folder, device)
+    model, config = load_model(folder, device, base)
     return model, {
         "checkpoint": str(folder),
         "checkpoint_step": read_state(folder).step,

@@ -59,9 +59,10 @@ def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--export",
-    type=click.Choice(["hf", "official"]),
+    type=click.Choice(["hf", "official", "adapter"]),
     multiple=True,
-    help="At the end, write the best checkpoint in this format to OUT/export, with its model card.",
+    help="At the end, write the best checkpoint in this format to OUT/export, with its model card. adapter: of a run "
+    "with model.lora, the adapters alone; the other formats then hold them merged into the weights.",
 )
 @click.option("--slurm", is_flag=True, help="Train on a cluster: write a batch script to OUT/slurm. With it:")
 @slurm_options

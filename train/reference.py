@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from medshards.train.run.config import FOLDER, Config, presets
+from medshards.train.section import section_of
 
 HEAD = """\
 # The configuration of a training run
@@ -66,9 +67,8 @@ def _sections(section: type[BaseModel], path: str) -> Iterator[tuple[str, type[B
     if path and not all(_is_section(field.annotation) for field in section.model_fields.values()):
         yield path, section
     for name, field in section.model_fields.items():
-        annotation: Any = field.annotation
-        if _is_section(annotation):
-            yield from _sections(annotation, f"{path}.{name}" if path else name)
+        if (inner := section_of(field.annotation)) is not None:
+            yield from _sections(inner, f"{path}.{name}" if path else name)
 
 
 def _is_section(annotation: Any) -> bool:
@@ -85,6 +85,8 @@ def _values(schema: dict[str, Any]) -> str:
     """What a field may hold, in words."""
     if "anyOf" in schema:
         return " or ".join(map(_values, schema["anyOf"]))
+    if "$ref" in schema:
+        return "the fields below"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "const" in schema:

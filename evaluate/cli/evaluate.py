@@ -117,6 +117,9 @@ if TYPE_CHECKING:
     type=click.Choice(["bf16", "fp32"]),
     help="Of the model.  [default: bf16 on a GPU, else fp32]",
 )
+@click.option(
+    "--base", help="Where the weights are that LoRA adapters were trained on.  [default: where they were]"
+)
 @click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def evaluate(
@@ -139,6 +142,7 @@ def evaluate(
     tolerance: float,
     batch: int | None,
     precision: str | None,
+    base: str | None,
     device: str | None,
     as_json: bool,
 ) -> None:
@@ -180,7 +184,7 @@ def evaluate(
         with world() as ranks:
             if ranks.size > 1 and (out is None or nifti is not None):
                 raise click.UsageError("several ranks need --out, and do not write --nifti")
-            segmenter = open_segmenter(checkpoint, device or ranks.device.type, batch, precision)
+            segmenter = open_segmenter(checkpoint, device or ranks.device.type, batch, precision, base)
             measured = Measure(
                 rules, cast(Any, None if distances == "none" else distances), tolerance, windows
             )

@@ -65,6 +65,9 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
     type=click.Choice(["bf16", "fp32"]),
     help="Of the model.  [default: bf16 on a GPU, else fp32]",
 )
+@click.option(
+    "--base", help="Where the weights are that LoRA adapters were trained on.  [default: where they were]"
+)
 @click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def predict(
@@ -81,6 +84,7 @@ def predict(
     window: tuple[str, ...],
     batch: int | None,
     precision: str | None,
+    base: str | None,
     device: str | None,
     as_json: bool,
 ) -> None:
@@ -124,7 +128,7 @@ def predict(
     default = {"top1": MIN_SCORE, "union": UNION_SCORE, "semantic": None}[aggregate]
     rule = Rule(aggregate, default if min_score is None else min_score)  # type: ignore[arg-type]
     try:
-        segmenter = open_segmenter(checkpoint, device, batch, precision)
+        segmenter = open_segmenter(checkpoint, device, batch, precision, base)
     except OPENING as error:
         raise click.ClickException(str(error)) from error
     try:

@@ -63,15 +63,22 @@ def box_bias(decoder: Sam3DetrDecoder, boxes: Tensor, size: tuple[int, int]) -> 
     return (rows[:, :, :, None] + columns[:, :, None]).flatten(2, 3).permute(0, 3, 1, 2)
 
 
-def _layer(
+def decoder_layer(
     decoder: Sam3DetrDecoder,
     layer: Sam3DetrDecoderLayer,
     hidden: Tensor,
     boxes: Tensor,
+    reference: Tensor,
     memory: Memory,
     attending: int,
-) -> Tensor:
-    """One layer on ``hidden`` (B, 1 + N, D), presence token first; ``attending`` tokens self-attend."""
+) -> tuple[Tensor, ...]:
+    """One layer and its predictions.
+
+    ``hidden`` (B, 1 + N, D) has the presence token first, ``attending`` tokens self-attend; the queries attend
+    to ``boxes`` (B, N, 4), and ``reference`` are the same boxes, attached to what predicted them. Returns the
+    hidden states, the same of the queries normalised, their boxes, the reference of the next layer, and the
+    presence logit (B,).
+    """
     query_pos = decoder.ref_point_head(decoder.position_encoding.encode_boxes(boxes))
     query_pos = F.pad(query_pos, (0, 0, 1, 0))  # the presence token has neither position nor box
     bias = F.pad(box_bias(decoder, boxes, memory.size), (0, 0, 1, 0))
@@ -91,8 +98,15 @@ def _layer(
     )
     hidden = layer.vision_cross_attn_layer_norm(hidden + layer.vision_cross_attn_dropout(update))
 
-    out: Tensor = layer.mlp_layer_norm(hidden + layer.mlp_dropout(layer.mlp(hidden)))
-    return out
+    hidden = layer.mlp_layer_norm(hidden + layer.mlp_dropout(layer.mlp(hidden)))
+
+    state = decoder.output_layer_norm(hidden[:, 1:])
+    correction = decoder.box_head(state)
+    found = (inverse_sigmoid(reference) + correction).sigmoid()
+    corrected = (inverse_sigmoid(boxes) + correction).sigmoid()
+    limit = decoder.clamp_presence_logit_max_val
+    presence = decoder.presence_head(decoder.presence_layer_norm(hidden[:, 0])).squeeze(-1)
+    return hidden, state, found, corrected, presence.clamp(-limit, limit)
 
 
 def decode(decoder: Sam3DetrDecoder, memory: Memory, one_to_many: bool, run: Run) -> Decoded:
@@ -108,16 +122,14 @@ def decode(decoder: Sam3DetrDecoder, memory: Memory, one_to_many: bool, run: Run
     attended = reference = decoder.reference_points.weight.sigmoid().repeat(sets, 1).expand(batch, -1, -1)
     hidden = torch.cat([decoder.presence_token.weight.expand(batch, -1, -1), queries], dim=1)
     attending = 1 + len(decoder.query_embed.weight)
-    limit = decoder.clamp_presence_logit_max_val
 
     states, boxes, presence = [], [], []
     for layer in decoder.layers:
-        hidden = run(_layer, decoder, layer, hidden, attended, memory, attending)
-        states.append(decoder.output_layer_norm(hidden[:, 1:]))
-        correction = decoder.box_head(states[-1])
-        boxes.append((inverse_sigmoid(reference) + correction).sigmoid())
-        reference = (inverse_sigmoid(attended) + correction).sigmoid()
+        hidden, state, found, reference, logit = run(
+            decoder_layer, decoder, layer, hidden, attended, reference, memory, attending
+        )
         attended = reference.detach()
-        logit = decoder.presence_head(decoder.presence_layer_norm(hidden[:, 0]))
-        presence.append(logit.squeeze(-1).clamp(-limit, limit))
+        states.append(state)
+        boxes.append(found)
+        presence.append(logit)
     return Decoded(torch.stack(states), torch.stack(boxes), torch.stack(presence))

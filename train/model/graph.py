@@ -10,6 +10,7 @@ inference.
 """
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -46,23 +47,27 @@ class Sam3Graph(Sam3Model):
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(UNTRAINED.match(name) is None)
         self.checkpointing = False
+        self.compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
+        """Functions of the graph that are not modules, compiled; see train/speed/regions.py."""
 
     @property
     def image_size(self) -> int:
         """Side of the square network input, in pixels."""
         return int(self.vision_encoder.backbone.config.image_size)
 
-    def checkpoint_activations(self, enable: bool = True) -> None:
-        """Keep only the inputs of each block in training and compute it again in the backward pass.
+    def checkpoint_activations(self, level: str = "all") -> None:
+        """Keep only the inputs of blocks in training and compute them again in the backward pass.
 
-        Applies to every ViT, text, fusion, geometry and decoder layer and to the mask head; gradients stay
-        the same.
+        ``all``: every ViT, text, fusion, geometry and decoder layer and the mask head; ``vision:k``: every k-th ViT
+        layer; ``off``: none. Gradients stay the same.
         """
-        self.checkpointing = enable
+        self.checkpointing = level == "all"
+        kind, _, step = level.partition(":")
+        every = set(self.vision_encoder.backbone.layers[:: int(step)]) if kind == "vision" else set()
         for module in self.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
-                module.gradient_checkpointing = enable
+                module.gradient_checkpointing = self.checkpointing or module in every
 
     def forward(
         self, pixel_values: Tensor, img_id: Tensor, input_ids: Tensor, attention_mask: Tensor, text_id: Tensor
@@ -79,7 +84,9 @@ class Sam3Graph(Sam3Model):
         autocast).
         """
         levels, position = self.encode_images(pixel_values)
-        text = self.get_text_features(input_ids, attention_mask).pooler_output[text_id]
+        # Without its mask: the encoder is causal, so that no token sees the padding behind it, and with a mask the
+        # library waits for the device to see whether all of it is true.
+        text = self.get_text_features(input_ids, None).pooler_output[text_id]
         coarsest = levels[-1][img_id].flatten(2).transpose(1, 2)
         prompt = torch.cat([text, self.geometry_token(coarsest, position)], dim=1)
         mask = torch.cat(
@@ -93,7 +100,9 @@ class Sam3Graph(Sam3Model):
         memory = Memory(fused, position, (height, width), prompt, mask[:, None, None])
         hidden, boxes, presence = decode(self.detr_decoder, memory, self.training, self._run)
         logits = self.dot_product_scoring(hidden, prompt, mask).squeeze(-1).float()
-        masks, semantic = self._run(self._segment, hidden[-1], levels, img_id, fused, prompt, mask)
+        masks, semantic = self._run(
+            self.segment, hidden[-1], levels, img_id, fused, prompt, memory.prompt_mask
+        )
 
         q = self.detr_decoder.config.num_queries
         o2m = self.training
@@ -126,7 +135,7 @@ class Sam3Graph(Sam3Model):
         out: Tensor = encoder.output_layer_norm(token)
         return out
 
-    def _segment(
+    def segment(
         self,
         queries: Tensor,
         levels: list[Tensor],
@@ -137,8 +146,8 @@ class Sam3Graph(Sam3Model):
     ) -> tuple[Tensor, Tensor]:
         """Mask logits (B, N, h, w) of all queries and the semantic logits (B, 1, h, w).
 
-        The fine levels are gathered per prompt in here, so that checkpointing does not keep a copy for each
-        prompt.
+        ``mask`` (B, 1, 1, P): four dimensions, or the library would wait for the device to look at it. The fine
+        levels are gathered per prompt in here, so that checkpointing does not keep a copy for each prompt.
         """
         output = self.mask_decoder(
             decoder_queries=queries,
@@ -150,6 +159,7 @@ class Sam3Graph(Sam3Model):
         return output.pred_masks, output.semantic_seg
 
     def _run(self, block: Any, *inputs: Any) -> Any:
+        block = self.compiled.get(block, block)
         if self.checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)

@@ -37,6 +37,19 @@ class Outputs:
         """All tensors that are present, in the order of the fields."""
         return [value for field in fields(self) if (value := getattr(self, field.name)) is not None]
 
+    def first(self, prompts: int) -> "Outputs":
+        """The outputs of the first ``prompts`` prompts alone."""
+        if prompts == self.presence.shape[1]:
+            return self
+        of_pass = {"masks", "masks_o2m", "semantic"}  # the others have the layers before the prompts
+        return Outputs(
+            **{
+                field.name: value[:prompts] if field.name in of_pass else value[:, :prompts]
+                for field in fields(self)
+                if (value := getattr(self, field.name)) is not None
+            }
+        )
+
 
 @dataclass(frozen=True)
 class Targets:

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,8 +28,8 @@ from transformers.initialization import no_init_weights
 from medshards.train.model.diagnosis import cause, misfit, no_state_dict
 from medshards.train.model.graph import Sam3Graph, set_drop_path
 from medshards.train.model.initialisation import initialise
+from medshards.train.model.options import Regularisation
 from medshards.train.model.state_dict import DETECTOR, from_official, official_name, to_official
-from medshards.train.section import Section
 
 ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
@@ -41,17 +40,6 @@ _VIDEO_REST = ("tracker_model.", "tracker_neck.")
 
 class WeightsError(ValueError):
     """Weights are absent, unreadable or do not fit the model; the message says which tensors."""
-
-
-class Regularisation(Section):
-    """Dropouts in training; they change no weight and nothing in evaluation."""
-
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """After each attention and MLP of the geometry encoder, fusion encoder and decoder."""
-    hidden_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Between the two layers of their MLPs. SAM3 was trained with 0.1; ``transformers`` defaults to 0."""
-    drop_path: float = Field(default=0.0, ge=0, lt=1)
-    """Stochastic depth of the image encoder, rate of the last block. SAM3 was trained with 0.1."""
 
 
 def presets() -> list[str]:

@@ -4,6 +4,8 @@ Symbols: L layers, B prompts, Q queries, M targets, P matched pairs.
 A term that several layers have is a tensor (L,).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,6 +19,10 @@ SOFT_TARGET_FLOOR = 0.01
 PADDED_QUERIES = 200  # the classification loss is a mean over at least this many queries
 MASK_ALPHA, SEMANTIC_ALPHA = 0.25, 0.6  # share of the foreground in the focal losses
 PRESENCE_ALPHA = 0.5  # the presence loss is a focal loss with alpha 0.5 and gamma 0, hence half a BCE
+
+
+MapLosses = Callable[[Tensor, Tensor, float, bool], tuple[Tensor, Tensor]]
+"""`map_losses`, or the same compiled."""
 
 
 def layer_sums(values: Tensor, layer: Tensor, layers: int) -> Tensor:
@@ -67,19 +73,19 @@ def presence_loss(presence: Tensor, positive: Tensor) -> Tensor:
 
 
 def mask_losses(
-    masks: Tensor, target_masks: Tensor, pairs: Pairs, points: bool, chunk: int
+    masks: Tensor, target_masks: Tensor, pairs: Pairs, points: bool, chunk: int, of_maps: MapLosses
 ) -> tuple[Tensor, Tensor]:
     """Focal and Dice loss of the matched instance masks, two scalars *summed* over pairs.
 
     ``masks`` (B, Q, h, w), ``target_masks`` (M, H, W). Only matched masks are upsampled.
     """
     found = masks[pairs.prompt, pairs.query]
-    focal, dice = _map_losses_in_chunks(found, target_masks, pairs.target, MASK_ALPHA, points, chunk)
+    focal, dice = _map_losses_in_chunks(found, target_masks, pairs.target, MASK_ALPHA, points, chunk, of_maps)
     return focal.sum(), dice.sum()
 
 
 def semantic_losses(
-    semantic: Tensor, target_masks: Tensor, num_boxes: list[int], chunk: int
+    semantic: Tensor, target_masks: Tensor, num_boxes: list[int], chunk: int, of_maps: MapLosses
 ) -> tuple[Tensor, Tensor]:
     """Focal and Dice loss of the semantic map against the union of a prompt's instances, two scalars.
 
@@ -87,28 +93,27 @@ def semantic_losses(
     the prompts with targets, divided by the number of prompts whose union is not empty; others add nothing.
     """
     device = semantic.device
-    found = semantic[
-        torch.tensor([b for b, count in enumerate(num_boxes) if count], dtype=torch.long).to(device)
-    ]
+    with_targets = torch.tensor([b for b, count in enumerate(num_boxes) if count], dtype=torch.long)
+    found = semantic[with_targets.to(device, non_blocking=True)]
     unions = [masks.any(0) for masks in target_masks.split(num_boxes) if len(masks)]
     union = torch.stack(unions) if unions else target_masks[:0]
     every = torch.arange(len(union), device=device)
-    focal, dice = _map_losses_in_chunks(found, union, every, SEMANTIC_ALPHA, False, chunk)
+    focal, dice = _map_losses_in_chunks(found, union, every, SEMANTIC_ALPHA, False, chunk, of_maps)
     prompts = union.flatten(1).any(1).sum() + 1e-6
     return focal.sum() / prompts, dice.sum() / prompts
 
 
 def _map_losses_in_chunks(
-    logits: Tensor, maps: Tensor, index: Tensor, alpha: float, points: bool, chunk: int
+    logits: Tensor, maps: Tensor, index: Tensor, alpha: float, points: bool, chunk: int, of_maps: MapLosses
 ) -> tuple[Tensor, Tensor]:
-    """`map_losses` of ``logits`` (K, h, w) against ``maps[index]``, ``chunk`` maps at a time.
+    """``of_maps`` (`map_losses`) of ``logits`` (K, h, w) against ``maps[index]``, ``chunk`` maps at a time.
 
     When one group is not enough, each is computed again in the backward pass rather than kept: at 1008×1008 a
     map costs 4 MB for each of some ten intermediate results.
     """
 
     def losses_of(part: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        return map_losses(part, maps[chosen], alpha, points)
+        return of_maps(part, maps[chosen], alpha, points)
 
     parts = list(zip(logits.split(chunk), index.split(chunk)))
     if len(parts) == 1:

@@ -73,7 +73,8 @@ class Pairs:
 
     def to(self, device: torch.device) -> "Pairs":
         """The same pairs on ``device``, moved in one copy."""
-        return Pairs(*torch.stack((self.layer, self.prompt, self.query, self.target)).to(device).unbind())
+        together = torch.stack((self.layer, self.prompt, self.query, self.target))
+        return Pairs(*together.to(device, non_blocking=True).unbind())
 
     def triples(self) -> set[tuple[int, int, int]]:
         """(prompt, query, target) of all pairs, whatever their layer."""
@@ -93,7 +94,7 @@ def match(outputs: Outputs, targets: Targets, config: MatcherConfig) -> tuple[Pa
     layers = len(outputs.logits)
     logits, boxes = outputs.logits, outputs.boxes
     if outputs.logits_o2m is None or outputs.boxes_o2m is None:
-        table = assignment_cost(logits, boxes, targets, config).cpu()
+        table = to_host(assignment_cost(logits, boxes, targets, config))
         _refuse_non_finite(table, targets, [f"layer {k}" for k in range(layers)])
         return solve(table, targets), None
 
@@ -105,7 +106,7 @@ def match(outputs: Outputs, targets: Targets, config: MatcherConfig) -> tuple[Pa
         config,
     )
     quality = pair_quality(outputs.logits_o2m[hungarian:], outputs.boxes_o2m[hungarian:], targets, config)
-    table = torch.cat((cost, quality)).cpu()
+    table = to_host(torch.cat((cost, quality)))
     names = [f"layer {k}{queries}" for queries in ("", ", one-to-many queries") for k in range(layers)]
     _refuse_non_finite(table, targets, names)
 
@@ -120,6 +121,11 @@ def match(outputs: Outputs, targets: Targets, config: MatcherConfig) -> tuple[Pa
     return solve(o2o, targets), o2m
 
 
+def to_host(table: Tensor) -> Tensor:
+    """A table on the CPU, where it is solved: the one place of an update that waits for the device."""
+    return table.cpu()
+
+
 def assignment_cost(logits: Tensor, boxes: Tensor, targets: Targets, config: MatcherConfig) -> Tensor:
     """Cost of every query for every target of its own prompt; lower is better.
 
@@ -128,7 +134,7 @@ def assignment_cost(logits: Tensor, boxes: Tensor, targets: Targets, config: Mat
     less that of calling it background. The presence logit plays no part.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        prompt = targets.prompt_of_target().to(logits.device)
+        prompt = targets.prompt_of_target().to(logits.device, non_blocking=True)
         found, wanted = boxes.float()[:, prompt], targets.boxes.float()[:, None]
         distance = (found - wanted).abs().sum(-1)
         _, giou = iou_and_giou(cxcywh_to_xyxy(found), cxcywh_to_xyxy(wanted))
@@ -155,7 +161,7 @@ def pair_quality(logits: Tensor, boxes: Tensor, targets: Targets, config: Matche
     It is the weighted mean of the query's probability and the IoU of the two boxes.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        prompt = targets.prompt_of_target().to(logits.device)
+        prompt = targets.prompt_of_target().to(logits.device, non_blocking=True)
         found, wanted = (
             cxcywh_to_xyxy(boxes.float()[:, prompt]),
             cxcywh_to_xyxy(targets.boxes.float()[:, None]),

@@ -94,8 +94,9 @@ def objective(
     targets: Targets,
     config: ObjectiveConfig = PRESETS["official"],
     norms: Norms | None = None,
+    of_maps: losses.MapLosses = losses.map_losses,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The scalar to minimise, and its terms for logging.
+    """The scalar to minimise, and its terms for logging; ``of_maps`` computes the losses of masks.
 
     The terms are float32 scalars, detached and without weights: ``ce``, ``l1``, ``giou``, ``presence``,
     ``mask``, ``dice``, with ``_aux_l`` for layer l before the final one and ``_o2m`` for the one-to-many set;
@@ -120,19 +121,31 @@ def objective(
         normaliser = torch.as_tensor(norms.boxes, dtype=torch.float32)
         of_prompts = prompts / norms.prompts
         of_positives = positives / norms.positives if positives else 1.0
-        positive = (targets.num_boxes > 0).to(outputs.logits.device)
+        positive = (targets.num_boxes > 0).to(outputs.logits.device, non_blocking=True)
         o2o, o2m = match(outputs, targets, config.matcher)
 
-        one = _pair_terms(outputs.logits, outputs.boxes, outputs.masks, o2o, targets, normaliser, config)
+        one = _pair_terms(
+            outputs.logits, outputs.boxes, outputs.masks, o2o, targets, normaliser, config, of_maps
+        )
         one["ce"] = one["ce"] * of_prompts
         one["presence"] = losses.presence_loss(outputs.presence.float(), positive) * of_prompts
-        one |= {name: term * of_positives for name, term in _semantic_terms(outputs, targets, config).items()}
+        one |= {
+            name: term * of_positives
+            for name, term in _semantic_terms(outputs, targets, config, of_maps).items()
+        }
         if config.semantic_presence_from_decoder:
             one["semantic_presence"] = _decoder_presence(outputs, positive) * of_prompts
         total, terms = _weighted(one, config.weights), _named(one)
         if o2m is not None and outputs.logits_o2m is not None and outputs.boxes_o2m is not None:
             many = _pair_terms(
-                outputs.logits_o2m, outputs.boxes_o2m, outputs.masks_o2m, o2m, targets, normaliser, config
+                outputs.logits_o2m,
+                outputs.boxes_o2m,
+                outputs.masks_o2m,
+                o2m,
+                targets,
+                normaliser,
+                config,
+                of_maps,
             )
             many["ce"] = many["ce"] * of_prompts
             total = total + config.weights.o2m * _weighted(many, config.weights)
@@ -165,6 +178,7 @@ def _pair_terms(
     targets: Targets,
     normaliser: Tensor,
     config: ObjectiveConfig,
+    of_maps: losses.MapLosses,
 ) -> dict[str, Tensor]:
     """Terms of one query set; those of every layer as (L,), those of the final layer alone as (1,)."""
     device = logits.device
@@ -173,8 +187,8 @@ def _pair_terms(
     ce = losses.classification_loss(
         logits.float(),
         pairs.select(last).to(device),
-        iou[last.to(device)],
-        (targets.num_boxes > 0).to(device),
+        iou[last.to(device, non_blocking=True)],
+        (targets.num_boxes > 0).to(device, non_blocking=True),
         config.alpha_cls,
         config.gamma_cls,
     )
@@ -184,18 +198,20 @@ def _pair_terms(
         if targets.is_valid_mask is not None:
             final = final.select(targets.is_valid_mask.cpu()[final.target])
         mask, dice = losses.mask_losses(
-            masks, _target_masks(targets), final.to(device), config.mask_points, config.mask_chunk
+            masks, _target_masks(targets), final.to(device), config.mask_points, config.mask_chunk, of_maps
         )
         terms |= {"mask": mask[None] / normaliser, "dice": dice[None] / normaliser}
     return terms
 
 
-def _semantic_terms(outputs: Outputs, targets: Targets, config: ObjectiveConfig) -> dict[str, Tensor]:
+def _semantic_terms(
+    outputs: Outputs, targets: Targets, config: ObjectiveConfig, of_maps: losses.MapLosses
+) -> dict[str, Tensor]:
     """Terms of the semantic map, each (1,)."""
     if not config.semantic or outputs.semantic is None:
         return {}
     focal, dice = losses.semantic_losses(
-        outputs.semantic, _target_masks(targets), targets.num_boxes.tolist(), config.mask_chunk
+        outputs.semantic, _target_masks(targets), targets.num_boxes.tolist(), config.mask_chunk, of_maps
     )
     return {"semantic_seg": focal[None], "semantic_dice": dice[None]}
 

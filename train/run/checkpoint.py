@@ -1,7 +1,8 @@
 """Checkpoints: complete or absent, readable on any number of ranks, without a pickle in them.
 
     RUN/checkpoints/step-00000120/
-      shard-*.safetensors     weights and both moments of AdamW, each rank's part in its own file
+      shard-*.safetensors     what is trained (the weights, or adapters alone) and both moments of AdamW, each
+                              rank's part in its own file
       state.json              step, epoch and position of the data, corpus, configuration, architecture, score;
                               the SHA-256 of the other files, and of itself without this field
 
@@ -18,7 +19,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ from transformers.initialization import no_init_weights
 from medshards.common.files import sha256_file
 from medshards.train.data.order import ORDER_VERSION
 from medshards.train.model.graph import Sam3Graph
+from medshards.train.model.lora import add_lora, is_adapter, merge
+from medshards.train.model.lora import digest as digest_of_weights
+from medshards.train.model.weights import build_model
 from medshards.train.run.config import Config
 from medshards.train.run.parallel import unwrap
 
@@ -54,7 +58,8 @@ class State:
     step: updates made. epoch, position: samples of the data order taken before, in whole epochs and in the
     current one. corpus: its digest. config: resolved configuration. architecture: of `Sam3Config`. seed: of
     the random numbers, which are functions of it and the step. bad_samples: names of those found damaged. score: of
-    the validation at this step, if any. files: SHA-256 of the files beside state.json.
+    the validation at this step, if any. files: SHA-256 of the files beside state.json. base: digest of the weights that
+    adapters were trained on (train/model/lora.py), which are no part of the checkpoint.
     """
 
     step: int
@@ -70,6 +75,7 @@ class State:
     order_version: int = ORDER_VERSION
     version: int = VERSION
     files: dict[str, str] = field(default_factory=dict)
+    base: str | None = None
 
 
 def folder_of(run: Path, step: int) -> Path:
@@ -122,12 +128,13 @@ def read_state(folder: Path) -> State:
                 f"{folder} has version {content.get('version')}, this medshards reads {VERSION}"
             )
         digest = content.pop("digest", None)
+        own = digest_of(content)
         state = State(**content)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{folder}: {STATE} cannot be read: {error}") from error
-    if digest != digest_of(asdict(state)):
+    if digest != own:
         raise CheckpointError(f"{folder}: {STATE} is damaged: its digest does not fit")
     return state
 
@@ -180,22 +187,45 @@ def recover(run: Path) -> tuple[int | None, list[str]]:
     return newest, found
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Sam3Graph, Config]:
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", base: str | None = None, merged: bool = True
+) -> tuple[Sam3Graph, Config]:
     """The model of a run (its best checkpoint, else the newest) or of one checkpoint, ready for evaluation.
 
     ``path`` is a run's folder or a checkpoint's. Returns the graph in evaluation mode, fp32, on ``device``, and
-    the configuration it was trained with. Needs neither the corpus nor the weights that training started from.
-    Raises CheckpointError, also for a damaged one.
+    the configuration it was trained with. Needs neither the corpus nor the weights that training started from; but
+    adapters need these, which may be elsewhere now (``base``), and come out in the weights if ``merged``.
+    Raises CheckpointError, also for a damaged one, and WeightsError.
 
         model, config = load_model("RUN")
         outputs = model(**batch.inputs("cpu"))       # train.structures.Outputs; see train/model/postprocess.py
     """
     folder = find(path)
     state = check(folder)
-    with no_init_weights():
-        model = Sam3Graph(Sam3Config.from_dict(state.architecture))
+    config = Config.model_validate(state.config)
+    if config.model.lora is None:
+        with no_init_weights():
+            model = Sam3Graph(Sam3Config.from_dict(state.architecture))
+    else:
+        model = _adapted(config, state, base)
     _load(dict(_weights(model)), folder, alone=True)
-    return model.eval().to(device), Config.model_validate(state.config)
+    if merged:
+        merge(model)
+    return model.eval().to(device), config
+
+
+def _adapted(config: Config, state: State, base: str | None) -> Sam3Graph:
+    """The model that adapters were trained on, with adapters; raises CheckpointError when it is another one."""
+    options = config.model
+    weights = base or options.weights
+    model = build_model(weights, options.preset, image_size=options.image_size, seed=config.run.seed)
+    if digest_of_weights(model) != state.base:
+        raise CheckpointError(
+            f"the adapters were not trained on the weights {weights}: name theirs with --base"
+        )
+    assert options.lora is not None
+    add_lora(model, options.lora)
+    return model
 
 
 def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
@@ -216,8 +246,11 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
 
 
 def _weights(model: Sam3Graph) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in model.state_dict().items():
-        yield f"model.{name}", tensor
+    """All weights; of a model with adapters, the adapters."""
+    state = model.state_dict()
+    chosen = [name for name in state if is_adapter(name)] or list(state)
+    for name in chosen:
+        yield f"model.{name}", state[name]
 
 
 def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -22,33 +22,17 @@ from pydantic import (
 )
 
 from medshards.common.yamlfile import LocatedDict, read_yaml
-from medshards.train.model.weights import Regularisation
+from medshards.train.model.options import ModelConfig
 from medshards.train.objective.objective import PRESETS as OBJECTIVES
 from medshards.train.objective.objective import ObjectiveConfig
 from medshards.train.run.optim import OptimConfig, Rates, ScheduleConfig
-from medshards.train.section import Section
+from medshards.train.section import Section, section_of
 
 FOLDER = Path(__file__).with_name("presets")
 
 
 class ConfigError(ValueError):
     """The configuration is wrong; a line for each problem."""
-
-
-class ModelConfig(Section):
-    """Architecture, weights to start from, and how the forward pass saves memory."""
-
-    preset: str = "sam3"
-    """Architecture where the weights do not bring their own: sam3, small or tiny."""
-    weights: str | None = None
-    """A folder or hub id in Hugging Face format, an official .pt file, or null for random weights."""
-    image_size: PositiveInt | None = None
-    """Side of the square network input, in px; null takes that of the architecture."""
-    regularisation: Regularisation = Regularisation()
-    checkpoint_activations: bool = False
-    """Keep less in memory and compute blocks again in the backward pass; the same gradients."""
-    compile: bool = False
-    """Compile the image encoder (torch.compile), which most of a step is spent in."""
 
 
 class DataConfig(Section):
@@ -105,6 +89,17 @@ class BatchConfig(Section):
     """Images of a whole update, over all ranks and accumulated passes; null: per_rank on each rank."""
     per_rank: PositiveInt = 1
     """Images of one forward pass on one rank."""
+    sizes: tuple[PositiveInt, ...] | None = None
+    """Prompts, texts and mask pairs of a pass are filled up to the next of these numbers, ascending, beyond the last
+    to its next multiple, so that few shapes occur. What is filled in counts in no loss (train/speed/padding.py). []:
+    nothing is; null: 4, 8, 16, 32 where the model is compiled."""
+
+    @field_validator("sizes")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value and list(value) != sorted(set(value)):
+            raise ValueError("the numbers must ascend")
+        return value
 
 
 class RunConfig(Section):
@@ -287,5 +282,5 @@ def _fields(keys: tuple[str, ...]) -> list[str]:
     """Names of the fields of the section that ``keys`` lead to."""
     section: Any = Config
     for key in keys:
-        section = section.model_fields[key].annotation
+        section = section_of(section.model_fields[key].annotation)
     return list(section.model_fields)

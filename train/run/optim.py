@@ -206,14 +206,16 @@ def set_rates(
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale all gradients so that their global L2 norm is at most ``max_norm``; returns the norm before.
+    """Scale all gradients so that their global L2 norm is at most ``max_norm``; returns the norm before, on the device.
 
-    Call it after the gradients have been averaged over ranks. Raises FloatingPointError when the norm is NaN
-    or infinite, before any weight is touched.
+    Call it after the gradients have been averaged over ranks.
     """
-    try:
-        return nn.utils.clip_grad_norm_(parameters, max_norm, error_if_nonfinite=True)
-    except RuntimeError as error:
+    return nn.utils.clip_grad_norm_(parameters, max_norm)
+
+
+def refuse_non_finite(norm: float, step: int) -> None:
+    """Raise FloatingPointError when the norm of the gradient of update ``step`` is NaN or infinite."""
+    if not math.isfinite(norm):
         raise FloatingPointError(
-            f"the gradient is not finite, so this update cannot be made: {error}"
-        ) from error
+            f"the gradient of update {step} is not finite (norm {norm}), so it is no update"
+        )

@@ -23,6 +23,7 @@ from medshards.shards.read.storage import Folder, StoreError
 from medshards.train.model.hub import access_problem
 from medshards.train.run.config import Config
 from medshards.train.run.parallel import World, leave
+from medshards.train.speed import regions
 
 PARAMETERS = {"sam3": 841_000_000}  # of architectures whose checkpoints fill a disk
 PATIENCE = timedelta(minutes=3)  # for the first exchange between GPUs, which takes seconds where all is well
@@ -34,6 +35,9 @@ def problems(config: Config, data: str, out: Path, ranks: World) -> list[str]:
     Every rank must call it at the same point. What is the same for all processes of a node is looked at once.
     """
     found = [*_devices(config), *_agreement(ranks)]
+    compiled = regions.compiles(config.model, ranks.device.type, config.run.parallel)
+    if compiled and (lacking := regions.problem()):
+        found.append(lacking)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         found += [*_corpus(config, data), *_cache(config, data), *_weights(config)]
     if ranks.first:

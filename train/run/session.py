@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from medshards.common.console import tell
 from medshards.common.files import locked, write_atomically
@@ -17,6 +18,7 @@ from medshards.common.machine import MachineError
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.train.data.feed import WorkerLost
+from medshards.train.model.lora import export_adapter
 from medshards.train.model.weights import WeightsError, export_folder, export_official
 from medshards.train.run.card import licence_remarks, write_card
 from medshards.train.run.checkpoint import (
@@ -59,7 +61,12 @@ def failures(out: Path) -> Iterator[None]:
         raise Failure(f"{error}{_way_back(out)}") from error
     except torch.OutOfMemoryError as error:
         raise Failure(
-            "the memory of the device ran out: lower batch.per_rank, or set model.checkpoint_activations=true"
+            "the memory of the device ran out: lower batch.per_rank, or set model.checkpoint_activations=all"
+            + _way_back(out)
+        ) from error
+    except BackendCompilerFailed as error:
+        raise Failure(
+            f"compiling the model failed ({' '.join(str(error).split())[:300]}): --set model.compile=off trains without"
             + _way_back(out)
         ) from error
     except MemoryError as error:
@@ -103,6 +110,10 @@ def run_training(
         resume = resume or (auto_resume and bool(steps(out)))
         config = load_config(source_of(out, source, resume), overrides)
         with world() as ranks:
+            if "adapter" in export and config.model.lora is None:
+                raise ConfigError(
+                    "--export adapter: the run trains all weights; set model.lora to train adapters"
+                )
             found = problems(config, data, out, ranks)
             if ranks.sum(bool(found))[0]:
                 raise Failure("the run was not started:\n  " + "\n  ".join(found or ["see the other ranks"]))
@@ -162,7 +173,12 @@ def _finish(config: Config, data: str, out: Path, outcome: Outcome, export: Sequ
     lines = [f"{outcome.step} updates made; newest checkpoint {folder_of(out, steps(out)[-1])}"]
     if (known := best(out)) is not None:
         lines.append(f"best checkpoint {find(out)}: {config.run.validate_mask} Dice {known[1]:.4f}")
-    if export:
+    if "adapter" in export and config.model.lora is not None:
+        model, _ = load_model(out, merged=False)
+        export_adapter(model, out / "export" / "adapter", config.model.lora, config.model.weights)
+        write_card(out / "export" / "adapter", "adapter", out, data)
+        lines.append(f"LoRA adapters: {out / 'export' / 'adapter'}")
+    if set(export) - {"adapter"}:
         model, _ = load_model(out)
         if "hf" in export:
             folder = out / "export" / "hf"
@@ -175,6 +191,7 @@ def _finish(config: Config, data: str, out: Path, outcome: Outcome, export: Sequ
             export_official(model, out / "export" / "sam3.pt", base)
             write_card(out / "export", "official", out, data)
             lines.append(f"official checkpoint: {out / 'export' / 'sam3.pt'}")
+    if export:
         lines += licence_remarks(data, config)
     done = {"step": outcome.step, "best": known and known[0], "score": known and known[1]}
     write_atomically(out / FINISHED, (json.dumps(done) + "\n").encode())

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from medshards.train.data.batch import Batch
 from medshards.train.data.keyed_random import keyed
 from medshards.train.model.graph import Sam3Graph
+from medshards.train.model.lora import add_lora
 from medshards.train.model.weights import build_model
+from medshards.train.objective.losses import map_losses
 from medshards.train.objective.objective import Norms, objective
 from medshards.train.run.config import Config
-from medshards.train.run.optim import build_optimizer, clip_gradients, set_rates
+from medshards.train.run.optim import build_optimizer, clip_gradients, refuse_non_finite, set_rates
 from medshards.train.run.parallel import World, accumulating, whole, wrap
+from medshards.train.speed.casting import weights_cast
+from medshards.train.speed.padding import SIZES, fill_inputs, filling
+from medshards.train.speed.regions import compile_regions, compiles
 
 
 def build_graph(config: Config) -> Sam3Graph:
@@ -27,6 +34,8 @@ def build_graph(config: Config) -> Sam3Graph:
         regularisation=options.regularisation,
         seed=config.run.seed,
     )
+    if options.lora is not None:
+        add_lora(graph, options.lora, config.run.seed)
     graph.checkpoint_activations(options.checkpoint_activations)
     return graph
 
@@ -40,38 +49,68 @@ class Learner:
     def __init__(self, graph: Sam3Graph, config: Config, ranks: World) -> None:
         self.graph, self.config, self.ranks = graph, config, ranks
         self.model = wrap(graph, config.run.parallel, ranks)
-        if config.model.compile:
-            graph.vision_encoder.compile()
+        compiled = compiles(config.model, ranks.device.type, config.run.parallel)
+        self.sizes = config.batch.sizes if config.batch.sizes is not None else SIZES if compiled else ()
+        self._of_maps = filling(compile_regions(graph) if compiled else map_losses, self.sizes)
         self.optimizer = build_optimizer(graph, config.optim)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._step = -1
+        self._norm = torch.zeros((), pin_memory=ranks.device.type == "cuda")
 
     def update(
         self, chunks: Sequence[Batch], norms: Norms | None, step: int, total: int
-    ) -> tuple[dict[str, Tensor], float]:
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Make update ``step`` (from 0) of ``total``.
 
-        Returns the mean over this rank's chunks of the loss and its terms, on the device, and the global norm
-        of the gradient before clipping. Raises FloatingPointError when something is not finite.
+        Returns the mean over this rank's chunks of the loss and its terms, and the global norm of the gradient before
+        clipping, on the device. The only thing it waits for is the matcher's table, so the host runs ahead of a GPU,
+        and what is not finite is found an update later: ask `settle` before the weights are used for something else.
+        Raises FloatingPointError.
         """
         # torch's generators take a signed 64-bit seed.
         torch.manual_seed(int(keyed(self.config.run.seed, step, self.ranks.rank)) >> 1)
         set_rates(self.optimizer, self._rates, self.config.schedule, step, total)
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.backward(chunks, norms)
-        norm = clip_gradients(self.graph.parameters(), self.config.optim.clip_norm)
+        self._refuse_non_finite()  # of the update before, whose norm came before the matcher's table
+        norm = whole(clip_gradients(self.graph.parameters(), self.config.optim.clip_norm)).detach()
         self.optimizer.step()
-        return terms, float(whole(norm))
+        self._step = step
+        self._keep(norm)
+        return terms, norm
+
+    def _keep(self, norm: Tensor) -> None:
+        """Send the norm to the host, which does not wait for it."""
+        self._norm.copy_(norm, non_blocking=True)
+
+    def settle(self) -> None:
+        """Wait for the last update; raises FloatingPointError when its gradient was not finite."""
+        if self.ranks.device.type == "cuda":
+            torch.cuda.synchronize(self.ranks.device)
+        self._refuse_non_finite()
+
+    def _refuse_non_finite(self) -> None:
+        refuse_non_finite(float(self._norm), self._step + 1)
 
     def backward(self, chunks: Sequence[Batch], norms: Norms | None) -> dict[str, Tensor]:
         """Add the gradients of all chunks, averaged over chunks and ranks; returns loss and terms."""
         device, sums = self.ranks.device, dict[str, Tensor]()
         for number, chunk in enumerate(chunks, start=1):
-            with accumulating(self.model, last=number == len(chunks)):
+            with self._low_precision(), accumulating(self.model, last=number == len(chunks)):
                 with torch.autocast(device.type, torch.bfloat16, self.config.run.precision == "bf16"):
-                    outputs = self.model(**chunk.inputs(device))
-                loss, terms = objective(outputs, chunk.targets(device), self.config.objective, norms)
+                    outputs = self.model(**fill_inputs(chunk.inputs(device), self.sizes))
+                targets = chunk.targets(device)
+                loss, terms = objective(
+                    outputs.first(len(chunk.prompts)), targets, self.config.objective, norms, self._of_maps
+                )
                 (loss / len(chunks)).backward()
             for name, value in {"loss": loss, **terms}.items():
-                share = value.detach().to(device) / len(chunks)
+                share = value.detach().to(device, non_blocking=True) / len(chunks)
                 sums[name] = sums[name] + share if name in sums else share
         return sums
+
+    def _low_precision(self) -> AbstractContextManager[None]:
+        """The context of a forward and a backward pass in which weights have the precision of the run."""
+        if self.config.run.precision == "bf16" and not isinstance(self.model, FSDPModule):
+            return weights_cast(self.graph, torch.bfloat16)
+        return nullcontext()

@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from medshards.train.data.batch import Bad, Batch
 from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices
+from medshards.train.model.lora import digest
 from medshards.train.objective.objective import Norms
 from medshards.train.run.checkpoint import State, best, folder_of, read_state, restore
 from medshards.train.run.config import Config, ConfigError, dump_config
@@ -35,37 +35,10 @@ from medshards.train.run.preemption import Stop
 from medshards.train.run.save import Checkpointer
 from medshards.train.run.step import Learner, build_graph
 from medshards.train.run.validation import Validator
+from medshards.train.speed.clock import Clock
+from medshards.train.speed.regions import Compilations, as_it_is
 
 CONFIG = "config.yaml"
-
-
-class Clock:
-    """Time of the updates since it was last read, without validation and saving."""
-
-    def __init__(self) -> None:
-        self.updates = 0
-        self._began, self._waited = time.perf_counter(), 0.0
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Time in which the device had nothing to do for lack of data."""
-        asked = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - asked
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Time that does not count."""
-        began = time.perf_counter()
-        yield
-        self._began += time.perf_counter() - began
-
-    def read(self) -> tuple[float, float, int]:
-        """Seconds, seconds of waiting and updates since the last reading."""
-        now = time.perf_counter()
-        reading = max(now - self._began, 1e-9), self._waited, self.updates
-        self._began, self._waited, self.updates = now, 0.0, 0
-        return reading
 
 
 @dataclass(frozen=True)
@@ -99,7 +72,10 @@ class Trainer:
         config = config.model_copy(update={"batch": config.batch.model_copy(update={"images": images})})
         self.config, self.run, self.ranks, self.images = config, run, ranks, images
         torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
+        # It would also fill every new tensor before it is written: a kernel each, and nothing here reads such memory.
+        torch.utils.deterministic.fill_uninitialized_memory = False
         graph = build_graph(config)
+        self.base = digest(graph) if config.model.lora else None
         self.data = open_data(config, data, graph.image_size)
         self.learner = Learner(graph, config, ranks)
         self.validate = Validator(self.data.held_out, config, ranks)
@@ -116,7 +92,8 @@ class Trainer:
         self.monitor = Monitor(run, self.step, self.total, ranks.first)
         if ranks.first:
             write_atomically(run / CONFIG, dump_config(config).encode())
-        self._saved = resume
+        self._saved, self.first = resume, self.step
+        self._compilations = Compilations()
         self._dropped: Counter[str] = Counter()
         self._clock = Clock()
 
@@ -133,6 +110,11 @@ class Trainer:
             raise ConfigError(
                 f"{self.run} was trained otherwise, so this would be no continuation of it: {'; '.join(other)}. Leave "
                 "that as it was, or give --other-config to go on all the same"
+            )
+        if state.base != self.base:
+            raise ConfigError(
+                f"{self.run} was trained with {_trained(state.base)}, this would be with {_trained(self.base)}: leave "
+                "model.lora and model.weights as they were"
             )
         restore(folder, self.learner.graph, self.learner.optimizer)
         self.step, self.bad = state.step, set(state.bad_samples)
@@ -160,13 +142,17 @@ class Trainer:
                 if asked:
                     preempted = True
                     break
+                began = time.perf_counter()
                 terms, norm = self.learner.update(chunks, norms, self.step, self.total)
                 self._advance()
+                if told := self._compilations.look(self.step - self.first, time.perf_counter() - began):
+                    self.monitor.note(told)
                 if self.step % self.config.run.log_every == 0 or self.step == self.total:
                     self._log(terms, norm)
-                with self._clock.paused():
+                with self._clock.paused(), as_it_is():
                     self._look_back()
             if preempted and self._saved != self.step:
+                self.learner.settle()
                 self._save(None)
             self.checkpoints.finish()
         self.monitor.close(self._dropped)
@@ -213,7 +199,7 @@ class Trainer:
         self.monitor.tick(self.step)
         self.checkpoints.poll()
 
-    def _log(self, terms: dict[str, Tensor], norm: float) -> None:
+    def _log(self, terms: dict[str, Tensor], norm: Tensor) -> None:
         """Means over all ranks of this update's terms; the speed since the last line."""
         interval, waited, updates = self._clock.read()
         names = sorted(terms)
@@ -223,7 +209,7 @@ class Trainer:
         numbers = {
             "epoch": self.taken / self.data.plan.length,
             "loss": mean.pop("loss"),
-            "grad_norm": norm,
+            "grad_norm": float(norm),
             "images_per_s": updates * self.images / interval,
             "data_wait": wait,
             **{f"lr/{group['name']}": group["lr"] for group in self.learner.optimizer.param_groups},
@@ -241,6 +227,8 @@ class Trainer:
             last or (epoch_ended if every is None else self.step % every == 0)
             for every in (run.validate_every, run.checkpoint_every)
         )
+        if validate or save:
+            self.learner.settle()
         score = None
         if validate and self.validate:
             report = self.validate(self.learner.graph)
@@ -266,6 +254,7 @@ class Trainer:
             bad_samples=sorted(self.bad),
             score=score,
             world=self.ranks.size,
+            base=self.base,
         )
         self.checkpoints.save(self.learner.model, self.learner.optimizer, state)
         self._saved = self.step
@@ -287,3 +276,7 @@ class Trainer:
             f"updates {self.step} to {self.total} of {self.images} images: {self.ranks.size} ranks on "
             f"{self.ranks.device.type} x {self.slices.chunks} passes x {self.config.batch.per_rank} images"
         )
+
+
+def _trained(base: str | None) -> str:
+    return "all weights trained" if base is None else f"adapters on the weights {base[:12]}"

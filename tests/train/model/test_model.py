@@ -8,7 +8,9 @@ from torch import Tensor
 
 from medshards.train.model.graph import Sam3Graph, _drop_path
 from medshards.train.model.outputs import Outputs
+from medshards.train.objective.losses import map_losses
 from medshards.train.objective.objective import objective
+from medshards.train.speed.padding import fill_inputs, filling
 from tests.train.cases import targets_of
 from tests.train.graph import NO_DROPOUT, references, tiny, tiny_inputs
 
@@ -57,11 +59,16 @@ def test_training_gives_the_outputs_of_every_layer_and_both_query_sets(golden: P
         close(found.semantic, arrays["train_semantic_seg"])
 
 
-def test_losses_and_gradients_of_the_whole_graph(golden: Path) -> None:
+@pytest.mark.parametrize("sizes", [(), (7, 32)], ids=["as it is", "filled up"])
+def test_losses_and_gradients_of_the_whole_graph(golden: Path, sizes: tuple[int, ...]) -> None:
     for reference in references(golden):
         model, expected = reference.model.train(), reference.expected
         targets = targets_of(reference.arrays, mask_size=model.image_size)
-        total, terms = objective(model(*reference.inputs), targets)
+        names = ("pixel_values", "img_id", "input_ids", "attention_mask", "text_id")
+        outputs = model(**fill_inputs(dict(zip(names, reference.inputs, strict=True)), sizes))
+        total, terms = objective(
+            outputs.first(len(targets.num_boxes)), targets, of_maps=filling(map_losses, sizes)
+        )
         total.backward()
 
         assert total.item() == pytest.approx(expected["terms"]["core_loss"], rel=1e-5)
@@ -134,9 +141,19 @@ def test_checkpointing_recomputes_every_block_and_changes_no_gradient() -> None:
     assert plain.keys() == again.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(again[name], gradient, rtol=1e-5, atol=1e-8, msg=name)
-    model.checkpoint_activations(False)
+    model.checkpoint_activations("off")
     gradients(model)
     assert set(calls.values()) == {4}
+    model.checkpoint_activations("vision:2")  # the first and the third of four
+    model.vision_encoder.backbone.layers[1].mlp.register_forward_pre_hook(
+        lambda *_: calls.update({"second vit": calls.get("second vit", 0) + 1})
+    )
+    some = gradients(model)
+    assert calls.pop("vit") == 6
+    assert calls.pop("second vit") == 1
+    assert set(calls.values()) == {5}
+    for name, gradient in plain.items():
+        torch.testing.assert_close(some[name], gradient, rtol=1e-5, atol=1e-8, msg=name)
 
 
 def test_one_to_many_queries_do_not_disturb_the_others() -> None:

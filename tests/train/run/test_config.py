@@ -8,7 +8,9 @@ from medshards.train.objective.objective import PRESETS
 from medshards.train.run.config import Config, ConfigError, dump_config, load_config, presets
 
 
-@pytest.mark.parametrize("preset", ["paper", "single-gpu", "cluster", "small", "tiny", "overfit"])
+@pytest.mark.parametrize(
+    "preset", ["paper", "single-gpu", "cluster", "24gb", "small-gpu", "small", "tiny", "overfit"]
+)
 def test_presets_load_and_come_back_from_yaml(preset: str, tmp_path: Path) -> None:
     assert preset in presets()
     config = load_config(preset)
@@ -98,5 +100,27 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="presets are cluster, overfit, paper, single-gpu, small, tiny"):
+    with pytest.raises(
+        ConfigError, match="presets are 24gb, cluster, overfit, paper, single-gpu, small, small-gpu, tiny"
+    ):
         load_config("huge")
+
+
+def test_words_that_yaml_reads_as_truth_values_keep_their_meaning(tmp_path: Path) -> None:
+    """`off` is false in YAML 1.1; configurations of earlier versions had true and false."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: {compile: off, checkpoint_activations: off}\n")
+    model = load_config(path).model
+    assert (model.compile, model.checkpoint_activations) == ("off", "off")
+    path.write_text("model: {compile: true, checkpoint_activations: true}\n")
+    model = load_config(path).model
+    assert (model.compile, model.checkpoint_activations) == ("regions", "all")
+    assert (
+        load_config("tiny", ["model.checkpoint_activations=vision:2"]).model.checkpoint_activations
+        == "vision:2"
+    )
+    for wrong in ("vision:0", "some"):
+        with pytest.raises(ConfigError, match=r"model\.checkpoint_activations"):
+            load_config("tiny", [f"model.checkpoint_activations={wrong}"])
+    with pytest.raises(ConfigError, match=r"batch\.sizes: the numbers must ascend"):
+        load_config("tiny", ["batch.sizes=[8, 4]"])

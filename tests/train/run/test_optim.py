@@ -1,6 +1,7 @@
 """Groups, rates, decay, schedule and clipping agree with the reference numbers and with the real model."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from medshards.train.run.optim import (
     clip_gradients,
     lr_factor,
     parameter_groups,
+    refuse_non_finite,
     set_rates,
 )
 
@@ -225,9 +227,11 @@ def test_clipping_is_global_and_returns_the_norm_before() -> None:
     assert [float(a.grad), float(b.grad)] == pytest.approx([0.06, 0.08], rel=1e-4)
 
 
-def test_a_gradient_that_is_not_finite_stops_the_update() -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_is_refused(value: float) -> None:
     a, b = (nn.Parameter(torch.zeros(1)) for _ in range(2))
-    a.grad, b.grad = torch.tensor([torch.nan]), torch.tensor([4.0])
-    with pytest.raises(FloatingPointError, match="not finite"):
-        clip_gradients([a, b], 0.1)
-    assert float(b.grad) == 4.0
+    a.grad, b.grad = torch.tensor([value]), torch.tensor([4.0])
+    norm = float(clip_gradients([a, b], 0.1))
+    with pytest.raises(FloatingPointError, match="the gradient of update 3 is not finite"):
+        refuse_non_finite(norm, 3)
+    refuse_non_finite(1e30, 3)
