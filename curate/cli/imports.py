@@ -78,8 +78,10 @@ def import_(folder: Path, form: str, slug: str, target: Path, labels: Path | Non
     it with --source, --catalog and --labels. Exit status 1 when something in DIR would be refused.
 
     \b
-    medshards import ~/export --format coco --slug mine --labels labels.yaml --group 'p[0-9]+' --out mine
-    medshards build mine --raw ~/export --source mine/converter.py --catalog mine/catalog.yaml --labels mine/labels.yaml
+    medshards import ~/export --format coco --slug mine --labels labels.yaml \\
+        --group 'p[0-9]+' --out mine
+    medshards build mine --raw ~/export --source mine/converter.py \\
+        --catalog mine/catalog.yaml --labels mine/labels.yaml --out corpus
     """
     try:
         found = find(folder, form)
