@@ -73,7 +73,7 @@ class Trainer:
         self.config, self.run, self.ranks, self.images = config, run, ranks, images
         torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
         # It would also fill every new tensor before it is written: a kernel each, and nothing here reads such memory.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         graph = build_graph(config)
         self.base = digest(graph) if config.model.lora else None
         self.data = open_data(config, data, graph.image_size)
