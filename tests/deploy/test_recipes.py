@@ -221,12 +221,12 @@ def test_a_node_passes_the_signal_on_and_waits(tmp_path: Path) -> None:
 def test_an_evicted_training_saves_and_is_finished_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two ranks under the real torchrun, as in the recipes."""
+    """A rank under the real torchrun; two are preempted and requeued in the tests of Slurm."""
     corpus, run, total = build_corpus(tmp_path, ("drive",)), tmp_path / "run", 16
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     command = [
-        "torchrun", "--standalone", "--nproc-per-node=2", "-m", "medshards", "train", "--auto-resume",
+        "torchrun", "--standalone", "--nproc-per-node=1", "-m", "medshards", "train", "--auto-resume",
         "--data", str(corpus), "--out", str(run), "--config", "tiny", "--steps", str(total),
         "--set", "batch.per_rank=1", "--set", "run.log_every=1", "--set", "run.checkpoint_every=1000",
         "--set", "run.validate_every=1000", "--set", "run.overlays=0", "--set", "data.workers=1",

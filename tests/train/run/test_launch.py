@@ -191,7 +191,7 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(corpus: Path, tmp_path:
 def test_a_failure_is_not_requeued(corpus: Path, tmp_path: Path, slurm: Path) -> None:
     """The corpus vanishes while the job waits in the queue."""
     copy = shutil.copytree(corpus, tmp_path / "corpus")
-    assert submit(copy, tmp_path / "run").exit_code == 0
+    assert submit(copy, tmp_path / "run", "--gpus-per-node", "1").exit_code == 0
     (copy / "corpus.json").unlink()
     subprocess.run(["sbatch", str(tmp_path / "run/slurm/train.sbatch")], check=True)
     processes.wait_until(lambda: (slurm / "ended").exists(), "the end of the job")
