@@ -21,5 +21,6 @@ cd "$tree"
     echo "pytest_add_cli_args_test_selection = ['tests/$room']"
     echo "also_copy = [$(ls -A | grep -vxE 'src|tests|pyproject.toml' | sed "s/.*/'&', /" | tr -d '\n')]"
 } >> pyproject.toml
-export PYTHONPATH="$tool:$tree/mutants/src"
-"$python" -m mutmut run && "$python" -m mutmut results
+export PYTHONPATH=$tool
+"$python" -m mutmut run || true # it fails where a change survived, which the next line lists
+"$python" -m mutmut results
