@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test prove mutants lint docs clean constraints
+.PHONY: demo test prove prove-ray lowest mutants lint docs clean constraints
 
 demo: $(STAMP)
 	$(BIN)/medshards demo
@@ -20,6 +20,18 @@ prove: $(STAMP)
 # Which changes of a room's code its tests do not notice: make mutants ROOM=vocab ONLY=vocabulary.py
 mutants: $(STAMP)
 	tests/mutants.sh $(CURDIR)/$(BIN)/python $(ROOM) $(ONLY)
+
+# Builds on a Ray cluster of two nodes, processes on this machine.
+prove-ray: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pytest -m slow tests/shards/cluster/test_ray.py
+
+# The curating rooms with the lowest versions that pyproject.toml allows, in an environment of its own.
+lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest tests/common tests/vocab tests/curate tests/shards/build tests/shards/encode
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,4 +56,4 @@ constraints: $(STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(VENV)-lowest demo

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
+from medshards.shards.cli.build import build
 from medshards.train.cli import train
 from medshards.train.run.checkpoint import steps
 from medshards.train.run.config import load_config
@@ -154,6 +155,24 @@ def test_the_image_pins_what_it_installs() -> None:
                 name = re.match(r"[\w-]+", requirement)[0].lower()  # type: ignore[index]
                 assert f"\n{name}==" in pins, name
     assert any(what == "USER" and rest != "root" for what, rest in instructions())
+
+
+def test_the_rayjob_builds_with_options_that_exist() -> None:
+    job = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    words = shlex.split(job["spec"]["entrypoint"])
+    assert words[:2] == ["medshards", "build"]
+    params = build.make_context("build", words[2:]).params
+    assert params["engine"] == "ray"
+    cluster = job["spec"]["rayClusterSpec"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    assert len({pod["containers"][0]["image"] for pod in pods}) == 1
+    for pod in pods:
+        mounted = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+        assert {str(params["raw"]), "/corpora"} <= set(mounted)
+        assert {"name": "PYTHONSAFEPATH", "value": "1"} in pod["containers"][0]["env"]
+        assert pod["volumes"] == pods[0]["volumes"]
+    assert params["out"].is_relative_to("/corpora")
 
 
 def test_no_recipe_imports_from_the_working_folder() -> None:

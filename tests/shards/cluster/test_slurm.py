@@ -71,12 +71,13 @@ def test_a_unit_that_always_fails_is_named_and_the_rest_is_built(
     """Its units die with their nodes; in the last job the case that kills its process is named."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
-        "import os, signal\n"
+        "import os, signal, time\n"
         "from medshards.shards.encode import work\n"
         "real = work.walk\n"
         "def walk(source, policy, case, *more):\n"
         "    if case.key == '24_training':\n"
         "        os.kill(os.getppid() if 'SLURM_ARRAY_TASK_ID' in os.environ else os.getpid(), signal.SIGKILL)\n"
+        "        time.sleep(60)\n"
         "    return real(source, policy, case, *more)\n"
         "work.walk = walk\n"
     )
