@@ -36,14 +36,23 @@ def decode(raw: Raw, windows: Windows | None = None) -> Stored:
     return Stored(decode_image(raw, windows), tuple(decode_planes(raw)), raw.record)
 
 
-def decode_image(raw: Raw, windows: Windows | None = None) -> NDArray[np.uint8]:
-    """The image, uint8 H×W or H×W×3; numbers of a volume as `windows` show them. Raises BadSample."""
+def decode_image(raw: Raw, windows: Windows | None = None, side: int | None = None) -> NDArray[np.uint8]:
+    """The image, uint8 H×W or H×W×3; numbers of a volume as `windows` show them. Raises BadSample.
+
+    side: px that are enough; a JPEG of twice that or more comes at a smaller scale, see `jpeg.decode_small`.
+    """
+    size = raw.record["size"]
+    small = raw.extension == "jpg" and side is not None and min(size) >= 2 * side
     try:
-        pixels = jpeg.decode(raw.image, 3) if raw.extension == "jpg" else png.decode(raw.image)
+        if small and side is not None:
+            pixels, found = jpeg.decode_small(raw.image, side), jpeg.size(raw.image)
+        else:
+            pixels = jpeg.decode(raw.image, 3) if raw.extension == "jpg" else png.decode(raw.image)
+            found = (pixels.shape[0], pixels.shape[1])
     except ValueError as error:
         raise BadSample(f"{raw.name}: its image cannot be decoded: {error}") from error
-    if list(pixels.shape[:2]) != raw.record["size"]:
-        raise BadSample(f"{raw.name}: its image has {pixels.shape[:2]} px, its record {raw.record['size']}")
+    if list(found) != size:
+        raise BadSample(f"{raw.name}: its image has {found} px, its record {size}")
     return shown(pixels, raw.record, windows)
 
 

@@ -10,6 +10,7 @@ What is drawn (negative prompts, synonyms, the side of an augmented image) is a 
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,15 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from medshards.common.window import Windows, random_window
+from medshards.curate.sample import Region
 from medshards.shards.read.corpus import BadSample, Raw
 from medshards.shards.read.decode import decode_image, decode_planes
 from medshards.train.data.keyed_random import choose, number
-from medshards.train.data.resizing import boxes_of, pad, resize_image, resize_masks
+from medshards.train.data.resizing import boxes_of, pad, pad_image, resize_image, resize_masks
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.model.outputs import Targets
 from medshards.train.model.postprocess import normalise
@@ -46,6 +48,14 @@ class Bad(NamedTuple):
     reason: str
 
 
+class Drawn(NamedTuple):
+    """Where an instance is drawn: as value ``id`` of a plane, within ``box`` (x, y, width, height) in px."""
+
+    plane: int
+    id: int
+    box: Sequence[int]
+
+
 class Prompt(NamedTuple):
     """A text to ask of an image, and how many instances answer it. possible: its picture might show the concept."""
 
@@ -63,7 +73,7 @@ class Example:
     """
 
     name: str
-    image: Tensor  # (3, S, S) uint8
+    image: Tensor  # (3, S, S) uint8; a grey one shares its memory
     prompts: tuple[Prompt, ...]
     boxes: Tensor  # (m, 4) float32 (cx, cy, w, h) / S, in order of the prompts
     masks: Tensor  # (m, S, ceil(S / 8)) uint8, bits
@@ -153,7 +163,8 @@ class Builder:
         masks, prompts = [], []
         planes = decode_planes(raw)
         for concept, targets in instances.items():
-            maps = resize_masks([_union(planes, target, raw.name) for target in targets], side)
+            regions = [_region(planes, target, raw.name) for target in targets]
+            maps = resize_masks(regions, planes[0].shape, side)
             kept = maps[maps.any(axis=(1, 2))]
             dropped["instances without area after resizing"] += len(maps) - len(kept)
             if len(kept):
@@ -170,9 +181,10 @@ class Builder:
                 f"{raw.name}: {', '.join(+dropped) or 'no concept is present or known to be absent'}"
             )
         maps = np.concatenate(masks) if masks else np.zeros((0, side, side), bool)
+        image = decode_image(raw, self._window(raw, key), side if self.config.scaled_jpeg else None)
         return Example(
             raw.name,
-            F.pad(resize_image(decode_image(raw, self._window(raw, key)), side), (0, self.side - side) * 2),
+            pad_image(resize_image(image, side), self.side),
             tuple(prompts),
             boxes_of(maps, self.side),
             torch.from_numpy(np.packbits(pad(maps, self.side), axis=-1)),
@@ -195,14 +207,14 @@ class Builder:
 
     def _ask(
         self, raw: Raw, key: tuple[int, ...], dropped: Counter[str]
-    ) -> tuple[dict[str, list[list[tuple[int, int]]]], list[str]]:
-        """The instances to ask for by concept, each a list of (plane, id); the absent concepts to ask for."""
+    ) -> tuple[dict[str, list[list[Drawn]]], list[str]]:
+        """The targets to ask for by concept, each of one or more instances; the absent concepts to ask for."""
         config, record = self.config, raw.record
-        found: dict[str, list[list[tuple[int, int]]]] = defaultdict(list)
+        found: dict[str, list[list[Drawn]]] = defaultdict(list)
         for instance in record["instances"]:
-            found[instance["concept"]].append([(instance["plane"], instance["id"])])
+            found[instance["concept"]].append([Drawn(instance["plane"], instance["id"], instance["bbox"])])
         if config.instances.get(record["dataset"]) == "merged":
-            found = defaultdict(list, {c: [[place for (place,) in each]] for c, each in found.items()})
+            found = defaultdict(list, {c: [[drawn for (drawn,) in each]] for c, each in found.items()})
         crowded = [c for c, each in found.items() if len(each) > config.max_instances_per_prompt]
         for concept in crowded:
             dropped[f"prompts with more than {config.max_instances_per_prompt} instances"] += 1
@@ -236,17 +248,24 @@ class Builder:
         return sides[number(len(sides), *key, _SIDE)]
 
 
-def _union(planes: Sequence[NDArray[Any]], places: Sequence[tuple[int, int]], name: str) -> NDArray[np.bool_]:
-    """The mask (H, W) of one target, which lies at one or more (plane, id)."""
+def _region(planes: Sequence[NDArray[Any]], target: Sequence[Drawn], name: str) -> Region:
+    """The pixels of one target, which is one or more instances; only their boxes are looked at."""
+    left, top = (min(drawn.box[axis] for drawn in target) for axis in (0, 1))
+    right, bottom = (max(drawn.box[axis] + drawn.box[axis + 2] for drawn in target) for axis in (0, 1))
+    crop = np.zeros((bottom - top, right - left), bool)
     try:
-        mask: NDArray[np.bool_] = planes[places[0][0]] == places[0][1]
-        for plane, value in places[1:]:
-            mask |= planes[plane] == value
-    except IndexError as error:
-        raise BadSample(f"{name}: its record names a mask plane that it does not have") from error
-    if not mask.any():
+        for drawn in target:
+            x, y, width, height = drawn.box
+            inside = planes[drawn.plane][y : y + height, x : x + width] == drawn.id
+            crop[y - top : y - top + height, x - left : x - left + width] |= inside
+    except (IndexError, ValueError) as error:
+        raise BadSample(
+            f"{name}: its record names a mask plane that it does not have, or a box beyond it"
+        ) from error
+    region = Region.of(crop, top, left)
+    if not region.area:
         raise BadSample(f"{name}: its record names an instance that is not in its mask")
-    return mask
+    return region
 
 
 def unpack(bits: Tensor, side: int) -> Tensor:
@@ -262,16 +281,27 @@ def collate(examples: Sequence[Example]) -> Batch:
     ids, mask = tokenize(list(texts))
     per_image = torch.tensor([len(example.prompts) for example in examples])
     return Batch(
-        images=torch.stack([example.image for example in examples]),
+        images=_together([example.image[None] for example in examples]),
         img_id=torch.repeat_interleave(torch.arange(len(examples)), per_image),
         input_ids=ids,
         attention_mask=mask,
         text_id=torch.tensor([texts[prompt.text] for prompt in prompts]),
         boxes=torch.cat([example.boxes for example in examples]),
-        masks=torch.cat([example.masks for example in examples]),
+        masks=_together([example.masks for example in examples]),
         prompts=tuple(prompts),
         names=tuple(example.name for example in examples),
         dropped=sum((Counter(example.dropped) for example in examples), Counter()),
         bad=tuple(bad for example in examples for bad in example.bad),
         void=tuple(example.void for example in examples),
     )
+
+
+def _together(parts: Sequence[Tensor]) -> Tensor:
+    """Bytes one after another; a worker of a loader puts them where it hands them over from without a copy."""
+    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+    if get_worker_info() is None:
+        out = torch.empty(shape, dtype=torch.uint8)
+    else:
+        storage = torch.UntypedStorage._new_shared(math.prod(shape))
+        out = torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)  # type: ignore[call-overload]
+    return torch.cat(list(parts), out=out)

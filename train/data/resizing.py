@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,51 +12,84 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medshards.curate.sample import Region
+
+LARGE = 3  # from this part of an image on (a third) a mask is resized with all of it
+
 
 def resize_image(pixels: NDArray[np.uint8], side: int) -> Tensor:
-    """uint8 H×W or H×W×3 to (3, side, side)."""
+    """uint8 H×W or H×W×3 to (3, side, side); the channels of a grey image share their memory."""
     grey = pixels.ndim == 2
     image = torch.from_numpy(np.ascontiguousarray(pixels))
     image = (image[None] if grey else image.permute(2, 0, 1))[None]
-    return _resize(image, side, side)[0].expand(3, -1, -1).contiguous()
+    return _resize(image, side)[0].expand(3, -1, -1)
 
 
-def resize_masks(masks: Sequence[NDArray[np.bool_]], side: int) -> NDArray[np.bool_]:
-    """n masks H×W to bool (n, side, side).
+def resize_masks(regions: Sequence[Region], size: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    """n masks of an image of ``size`` (H, W) to bool (n, side, side), as `_resize` makes them of 0 and 255.
 
-    Only the part around the mask is resized: most instances are small, and there can be many.
+    Of a small mask only the part around it is computed: most instances are small, and there can be many.
     """
-    out = np.zeros((len(masks), side, side), bool)
-    for place, mask in enumerate(masks):
-        rows, columns = (_around(np.any(mask, axis=axis), side) for axis in (1, 0))
-        if rows is None or columns is None:
-            continue
-        part = torch.from_numpy(mask[rows[0], columns[0]].view(np.uint8) * np.uint8(255))
-        target = out[place, rows[1], columns[1]]
-        target[:] = (_resize(part[None, None], *target.shape)[0, 0] > 127).numpy()
+    out = np.zeros((len(regions), side, side), bool)
+    for target, region in zip(out, regions):
+        if region.crop.size * LARGE > size[0] * size[1]:
+            whole = torch.from_numpy(region.mask(size).view(np.uint8) * np.uint8(255))
+            target[:] = (_resize(whole[None, None], side)[0, 0] > 127).numpy()
+        elif region.crop.size:
+            columns, crop = _resize_rows(region.crop.T, region.left, _taps(size[1], side), 255)
+            rows, crop = _resize_rows(crop.T, region.top, _taps(size[0], side), 1)
+            target[rows, columns] = crop > 127
     return out
 
 
-def _around(occupied: NDArray[np.bool_], side: int) -> tuple[slice, slice] | None:
-    """The part of an axis, before and after resizing to ``side``, outside of which nothing is; None if empty.
+class _Taps(NamedTuple):
+    """Which rows make a row of the output: the first of each, their weights (side, k), of which 1 << bits make one."""
 
-    Resizing n pixels to m repeats itself every n / gcd pixels, so a part that begins and ends at such a place
-    is resized by itself as it is within the whole. Its margin is twice the reach of the filter.
+    first: NDArray[np.int64]
+    weights: NDArray[np.int32]
+    bits: int
+
+
+@lru_cache(maxsize=256)
+def _taps(size: int, side: int) -> _Taps:
+    """Triangle filter with antialiasing, in the whole numbers that torch computes bytes with.
+
+    Source: HelperInterpLinear and _compute_index_ranges_int16_weights of torch's UpSampleKernel.cpp.
     """
-    places = np.flatnonzero(occupied)
-    if not len(places):
-        return None
-    size = len(occupied)
-    periods = math.gcd(size, side)
-    before, after = size // periods, side // periods
-    margin = 2 * max(1.0, size / side) + 1
-    first = max(0, math.floor((places[0] - margin) / before))
-    end = min(periods, math.ceil((places[-1] + 1 + margin) / before))
-    return slice(first * before, end * before), slice(first * after, end * after)
+    scale = size / side
+    reach = max(scale, 1.0)
+    centres = scale * (np.arange(side) + 0.5)
+    first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
+    end = np.minimum((centres + reach + 0.5).astype(np.int64), size)
+    places = first[:, None] + np.arange((end - first).max())
+    weights = np.maximum(1 - np.abs((places - centres[:, None] + 0.5) / reach), 0) * (places < end[:, None])
+    weights /= weights.sum(axis=1, keepdims=True)
+    bits = next(b for b in range(23) if b == 22 or int(0.5 + weights.max() * (1 << (b + 1))) >= 1 << 15)
+    return _Taps(first, (0.5 + weights * (1 << bits)).astype(np.int32), bits)
 
 
-def _resize(image: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+def _resize_rows(
+    crop: NDArray[np.generic], at: int, taps: _Taps, unit: int
+) -> tuple[slice, NDArray[np.uint8]]:
+    """Resize rows ``at`` and after, outside of which nothing is; values times ``unit`` are bytes.
+
+    Returns the rows of the output that they reach, and what is there.
+    """
+    count = taps.weights.shape[1]
+    start = int(np.searchsorted(taps.first, at - count, side="right"))
+    end = int(np.searchsorted(taps.first, at + len(crop)))
+    padded = np.zeros((len(crop) + 2 * count, crop.shape[1]), np.int32)
+    padded[count:-count] = crop
+    total = np.full((end - start, crop.shape[1]), 1 << (taps.bits - 1), np.int32)
+    for tap in range(count):
+        rows = padded[taps.first[start:end] + (tap + count - at)]
+        rows *= taps.weights[start:end, tap, None] * unit
+        total += rows
+    return slice(start, end), np.clip(total >> taps.bits, 0, 255).astype(np.uint8)
+
+
+def _resize(image: Tensor, side: int) -> Tensor:
+    return F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
 def boxes_of(masks: NDArray[np.bool_], side: int) -> Tensor:
@@ -75,3 +109,9 @@ def pad(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     """Masks (n, h, h) in the upper left corner of (n, side, side)."""
     lacking = side - masks.shape[-1]
     return np.pad(masks, ((0, 0), (0, lacking), (0, lacking))) if lacking else masks
+
+
+def pad_image(image: Tensor, side: int) -> Tensor:
+    """An image (3, h, h) in the upper left corner of (3, side, side), the rest black."""
+    lacking = side - image.shape[-1]
+    return F.pad(image, (0, lacking) * 2) if lacking else image

@@ -11,7 +11,7 @@ from medshards.train.run.config import Config
 SAME = (
     "run.seed", "batch.images", "data.datasets", "data.weights", "data.instances", "data.absent",
     "data.max_negatives_per_image", "data.max_prompts_per_image", "data.max_instances_per_prompt", "data.prompt_text",
-    "data.random_square_resize", "data.random_window", "data.window_gb",
+    "data.random_square_resize", "data.random_window", "data.window_gb", "data.scaled_jpeg",
 )  # fmt: skip
 """Fields that must be those of the checkpoint. Free are length, rates, machines, and how often is looked and saved."""
 

@@ -205,6 +205,23 @@ def decode(data: bytes, channels: int) -> NDArray[np.uint8]:
         raise JpegError(f"damaged or truncated: {error}") from error
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Height and width by the frame header. Raises JpegError."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise JpegError(f"damaged or truncated: {error}") from error
+    return height, width
+
+
+def decode_small(data: bytes, side: int) -> NDArray[np.uint8]:
+    """Decode to RGB at the least scale of libjpeg's (eighths) with ``side`` px a side or more. Raises JpegError."""
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side))
+    except ValueError as error:
+        raise JpegError(f"damaged or truncated: {error}") from error
+
+
 def decode_eighth(data: bytes) -> NDArray[np.uint8]:
     """Decode to RGB at an eighth of the size (one pixel a block of 8×8), which costs little. Raises JpegError."""
     try:

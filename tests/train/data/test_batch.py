@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+import simplejpeg
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import png
+from medshards.curate.sample import Region
 from medshards.shards.read.corpus import BadSample, Raw
 from medshards.train.data.batch import (
     Builder,
@@ -24,6 +28,7 @@ from medshards.train.data.batch import (
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.run.config import DataConfig
 
+BOX = {"bbox": [0, 0, 20, 20]}
 NAMES = {c: (c, f"{c} one", f"{c} two") for c in ("cell", "gland", "lesion", "nerve", "polyp", "vessel")}
 
 
@@ -40,7 +45,10 @@ def raw(instances: list[tuple[str, NDArray[np.bool_]]], absent: tuple[str, ...] 
     record: dict[str, Any] = {
         "dataset": "toy",
         "size": list(size),
-        "instances": [{"id": n, "plane": 0, "concept": c} for n, (c, _) in enumerate(instances, start=1)],
+        "instances": [
+            {"id": n, "plane": 0, "concept": c, "bbox": list(Region.of(mask).bbox)}
+            for n, (c, mask) in enumerate(instances, start=1)
+        ],
         "absent": list(absent),
     }
     image = png.encode_image(np.where(plane > 0, 255, 40).astype(np.uint8))
@@ -66,10 +74,10 @@ def test_a_pixel_belongs_to_a_mask_when_at_least_half_of_it_does() -> None:
     for columns, expected in [(32, 16), (33, 17), (34, 17)]:  # an eighth, a half, seven eighths of column 16
         mask = np.zeros((64, 64), bool)
         mask[:, :columns] = True
-        small = resize_masks([mask], 32)
+        small = resize_masks([Region.of(mask)], mask.shape, 32)
         assert small.shape == (1, 32, 32)
         assert small[0].all(axis=0).tolist() == [True] * expected + [False] * (32 - expected)
-    assert resize_masks([mask], 128)[0][:, :64].all()
+    assert resize_masks([Region.of(mask)], mask.shape, 128)[0][:, :64].all()
 
 
 @pytest.mark.parametrize("size", [(96, 128), (1000, 1200), (565, 584), (97, 1008), (64, 61)])
@@ -83,10 +91,26 @@ def test_a_part_is_resized_as_within_the_whole(size: tuple[int, int], side: int)
     masks[0][0, 0] = masks[1][-1, -1] = True  # corners
     whole = torch.from_numpy(np.stack(masks)).float()[None] * 255
     grey = torch.nn.functional.interpolate(whole, (side, side), mode="bilinear", antialias=True)[0].numpy()
-    found = resize_masks(masks, side)
+    found = resize_masks([Region.of(mask) for mask in masks], size, side)
     clear = abs(grey - 127.5) > 1.5  # rounding to whole grey values decides the rest
     assert (found == (grey > 127.5))[clear].all()
     assert not found[-1].any()
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 2), st.integers(1, 260), st.integers(0, 2**32))
+@settings(max_examples=150)
+def test_a_small_mask_is_resized_to_the_bit_as_torch_does_it(
+    size: tuple[int, int], side: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(size, bool)
+    top, left = (int(rng.integers(0, length)) for length in size)
+    height, width = (max(1, int(rng.integers(0, length + 1)) // 2) for length in size)
+    mask[top : top + height, left : left + width] = True
+    mask &= rng.random(size) < rng.choice([0.5, 0.9, 1.0])
+    whole = torch.from_numpy(mask.view(np.uint8) * np.uint8(255))[None, None]
+    grey = torch.nn.functional.interpolate(whole, (side, side), mode="bilinear", antialias=True)[0, 0]
+    assert (resize_masks([Region.of(mask)], size, side)[0] == (grey > 127).numpy()).all()
 
 
 def test_boxes_are_tight_and_end_after_the_last_pixel() -> None:
@@ -185,7 +209,10 @@ def test_overlapping_instances_come_from_their_planes() -> None:
     sample = raw([("cell", first)])
     planes = (sample.planes[0], png.encode_mask(second.astype(np.uint8) * 2))
     record = sample.record | {
-        "instances": [{"id": 1, "plane": 0, "concept": "cell"}, {"id": 2, "plane": 1, "concept": "cell"}]
+        "instances": [
+            {"id": 1, "plane": 0, "concept": "cell", "bbox": sample.record["instances"][0]["bbox"]},
+            {"id": 2, "plane": 1, "concept": "cell", "bbox": list(Region.of(second).bbox)},
+        ]
     }
     example = builder(side=128).example(Raw("toy/two", sample.image, "png", planes, record), 0, 0)
     assert (unpack(example.masks, 128).numpy() == np.stack([first, second])).all()
@@ -217,9 +244,18 @@ def test_sixteen_bit_images_keep_their_upper_eight_bits() -> None:
     ("broken", "message"),
     [
         ({"size": [128, 127]}, "its mask has"),
-        ({"instances": [{"id": 9, "plane": 0, "concept": "cell"}]}, "an instance that is not in its mask"),
-        ({"instances": [{"id": 1, "plane": 3, "concept": "cell"}]}, "a mask plane that it does not have"),
-        ({"instances": [{"id": 1, "plane": 0, "concept": "horn"}]}, "'horn' is not in the vocabulary"),
+        (
+            {"instances": [{"id": 9, "plane": 0, "concept": "cell", **BOX}]},
+            "an instance that is not in its mask",
+        ),
+        (
+            {"instances": [{"id": 1, "plane": 3, "concept": "cell", **BOX}]},
+            "a mask plane that it does not have",
+        ),
+        (
+            {"instances": [{"id": 1, "plane": 0, "concept": "horn", **BOX}]},
+            "'horn' is not in the vocabulary",
+        ),
     ],
 )
 def test_a_sample_that_contradicts_itself_is_named(broken: dict[str, Any], message: str) -> None:
@@ -255,3 +291,26 @@ def test_a_batch_of_negatives_alone_has_no_targets() -> None:
     assert targets.masks is not None
     assert (targets.boxes.shape, targets.masks.shape) == ((0, 4), (0, 64, 64))
     assert targets.num_boxes.tolist() == [0, 0]
+
+
+def jpeg_sample(side: int) -> Raw:
+    """A smooth picture with an edge, as a JPEG."""
+    rows, columns = np.mgrid[:side, :side]
+    pixels = np.stack([rows // 3 % 256, columns // 3 % 256, 255 * (rows > columns)], axis=2).astype(np.uint8)
+    sample = raw([("cell", square(10, 10, side // 2, (side, side)))])
+    return replace(sample, image=simplejpeg.encode_jpeg(pixels, 95), extension="jpg")
+
+
+def test_a_large_jpeg_is_decoded_smaller_where_that_is_asked_for() -> None:
+    exact, small = (
+        builder(64, scaled_jpeg=scaled).example(jpeg_sample(512), 0, 0) for scaled in (False, True)
+    )
+    off = (exact.image.int() - small.image.int()).abs().float()
+    assert 0 < off.mean() < 2
+    assert (exact.masks == small.masks).all()
+    same = (builder(300, scaled_jpeg=scaled).example(jpeg_sample(512), 0, 0) for scaled in (False, True))
+    assert torch.equal(*(example.image for example in same))  # less than twice the input
+    record, planes = jpeg_sample(256).record, jpeg_sample(256).planes
+    other = replace(jpeg_sample(512), record=record, planes=planes)
+    with pytest.raises(BadSample, match=r"its image has \(512, 512\) px, its record \[256, 256\]"):
+        builder(64, scaled_jpeg=True).example(other, 0, 0)
