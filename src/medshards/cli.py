@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("medshards.shards.cli.audit", "Look for leaks between splits, over all datasets of a corpus."),
     "stats": ("medshards.shards.cli.prove", "Measure a corpus beside the paper's Table 1."),
     "export": ("medshards.shards.cli.export", "Write a corpus as COCO, SA-Co and other formats."),
+    "stream": ("medshards.train.data.cli", "Time how fast a corpus streams here, or replay its order."),
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
     "predict": ("medshards.evaluate.predict.cli", "Segment images and volumes by text prompts."),
     "evaluate": ("medshards.evaluate.cli.evaluate", "Measure how well a checkpoint answers text prompts."),

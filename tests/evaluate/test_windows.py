@@ -50,7 +50,7 @@ def test_random_windows_in_training_only(volumes: Path) -> None:
 
     def image(spread: float, epoch: int, fixed: bool = False) -> torch.Tensor:
         builder = Builder(DataConfig(random_window=spread), 64, 0, names)
-        builder = builder.for_validation() if fixed else builder
+        builder = builder.for_validation({}) if fixed else builder
         return builder.example(corpus.read(0), epoch, 0).image
 
     assert torch.equal(image(0.0, 0), image(0.0, 1))

@@ -183,7 +183,7 @@ def test_synonyms_are_drawn_and_canonical_is_the_default() -> None:
     assert {builder().example(sample, epoch, 0).prompts[0].text for epoch in range(30)} == {"cell"}
     synonyms = builder(prompt_text="synonyms")
     assert {synonyms.example(sample, epoch, 0).prompts[0].text for epoch in range(30)} == set(NAMES["cell"])
-    fixed = synonyms.for_validation()
+    fixed = synonyms.for_validation({})
     assert {fixed.example(sample, epoch, 0).prompts[0].text for epoch in range(30)} == {"cell"}
 
 
