@@ -25,8 +25,10 @@ from medshards.shards.build.engine import run
 from medshards.shards.build.licences import bound, objections
 from medshards.shards.build.manifest import proven_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
+from medshards.shards.build.upload import upload
 from medshards.shards.cli import cluster, options
 from medshards.shards.encode.policy import Making
+from medshards.shards.read.storage import StoreError
 from medshards.vocab.vocabulary import Vocabulary
 
 SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
@@ -43,6 +45,9 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
     help="DIR/SLUG is where a download lies; needed but for --status.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
+@click.option(
+    "--upload", "url", help="Bring the corpus to this URL, too (s3://bucket/corpus); corpus.json last."
+)
 @options.making
 @options.key_file
 @click.option(
@@ -85,6 +90,7 @@ def build(
     everything: bool,
     raw: Path | None,
     out: Path,
+    url: str | None,
     making: Making,
     catalog: Path | None,
     workers: int,
@@ -157,9 +163,13 @@ def build(
             results.append(result)
             _report(result)
             write_corpus(out, making.profile, Vocabulary.load().digest, entries, terms)
+        if url is not None and results:
+            with progress_bar(url) as progress:
+                sent = upload(out, url, progress)
+            say(f"{url}: {sent.files} files sent, {sent.bytes / 2**20:.1f} MiB; {sent.removed} removed")
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
-    except (MachineError, SlurmError) as error:
+    except (MachineError, SlurmError, StoreError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error

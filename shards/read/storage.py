@@ -130,6 +130,24 @@ class Bucket:
         """Download a whole file."""
         self._ask(path, lambda files, at: files.get_file(at, str(target)))
 
+    def put(self, path: str, source: Path) -> None:
+        """Upload a file, which appears whole or not at all."""
+        self._ask(path, lambda files, at: files.put_file(str(source), at))
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        self._ask(path, lambda files, at: files.rm_file(at))
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file, by its path."""
+
+        def listed(files: Any, at: str) -> dict[str, int]:
+            files.invalidate_cache()
+            found = files.find(at.rstrip("/"), detail=True)
+            return {name[len(at) :]: int(facts["size"]) for name, facts in found.items()}
+
+        return self._ask("", listed)
+
     def expect(self, files: Mapping[str, Expected]) -> None:
         """A store is read as it is."""
 

@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from medshards.common.window import Windows, random_window
-from medshards.curate.sample import Region
 from medshards.shards.read.corpus import BadSample, Raw
 from medshards.shards.read.decode import decode_image, decode_planes
+from medshards.train.data.drawn import Drawn, region
 from medshards.train.data.keyed_random import choose, number
 from medshards.train.data.resizing import boxes_of, pad, pad_image, resize_image, resize_masks
 from medshards.train.data.tokenizer import tokenize
@@ -46,14 +45,6 @@ class Bad(NamedTuple):
 
     name: str
     reason: str
-
-
-class Drawn(NamedTuple):
-    """Where an instance is drawn: as value ``id`` of a plane, within ``box`` (x, y, width, height) in px."""
-
-    plane: int
-    id: int
-    box: Sequence[int]
 
 
 class Prompt(NamedTuple):
@@ -163,7 +154,7 @@ class Builder:
         masks, prompts = [], []
         planes = decode_planes(raw)
         for concept, targets in instances.items():
-            regions = [_region(planes, target, raw.name) for target in targets]
+            regions = [region(planes, target, raw.name) for target in targets]
             maps = resize_masks(regions, planes[0].shape, side)
             kept = maps[maps.any(axis=(1, 2))]
             dropped["instances without area after resizing"] += len(maps) - len(kept)
@@ -246,26 +237,6 @@ class Builder:
         smallest, step = self.config.random_square_resize
         sides: list[int] = [*range(smallest, self.side, step), self.side]
         return sides[number(len(sides), *key, _SIDE)]
-
-
-def _region(planes: Sequence[NDArray[Any]], target: Sequence[Drawn], name: str) -> Region:
-    """The pixels of one target, which is one or more instances; only their boxes are looked at."""
-    left, top = (min(drawn.box[axis] for drawn in target) for axis in (0, 1))
-    right, bottom = (max(drawn.box[axis] + drawn.box[axis + 2] for drawn in target) for axis in (0, 1))
-    crop = np.zeros((bottom - top, right - left), bool)
-    try:
-        for drawn in target:
-            x, y, width, height = drawn.box
-            inside = planes[drawn.plane][y : y + height, x : x + width] == drawn.id
-            crop[y - top : y - top + height, x - left : x - left + width] |= inside
-    except (IndexError, ValueError) as error:
-        raise BadSample(
-            f"{name}: its record names a mask plane that it does not have, or a box beyond it"
-        ) from error
-    region = Region.of(crop, top, left)
-    if not region.area:
-        raise BadSample(f"{name}: its record names an instance that is not in its mask")
-    return region
 
 
 def unpack(bits: Tensor, side: int) -> Tensor:
