@@ -1,4 +1,4 @@
-"""An epoch of a corpus as batches for SAM3, beside webdataset with Pillow and with OpenCV.
+"""An epoch of a corpus as batches for SAM3, beside the floor, a plain folder and webdataset.
 
     python -m benchmarks.stream [--images 300] [--side 1008] [--batch 4] [--workers 2] [--repeat 3]
 
@@ -7,8 +7,11 @@ and reads its training split from a warm page cache. All rows read the same tars
 torch's DataLoader and hand over the same batches: images as uint8 3×side×side, one mask of side×side for each instance,
 the text of each prompt. Where the work differs, each does it in its usual way:
 
-medshards            train.data, train.loader: an epoch in random order; also compares the SHA-256 of every member with
+floor                decoding, resizing and masks with the codecs of medshards, nothing else: no batch is made, nothing
+                     is compared, drawn or handed over.
+medshards            train.data: an epoch in random order; also compares the SHA-256 of every member with
                      the index, draws prompts for absent concepts, makes boxes and tokens; masks are packed to bits.
+folder, Pillow       every member a file; the same work as the next row by a map-style dataset, shuffled.
 webdataset, Pillow   WebDataset(...).shuffle(100).decode("pil"), Pillow's resize (bilinear, antialiased) of the image
                      and of each instance's mask.
 webdataset, OpenCV   the same with cv2.imdecode and cv2.resize: bilinear without antialiasing for the image, nearest
@@ -27,6 +30,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import os
 import resource
 import statistics
 import tarfile
@@ -47,16 +52,20 @@ import webdataset
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.build import SLUGS, write_download
 from medshards.curate.catalog.entry import load_catalog
+from medshards.curate.sample import Region
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.encode.policy import Making
+from medshards.shards.read.corpus import Corpus
+from medshards.shards.read.decode import decode_image, decode_planes
 from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices
+from medshards.train.data.resizing import resize_image, resize_masks
 from medshards.train.run.config import load_config
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -102,6 +111,73 @@ def medshards(corpus: Path, options: argparse.Namespace) -> Job:
     return Job(feed, lambda: open_data(config, str(corpus), options.side).plan.length)
 
 
+class Floor(Dataset[int]):
+    """One sample decoded and resized, and thrown away."""
+
+    def __init__(self, corpus: Corpus, side: int) -> None:
+        self.corpus, self.side = corpus, side
+        corpus.prepare()
+
+    def __getitem__(self, sample: int) -> int:
+        raw = self.corpus.read(sample)
+        resize_image(decode_image(raw), self.side)
+        planes = decode_planes(raw)
+        regions = []
+        for instance in raw.record["instances"]:
+            x, y, width, height = instance["bbox"]
+            inside = planes[instance["plane"]][y : y + height, x : x + width] == instance["id"]
+            regions.append(Region.of(inside, y, x))
+        resize_masks(regions, planes[0].shape, self.side)
+        return 1
+
+
+def floor(corpus: Path, options: argparse.Namespace) -> Job:
+    """What cannot be left out."""
+
+    def feed(skip: int, drop: int) -> Iterator[int]:
+        opened = Corpus.open(corpus, check=False)
+        samples = range((skip + drop) * options.batch, len(opened))
+        loader = DataLoader(Floor(opened, options.side), None, sampler=samples, num_workers=options.workers)
+        yield from loader
+
+    return Job(feed, lambda: len(Corpus.open(corpus, check=False)))
+
+
+class Folder(Dataset["Made"]):
+    """The members of the tars as files, made into examples as webdataset's are."""
+
+    def __init__(self, root: Path, side: int) -> None:
+        self.side, self.records = side, sorted(root.rglob("*.json"))
+
+    def __getitem__(self, sample: int) -> Made:
+        record = self.records[sample]
+        image = next(
+            path for path in (record.with_suffix(".jpg"), record.with_suffix(".png")) if path.exists()
+        )
+        decoded: dict[str, Any] = {
+            image.suffix[1:]: PIL.Image.open(image).convert("RGB"),
+            "mask.png": id_map(record.with_suffix(".mask.png").read_bytes()),
+            "json": json.loads(record.read_bytes()),
+        }
+        return with_pillow(decoded, self.side)
+
+
+def folder(root: Path, options: argparse.Namespace) -> Job:
+    """A map-style dataset of files, as beginners write it."""
+
+    def feed(skip: int, drop: int) -> Iterator[int]:
+        dataset = Folder(root, options.side)
+        order = torch.randperm(len(dataset.records), generator=torch.Generator().manual_seed(0)).tolist()
+        loader = DataLoader(
+            dataset, options.batch, sampler=order[skip * options.batch :], num_workers=options.workers,
+            collate_fn=collate, prefetch_factor=4 if options.workers else None,
+        )  # fmt: skip
+        for images, _, _ in islice(loader, drop, None):
+            yield len(images)
+
+    return Job(feed, lambda: len(Folder(root, options.side).records))
+
+
 def with_webdataset(tars: list[Path], options: argparse.Namespace, decode: Callable, resize: Callable) -> Job:
     """The usual script; ``decode`` is an argument of WebDataset.decode, ``resize`` makes an example."""
     urls = [str(path) for path in tars]
@@ -112,7 +188,8 @@ def with_webdataset(tars: list[Path], options: argparse.Namespace, decode: Calla
             dataset = dataset.slice(skip * options.batch // max(1, options.workers), None)
         dataset = dataset.decode(webdataset.handle_extension("mask.png", id_map), decode)
         dataset = dataset.map(partial(resize, side=options.side)).batched(options.batch, collation_fn=collate)
-        loader = DataLoader(dataset, batch_size=None, num_workers=options.workers, prefetch_factor=4)
+        ahead = 4 if options.workers else None
+        loader = DataLoader(dataset, batch_size=None, num_workers=options.workers, prefetch_factor=ahead)
         for images, _, _ in islice(loader, drop, None):
             yield len(images)
 
@@ -232,10 +309,15 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        tars = build_corpus(Path(folder), options.images)
+    with tempfile.TemporaryDirectory() as folder_:
+        tars = build_corpus(Path(folder_), options.images)
+        for tar in tars:
+            with tarfile.open(tar) as members:
+                members.extractall(Path(folder_) / "files" / tar.stem, filter="data")
         jobs = {
-            "medshards": medshards(Path(folder) / "corpus", options),
+            "floor": floor(Path(folder_) / "corpus", options),
+            "medshards": medshards(Path(folder_) / "corpus", options),
+            "folder, Pillow": folder(Path(folder_) / "files", options),
             "webdataset, Pillow": with_webdataset(tars, options, "pil", with_pillow),  # type: ignore[arg-type]
             "webdataset, OpenCV": with_webdataset(tars, options, opencv, with_opencv),
         }
@@ -249,7 +331,7 @@ def main() -> None:
                 runs[name].append(measure(job, images, middle))
     table = Table(
         title=f"{images} images in {len(tars)} tars, {size:.0f} MiB, to {options.side} px, batches of {options.batch}, "
-        f"{options.workers} workers, median of {options.repeat}"
+        f"{options.workers} workers, median of {options.repeat}, load {os.getloadavg()[0]:.0f}"
     )
     for title in ("job", "images/s", "CPU ms/image", "first batch, s", "open, s",
                   f"resume at {middle}, s", "dropping batches, s"):  # fmt: skip
@@ -257,7 +339,7 @@ def main() -> None:
     for name, found in runs.items():
         row = {key: statistics.median(run[key] for run in found) for key in found[0]}
         seconds = [f"{row[key]:.3f}" for key in ("first", "open", "skip", "drop")]
-        if name == "medshards":
+        if name in ("floor", "medshards", "folder, Pillow"):
             seconds[-1] = "not needed"
         table.add_row(name, f"{row['rate']:.1f}", f"{row['cpu']:.1f}", *seconds)
     Console(width=120).print(table)
