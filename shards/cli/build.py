@@ -124,6 +124,10 @@ def build(
     if raw is None:
         raise click.UsageError("--raw DIR says where the downloads lie")
     cluster.require_used(engine, asked)
+    if url is not None and engine == "slurm":
+        raise click.UsageError(
+            "--upload: the jobs build later; give it when they are done, without --engine slurm"
+        )
     if engine == "ray":
         raw, out = raw.resolve(), out.resolve()  # workers stand in other folders
     runs = cluster.ray_engine(asked) if engine == "ray" else run
