@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test prove prove-ray lowest mutants lint docs clean constraints
+.PHONY: demo test prove prove-ray lowest mutants lint docs clean constraints browser
 
 demo: $(STAMP)
 	$(BIN)/medshards demo
@@ -49,6 +49,10 @@ $(STAMP): pyproject.toml constraints.txt
 docs: $(STAMP)
 	$(BIN)/python -m medshards.train.reference > docs/config.md.new
 	mv docs/config.md.new docs/config.md
+
+# What the tests of the site drive; they skip without it.
+browser:
+	command -v chromium || sudo apt-get install --yes chromium
 
 # The versions that `make` installs, as they are now in .venv.
 constraints: $(STAMP)

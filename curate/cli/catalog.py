@@ -16,17 +16,15 @@ from rich.text import Text
 from medshards.common.commands import Group
 from medshards.curate.catalog.entry import (
     AccessKind,
-    Archive,
     CatalogError,
     Entry,
     Known,
     Licence,
-    Official,
-    Paper,
     Role,
     load_catalog,
     no_dataset,
 )
+from medshards.curate.catalog.sheet import figure, sheet_of
 from medshards.curate.catalog.terms import USES, allows
 
 COLUMNS = (
@@ -107,7 +105,7 @@ def show(entries: dict[str, Entry], slug: str, as_json: bool) -> None:
         click.echo(json.dumps(entry.model_dump(mode="json"), indent=2, ensure_ascii=False))
         return
     sheet = Table.grid(padding=(0, 2))
-    for name, lines in _sheet(entry):
+    for name, lines in sheet_of(entry):
         for k, line in enumerate(lines):
             sheet.add_row(Text(name if k == 0 else "", style="bold"), Text(line, overflow="fold"))
     _print(sheet)
@@ -136,9 +134,6 @@ def _licensed(licence: Licence, wanted: str) -> bool:
         if use == wanted:
             return allows(licence, use) == "yes"
     return wanted in f"{licence.name} {licence.spdx or ''}".casefold()
-
-
-# ---- the list ----
 
 
 def _print_list(entries: list[Entry]) -> None:
@@ -175,9 +170,9 @@ def _cells(entry: Entry) -> dict[str, str]:
         "modality": entry.modality,
         "slug": entry.slug,
         "title": entry.title,
-        "images": _number(figures.images),
-        "annotations": _number(figures.annotations),
-        "median px": _number(figures.median_area),
+        "images": figure(figures.images),
+        "annotations": figure(figures.annotations),
+        "median px": figure(figures.median_area),
         "licence": entry.licence.name,
         "commercial": entry.licence.commercial,
         "access": entry.access.kind,
@@ -193,10 +188,6 @@ def _totals(entries: list[Entry]) -> str:
     )
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}".removesuffix(".0")
-
-
 def _print(table: Table) -> None:
     """Fit a table into the terminal; in a pipe every row is one line, whole and without colour."""
     console = Console()
@@ -207,66 +198,3 @@ def _print(table: Table) -> None:
     Console(file=page, width=10_000, color_system=None).print(table)
     for line in page.getvalue().splitlines():
         click.echo(line.rstrip())
-
-
-# ---- one dataset ----
-
-
-def _sheet(entry: Entry) -> list[tuple[str, list[str]]]:
-    """Named lines with everything a user needs before the download."""
-    licence, citation = entry.licence, entry.citation
-    spdx = f", SPDX {licence.spdx}" if licence.spdx else ""
-    permissions = f"redistribution: {licence.redistribution}; commercial use: {licence.commercial}"
-    floor = f", at least {entry.min_area} px" if entry.min_area else ""
-    sheet = [
-        (entry.slug, [entry.title, f"{entry.modality}; role: {entry.role}"]),
-        ("homepage", [entry.homepage]),
-        ("access", [f"{entry.access.kind}: {entry.access.how}"]),
-        ("files", [line for archive in entry.archives for line in _archive(archive)]),
-        ("licence", _lines(f"{licence.name} [{licence.certainty}{spdx}]", permissions, licence.note)),
-        ("citation", _lines(citation.text, citation.doi and f"doi {citation.doi}")),
-        ("burnt in", [f"{entry.burnt_in} (text or marks in the pixels, which no build removes)"]),
-        ("instances", [entry.instances + floor]),
-        ("group", [entry.group]),
-        ("official", _lines(_figures(entry.official), entry.official.note)),
-    ]
-    if entry.paper:
-        paper, sure = entry.paper, entry.paper.certainty
-        rule = paper.rule.model_dump(exclude_defaults=True)
-        words = [f"{k}: {', '.join(v) if isinstance(v, list) else v}" for k, v in rule.items()]
-        sheet += [
-            ("Table 1", [f"{paper.row}: {_figures(paper)}"]),
-            (
-                "  certainty",
-                [f"images {sure.images}, annotations {sure.annotations}, median {sure.median_area}"],
-            ),
-            ("  rule", ["; ".join(words)]),
-            ("  note", [paper.note]),
-        ]
-    sheet.append(("verified", [f"{entry.verified} (layout and encodings, on real files)"]))
-    sheet.append(("open questions", [f"- {question}" for question in entry.open_questions] or ["none"]))
-    return sheet
-
-
-def _lines(*texts: str | None) -> list[str]:
-    return [text for text in texts if text]
-
-
-def _figures(facts: Official | Paper) -> str:
-    figures = [
-        (facts.images, "{} images"),
-        (facts.annotations, "{} annotations"),
-        (facts.median_area, "median area {} px"),
-    ]
-    return ", ".join(form.format(_number(value)) for value, form in figures if value is not None)
-
-
-def _archive(archive: Archive) -> list[str]:
-    size = f" ({archive.bytes:,} bytes)" if archive.bytes else ""
-    details = (
-        archive.url,
-        archive.sha256 and f"sha256 {archive.sha256}",
-        archive.md5 and f"md5 {archive.md5}",
-    )
-    optional = ", optional" if archive.optional else ""
-    return [archive.file + size + optional, *(f"  {detail}" for detail in details if detail)]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +23,8 @@ from medshards.evaluate.paired.statistics import (
     differences,
     failures,
 )
-from medshards.evaluate.plot import intervals, scatter
+from medshards.shards.view.html import templates
+from medshards.shards.view.plot import intervals, scatter
 
 NOTE = (
     "Volume-level figures over the slices of the corpus. Difference: PET minus the structural image, same organ, same "
@@ -122,7 +122,7 @@ class PairedReport:
 
     def page(self) -> str:
         """The report as an HTML page; everything from data is escaped."""
-        env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+        env = templates(Path(__file__).parent)
         plots = []
         for against in sorted({d.against for d in self.differences("dice")}):
             rows = [

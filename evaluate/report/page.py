@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from medshards.evaluate.report.rows import Pair
 from medshards.evaluate.report.tables import breakdowns
 from medshards.evaluate.report.text import EMPTY_NOTE, HEADINGS, NOTE, PARTS, Report, part_rows
 from medshards.shards.view.drawing import Cell, Row, page
+from medshards.shards.view.html import templates
 from medshards.train.model.answers import Rule
 
 CASES = 3  # of the best, the middle and the worst
@@ -40,15 +39,10 @@ def render(
     sections: Sequence[Mapping[str, Any]], made: Sequence[tuple[str, str]], unreadable: Sequence[str]
 ) -> str:
     """Fill the template."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        sections=sections, made=made, unreadable=unreadable
+    return (
+        templates(Path(__file__).parent)
+        .get_template("page.html.j2")
+        .render(sections=sections, made=made, unreadable=unreadable)
     )
 
 

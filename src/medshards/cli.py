@@ -58,6 +58,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("medshards.evaluate.cli.evaluate", "Measure how well a checkpoint answers text prompts."),
     "compare": ("medshards.evaluate.report.cli", "Set two evaluations side by side; the paper's Table 3."),
     "overview": ("medshards.evaluate.cli.overview", "Draw samples of a corpus with their masks and prompts."),
+    "browse": ("medshards.shards.cli.browse", "Look at the catalog and a corpus in a browser."),
+    "site": ("medshards.shards.cli.browse", "Write the same as plain files, for a disk or a bucket."),
     "prompts": (
         "medshards.evaluate.prompts.cli.prompts",
         "Build and prove sets of prompts that are spoilt in a controlled way.",

@@ -31,7 +31,7 @@ DATASETS = (
 )
 COUNT = 6
 MARK = ".medshards-demo"  # a folder without it is not the demo's to empty
-WRITTEN = ("raw", "corpus", "run", "evaluation.md", "overview.png", MARK)
+WRITTEN = ("raw", "corpus", "run", "evaluation.md", "overview.png", "site", MARK)
 
 
 @click.command()
@@ -46,8 +46,8 @@ WRITTEN = ("raw", "corpus", "run", "evaluation.md", "overview.png", MARK)
 def demo(out: Path, steps: int) -> None:
     """Run the whole way on phantoms of six datasets, in a minute or two.
 
-    Fake downloads, build, verify, stats, training of a tiny model, evaluation, an overview picture: each step is
-    the command that is printed. Whatever an earlier demo left in the folder is removed first.
+    Fake downloads, build, verify, stats, training of a tiny model, evaluation, an overview picture, a site to browse:
+    each step is the command that is printed. Whatever an earlier demo left in the folder is removed first.
     """
     begin = time.monotonic()
     _clear(out)
@@ -61,7 +61,8 @@ def demo(out: Path, steps: int) -> None:
     click.echo(
         f"\nDone in {time.monotonic() - begin:.0f} s. The figures are those of a tiny model from random weights after "
         f"{steps} updates on phantoms.\n"
-        f"Look at {out / 'overview.png'} and {out / 'evaluation.md'}."
+        f"Look at {out / 'overview.png'} and {out / 'evaluation.md'}, or browse it all:\n"
+        f"{(out / 'site' / 'index.html').resolve().as_uri()}"
     )
 
 
@@ -78,6 +79,7 @@ def commands(out: Path, steps: int) -> list[list[str]]:
         ["train", "--data", corpus, "--out", run_folder, "--config", "tiny", "--steps", str(steps)],
         ["evaluate", "--data", corpus, "--checkpoint", run_folder, "--out", str(out / "evaluation.md")],
         ["overview", corpus, "--out", str(out / "overview.png")],
+        ["site", corpus, "--out", str(out / "site")],
     ]
 
 

@@ -25,6 +25,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == set(demo.WRITTEN)
     for line in demo.commands(out, 2):
         assert f"$ medshards {' '.join(line)}\n" in result.output
+    assert (out / "site" / "index.html").as_uri() in result.output.splitlines()[-1]
     assert "clean: " in result.output
 
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-
 from medshards.common.files import write_atomically
-from medshards.evaluate.plot import lines
 from medshards.evaluate.prompts.families.catalog import families
 from medshards.evaluate.prompts.results.curves import (
     QUANTILES,
@@ -22,6 +19,8 @@ from medshards.evaluate.prompts.results.curves import (
     summarise,
 )
 from medshards.evaluate.prompts.results.score import Row
+from medshards.shards.view.html import templates
+from medshards.shards.view.plot import lines
 
 ROWS = "rows.jsonl"
 NOTE = (
@@ -75,7 +74,7 @@ class Results:
 
     def page(self, reference: Results | None = None) -> str:
         """The HTML page. Everything from data is escaped."""
-        env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+        env = templates(Path(__file__).parent)
         plots = [
             lines(
                 s.family,

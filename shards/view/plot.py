@@ -1,4 +1,7 @@
-"""Line and point plots as inline SVG, for pages that open without a network."""
+"""Line, point and bar plots as inline SVG, for pages that open without a network, in light and in dark.
+
+Text and axes have the colour of the page's text. Everything that comes from data is escaped.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from html import escape
 
 WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 24, 38
-COLOURS = ("#1b6ca8", "#c8553d", "#3c8d5a", "#8d5aa8", "#b8860b", "#4d4d4d", "#d16ba5", "#2a9d8f")
+BARS, LABELS, FIGURES = 560, 190, 60  # width of a bar plot, of its labels, of the figures behind the bars
+# Told apart by colour-blind people, on white and on black (Okabe and Ito 2008, without black and yellow).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+INK = 'fill="currentColor"'
 
 Points = Sequence[tuple[float, float]]
 
@@ -57,7 +63,7 @@ def scatter(title: str, across: str, up: str, points: Points, levels: Mapping[st
 
     parts = [_frame(title, across, up)]
     for name, level in levels.items():
-        parts.append(_level(place(x0, level)[1], f"{level:.3g}", "#c8553d"))
+        parts.append(_level(place(x0, level)[1], f"{level:.3g}", COLOURS[1]))
         parts.append(_text(WIDTH - RIGHT, place(x0, level)[1] - 3, name, "end"))
     for x in (x0, x1):
         parts.append(_text(place(x, y0)[0], HEIGHT - BOTTOM + 14, f"{x:.3g}", "middle"))
@@ -81,9 +87,9 @@ def intervals(title: str, up: str, rows: Sequence[tuple[str, float, float, float
         return left + (value - least) / width * (WIDTH - left - RIGHT)
 
     parts = [
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}">',
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" {INK}>',
         _text(8, 15, title, "start", 12),
-        f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="{TOP}" y2="{height - BOTTOM}" stroke="#999"/>',
+        f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="{TOP}" y2="{height - BOTTOM}" stroke="currentColor"/>',
     ]
     for k, (name, low, value, high) in enumerate(rows):
         y = TOP + 18 * k + 10
@@ -97,9 +103,61 @@ def intervals(title: str, up: str, rows: Sequence[tuple[str, float, float, float
     return "".join(parts) + _text(WIDTH / 2, height - 6, up, "middle") + "</svg>"
 
 
+def bars(title: str, rows: Sequence[tuple[str, Sequence[float]]], names: Sequence[str] = ()) -> str:
+    """A bar a row, made of parts one after the other: (label, sizes). names: of the parts, for the legend."""
+    most = max((sum(parts) for _, parts in rows), default=0) or 1
+    top = 20 if names else 0
+    height, room = top + 18 * len(rows) + 6, BARS - LABELS - FIGURES
+    parts = [
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {BARS} {height}" width="{BARS}" {INK}>',
+    ]
+    for number, name in enumerate(names):
+        left = LABELS + 110 * number
+        parts.append(
+            f'<rect x="{left}" y="2" width="10" height="10" fill="{COLOURS[number % len(COLOURS)]}"/>'
+        )
+        parts.append(_text(left + 14, 11, name, "start"))
+    for k, (label, sizes) in enumerate(rows):
+        y, x = top + 18 * k, float(LABELS)
+        parts.append(_text(LABELS - 6, y + 12, label, "end"))
+        for number, size in enumerate(sizes):
+            width = room * size / most
+            told = escape(f"{label}{f', {names[number]}' if names else ''}: {size:,}")
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y + 2}" width="{width:.1f}" height="13" '
+                f'fill="{COLOURS[number % len(COLOURS)]}"><title>{told}</title></rect>'
+            )
+            x += width
+        parts.append(_text(x + 4, y + 12, f"{sum(sizes):,}", "start"))
+    return "".join(parts) + "</svg>"
+
+
+def matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Counts of pairs of names as fields, the darker the larger (by the square root); a title tells each."""
+    most = max((n for row in counts for n in row), default=0) or 1
+    side, top = 16, 150
+    width, height = LABELS + side * len(names) + 20, top + side * len(names) + 6
+    parts = [
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" width="{width}" {INK}>',
+    ]
+    for k, (name, row) in enumerate(zip(names, counts, strict=True)):
+        x, y = LABELS + side * k + 12, top - 6
+        parts.append(_text(LABELS - 6, top + side * k + 12, name, "end"))
+        parts.append(
+            f'<text x="{x}" y="{y}" font-size="10" transform="rotate(-60 {x} {y})">{escape(name)}</text>'
+        )
+        for j, count in enumerate(row):
+            told = escape(f"{name}, {names[j]}: {count:,}")
+            parts.append(
+                f'<rect x="{LABELS + side * j}" y="{top + side * k}" width="{side - 1}" height="{side - 1}" '
+                f'fill="{COLOURS[0]}" fill-opacity="{(count / most) ** 0.5:.3f}"><title>{told}</title></rect>'
+            )
+    return "".join(parts) + "</svg>"
+
+
 def _frame(title: str, across: str, up: str) -> str:
     return (
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">'
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" {INK}>'
         + _text(LEFT, 15, title, "start", 12)
         + _text(WIDTH / 2, HEIGHT - 6, across, "middle")
         + f'<text x="12" y="{HEIGHT / 2}" font-size="10" text-anchor="middle" '
@@ -107,8 +165,9 @@ def _frame(title: str, across: str, up: str) -> str:
     )
 
 
-def _level(y: float, label: str, colour: str = "#ddd") -> str:
-    line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}"/>'
+def _level(y: float, label: str, colour: str = "") -> str:
+    ink = f'stroke="{colour}"' if colour else 'stroke="currentColor" stroke-opacity="0.15"'
+    line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" {ink}/>'
     return line + _text(LEFT - 4, y + 3, label, "end")
 
 

@@ -1,0 +1,245 @@
+"""The site: what lies at each address. A server asks for one answer at a time, a static site is all of them.
+
+Nothing in an address is ever a path of a file: slugs and keys are looked up, everything else is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medshards.curate.catalog.entry import Entry
+from medshards.shards.browse import catalog, sample, statistics
+from medshards.shards.browse.runs import Run
+from medshards.shards.browse.shelf import Shelf
+from medshards.shards.build.manifest import read_corpus
+from medshards.shards.encode.record import json_bytes
+from medshards.shards.view.html import templates
+from medshards.vocab.vocabulary import Vocabulary
+
+HERE = Path(__file__).parent
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css",
+    "js": "text/javascript",
+    "csv": "text/csv",
+    "svg": "image/svg+xml",
+}
+KEY = r"(?P<key>[A-Za-z0-9_-]{1,80})"
+SLUG = r"(?P<slug>[a-z0-9_]{1,80})"
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"  # a page on its own, without scripts
+REFUSED = 200  # rejects of a dataset that its page lists
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What lies at an address. kind: its media type. policy: what its page may load."""
+
+    body: bytes
+    kind: str
+    policy: str = POLICY
+
+
+class Site:
+    """The catalog, and a corpus seen through it. most: samples of each dataset that are shown; None: all.
+
+    runs: folders of training runs. audit: what `medshards audit --json` printed of the corpus. Raises
+    FileNotFoundError when `out` is no corpus or a run none.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        entries: dict[str, Entry],
+        most: int | None = None,
+        runs: Sequence[Path] = (),
+        audit: dict[str, Any] | None = None,
+    ) -> None:
+        facts = read_corpus(out)
+        if facts is None:
+            raise FileNotFoundError(f"{out} is no corpus: it has no corpus.json; `medshards build` makes one")
+        self.out, self.entries, self.facts, self.most = out, entries, facts, most
+        self.runs, self.audit = [Run(folder) for folder in runs], audit
+        self.shelves = {slug: Shelf(out, slug, most) for slug in sorted(facts["datasets"])}
+        self._templates = templates(HERE / "pages")
+        self._routes: list[tuple[re.Pattern[str], Callable[..., Answer | None]]] = [
+            (re.compile(pattern), answer)
+            for pattern, answer in (
+                (r"(index\.html)?", self._catalog),
+                (rf"datasets/{SLUG}\.html", self._dataset),
+                (r"corpus\.html", self._corpus),
+                (r"sample\.html", lambda: self._page("sample.html.j2", "sample")),
+                (r"statistics\.html", self._statistics),
+                (r"statistics/(?P<name>[a-z_]+)\.csv", self._table),
+                (r"runs\.html", self._runs),
+                (r"runs/(?P<number>\d{1,3})/overlay-(?P<place>\d{1,3})\.png", self._overlay),
+                (r"runs/(?P<number>\d{1,3})/(?P<name>[\w.-]+\.html)", self._report),
+                (r"assets/(?P<name>[a-z]+\.(?:css|js|svg))", self._asset),
+                (rf"rows/{SLUG}/(?P<page>\d{{1,6}})\.js", self._rows),
+                (rf"small/{SLUG}/{KEY}\.jpg", self._small),
+                (rf"pictures/{SLUG}/{KEY}", self._picture),
+                (rf"samples/{SLUG}/{KEY}\.js", self._sample),
+                (rf"numbers/{SLUG}/{KEY}\.js", self._numbers),
+            )
+        ]
+
+    def get(self, address: str) -> Answer | None:
+        """What lies at an address (without a leading slash); None where nothing does. Raises BadSample, StoreError."""
+        for pattern, answer in self._routes:
+            if match := pattern.fullmatch(address):
+                named = {name: value for name, value in match.groupdict().items() if value is not None}
+                return answer(**named)
+        return None
+
+    def prepare(self) -> None:
+        """Read all tables now, so that no page has to wait for them."""
+        for shelf in self.shelves.values():
+            _ = shelf.places, shelf.areas
+        _ = self._figures
+
+    def addresses(self) -> Iterator[str]:
+        """All addresses."""
+        yield from ("index.html", "corpus.html", "sample.html", "statistics.html")
+        yield from (f"assets/{path.name}" for path in sorted((HERE / "assets").iterdir()))
+        yield from (f"statistics/{name}.csv" for name in self._figures.tables)
+        yield from (f"datasets/{slug}.html" for slug in self._known)
+        for number, run in enumerate(self.runs):
+            yield from (f"runs/{number}/overlay-{place}.png" for place in range(len(run.overlays)))
+            yield from (f"runs/{number}/{name}" for name in run.reports)
+        if self.runs:
+            yield "runs.html"
+        for slug, shelf in self.shelves.items():
+            yield from (f"rows/{slug}/{page}.js" for page in range(shelf.pages))
+            volumes = shelf.table["volume"].to_pylist()
+            for key, volume in zip(shelf.table["key"].to_pylist(), volumes, strict=True):
+                yield from (f"small/{slug}/{key}.jpg", f"pictures/{slug}/{key}", f"samples/{slug}/{key}.js")
+                if volume is not None:
+                    yield f"numbers/{slug}/{key}.js"
+
+    @cached_property
+    def _known(self) -> list[str]:
+        """Slugs of the catalog, then those that the corpus alone has."""
+        return [*self.entries, *(slug for slug in self.shelves if slug not in self.entries)]
+
+    @cached_property
+    def _figures(self) -> statistics.Statistics:
+        return statistics.Statistics(self.out, list(self.shelves), self.entries)
+
+    def _page(self, template: str, here: str, root: str = "", **content: Any) -> Answer:
+        html = self._templates.get_template(template).render(
+            here=here, root=root, has_runs=bool(self.runs), **content
+        )
+        return Answer(html.encode(), TYPES["html"])
+
+    def _catalog(self) -> Answer:
+        cards = catalog.cards(self.entries, self.shelves, self.facts["datasets"])
+        return self._page("catalog.html.j2", "catalog", cards=cards, choices=catalog.choices(cards))
+
+    def _dataset(self, slug: str) -> Answer | None:
+        if slug not in self._known:
+            return None
+        shelf, entry = self.shelves.get(slug), self.entries.get(slug)
+        rejects = list(shelf.rejects()) if shelf else []
+        measured = next((row for row in self._figures.measured if row["slug"] == slug), None)
+        return self._page(
+            "dataset.html.j2",
+            "catalog",
+            "../",
+            slug=slug,
+            entry=entry,
+            sheet=catalog.sheet(entry) if entry else [],
+            labels=catalog.labels(slug),
+            measured=measured,
+            rejects=rejects[:REFUSED],
+            rejected=len(rejects),
+        )
+
+    def _corpus(self) -> Answer:
+        vocabulary = Vocabulary.load()
+        datasets, concepts = [], set[str]()
+        for row in self._figures.measured:
+            shelf, entry = self.shelves[row["slug"]], self.entries.get(row["slug"])
+            datasets.append(
+                {
+                    "slug": row["slug"],
+                    "title": entry.title if entry else row["slug"],
+                    "samples": len(shelf.table),
+                    "of": row["images"],
+                    "pages": shelf.pages,
+                    "concepts": list(row["concepts"]),
+                    "rejects": row["rejects"],
+                }
+            )
+            concepts |= set(row["concepts"])
+        texts = {c: vocabulary[c].text if c in vocabulary else c for c in sorted(concepts)}
+        return self._page("corpus.html.j2", "corpus", facts={"datasets": datasets, "concepts": texts})
+
+    def _statistics(self) -> Answer:
+        return self._page("statistics.html.j2", "statistics", figures=self._figures, audit=self.audit)
+
+    def _runs(self) -> Answer | None:
+        return self._page("runs.html.j2", "runs", runs=list(enumerate(self.runs))) if self.runs else None
+
+    def _overlay(self, number: str, place: str) -> Answer | None:
+        overlays = self.runs[int(number)].overlays if int(number) < len(self.runs) else []
+        return Answer(overlays[int(place)][1], "image/png") if int(place) < len(overlays) else None
+
+    def _report(self, number: str, name: str) -> Answer | None:
+        if int(number) >= len(self.runs) or name not in self.runs[int(number)].reports:
+            return None
+        return Answer((self.runs[int(number)].folder / name).read_bytes(), TYPES["html"], REPORT)
+
+    def _table(self, name: str) -> Answer | None:
+        table = self._figures.tables.get(name)
+        return Answer(statistics.csv_of(table).encode(), TYPES["csv"]) if table is not None else None
+
+    def _asset(self, name: str) -> Answer | None:
+        path = next((p for p in (HERE / "assets").iterdir() if p.name == name), None)
+        return Answer(path.read_bytes(), TYPES[name.rpartition(".")[2]]) if path else None
+
+    def _rows(self, slug: str, page: str) -> Answer | None:
+        shelf = self.shelves.get(slug)
+        if shelf is None or int(page) >= shelf.pages:
+            return None
+        return _script(f"rows/{slug}/{page}", shelf.rows(int(page)))
+
+    def _small(self, slug: str, key: str) -> Answer | None:
+        shelf = self._holding(slug, key)
+        return Answer(sample.small_picture(shelf.read(key)), "image/jpeg") if shelf else None
+
+    def _picture(self, slug: str, key: str) -> Answer | None:
+        shelf = self._holding(slug, key)
+        return Answer(*sample.picture(shelf.read(key))) if shelf else None
+
+    def _sample(self, slug: str, key: str) -> Answer | None:
+        shelf = self._holding(slug, key)
+        if shelf is None:
+            return None
+        raw = shelf.read(key)
+        members = {f"{key}.{raw.extension}": len(raw.image)}
+        members |= {f"{key}.mask{plane or ''}.png": len(data) for plane, data in enumerate(raw.planes)}
+        content = {"record": raw.record, "outlines": sample.outlines(raw), "members": members}
+        return _script(f"samples/{slug}/{key}", {**content, **shelf.neighbours(key)})
+
+    def _numbers(self, slug: str, key: str) -> Answer | None:
+        shelf = self._holding(slug, key)
+        return _script(f"numbers/{slug}/{key}", sample.numbers(shelf.read(key))) if shelf else None
+
+    def _holding(self, slug: str, key: str) -> Shelf | None:
+        shelf = self.shelves.get(slug)
+        return shelf if shelf is not None and key in shelf.places else None
+
+
+def _script(address: str, content: Any) -> Answer:
+    """Data as a script: a page that was opened from a disk may load it, as it may not load JSON."""
+    body = (
+        b"medshards.receive(" + json.dumps(address).encode() + b", " + json_bytes(content).rstrip() + b");\n"
+    )
+    return Answer(body, TYPES["js"])

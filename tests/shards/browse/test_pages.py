@@ -1,0 +1,170 @@
+"""What a person does on the pages, in a real browser."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medshards.common.window import values
+from medshards.curate.formats.pictures import png
+from medshards.shards.browse.site import Site
+from medshards.shards.browse.static import write_site
+from medshards.shards.read.decode import decode_image
+from tests.shards.browse.conftest import EVIL
+
+PAGES = (
+    "index.html",
+    "datasets/busi.html",
+    "corpus.html",
+    "statistics.html",
+    "sample.html#dataset=busi&key={key}",
+)
+
+
+@pytest.fixture
+def key(site: Site) -> str:
+    found = site.shelves["busi"].first_with_instances()
+    assert found
+    return found
+
+
+def until(page: Any, expression: str) -> None:
+    """Wait; playwright's own way evaluates text in the page, which its policy forbids."""
+    end = time.monotonic() + 60
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
+
+
+def visible(page: Any, selector: str) -> int:
+    return page.locator(f"{selector}:visible").count()
+
+
+def test_the_catalog_is_searched_filtered_and_sorted(page: Any) -> None:
+    page.goto("index.html")
+    assert visible(page, ".card") == 43
+    page.fill("[name=q]", "polyp")
+    until(page, "document.querySelectorAll('.cards li:not([hidden])').length < 43")
+    assert "BUSI" not in page.locator(".cards").inner_text()
+    page.fill("[name=q]", "")
+    page.select_option("[name=modality]", "CT")
+    until(page, "location.hash === '#modality=CT'")
+    assert "BTCV" in page.locator(".cards li:not([hidden])").inner_text()
+    page.go_back()
+    until(page, "document.querySelectorAll('.cards li:not([hidden])').length === 43")
+    page.goto("index.html#sort=images&concept=polyp")  # a deep link
+    until(page, "document.querySelectorAll('.cards li:not([hidden])').length < 43")
+    assert page.input_value("[name=concept]") == "polyp"
+    sizes = page.eval_on_selector_all(".cards li:not([hidden])", "all => all.map(one => +one.dataset.images)")
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_grid_is_filtered_and_leads_to_a_sample_and_back(page: Any, site: Site) -> None:
+    page.goto("corpus.html")
+    page.wait_for_selector("#grid svg path")
+    assert page.locator("#grid li").count() == sum(len(s.table) for s in site.shelves.values())
+    page.select_option("[name=dataset]", "busi")
+    page.fill("[name=instances]", "1")
+    page.press("[name=instances]", "Enter")
+    rows = site.shelves["busi"].rows(0)
+    filled = [row["key"] for row in rows if row["instances"]]
+    assert 0 < len(filled) < len(rows)
+    until(page, f"document.querySelectorAll('#grid li').length === {len(filled)}")
+    page.wait_for_selector("#grid svg path")
+    assert "lesion" in page.locator("#grid svg title").first.text_content()
+    page.uncheck("#shown")
+    assert visible(page, "#grid svg") == 0
+    page.check("#shown")
+    page.locator("#grid a").first.click()
+    page.wait_for_selector("#stage svg path")
+    assert page.locator("h1").inner_text() == f"busi/{filled[0]}"
+    page.go_back()
+    until(page, f"document.querySelectorAll('#grid li').length === {len(filled)}")
+    assert page.input_value("[name=dataset]") == "busi"
+
+
+def test_a_sample_tells_all_and_names_its_instances(page: Any, site: Site, key: str) -> None:
+    page.goto(f"sample.html#dataset=busi&key={key}")
+    page.wait_for_selector("#stage svg path")
+    record = site.shelves["busi"].read(key).record
+    assert page.locator("#stage svg path").count() == len(record["instances"])
+    assert record["origin"][0]["sha256"] in page.locator("#origin").inner_text()
+    assert f"{key}.mask.png" in page.locator("#members").inner_text()
+    page.locator("#stage svg path").first.dispatch_event("pointermove", {"bubbles": True})
+    first = record["instances"][0]
+    assert page.locator("#hover").inner_text() == f"{first['text']} 1, {first['area']:,} px"
+    page.check("#fill")
+    assert page.evaluate("getComputedStyle(document.querySelector('#stage path')).fill") != "none"
+    after = site.shelves["busi"].neighbours(key)["after"]
+    page.locator("#after").click()
+    until(page, f"document.querySelector('h1').textContent === 'busi/{after}'")
+
+
+def test_slices_of_a_ct_are_turned_and_windowed(page: Any, site: Site) -> None:
+    shelf = site.shelves["btcv"]
+    first = shelf.table["key"][0].as_py()
+    slices = shelf.neighbours(first)["slices"]
+    assert len(slices) > 1
+    page.goto(f"sample.html#dataset=btcv&key={slices[0]}")
+    page.wait_for_selector("#stage canvas")
+    pixel = "document.querySelector('canvas').getContext('2d').getImageData(20, 20, 1, 1).data[0]"
+    raw = shelf.read(slices[0])
+    for name, window in (("as recorded", {}), ("bone", {"HU": (-450, 1050)}), ("lung", {"HU": (-1350, 150)})):
+        page.select_option("#preset", name)
+        assert page.evaluate(pixel) == pytest.approx(int(decode_image(raw, window)[20, 20]), abs=1), name
+    page.locator("#slice").fill(str(len(slices) - 1))
+    told = f"{len(slices)} of {len(slices)}"
+    until(page, f"document.querySelector('#place').textContent === '{told}'")
+    assert page.locator("h1").inner_text() == f"btcv/{slices[-1]}"
+
+
+def test_a_number_under_the_pointer_is_that_of_the_volume(page: Any, site: Site) -> None:
+    shelf = site.shelves["btcv"]
+    key = shelf.table["key"][0].as_py()
+    raw = shelf.read(key)
+    expected = values(png.decode(raw.image), raw.record)
+    page.goto(f"sample.html#dataset=btcv&key={key}")
+    page.wait_for_selector("#stage canvas")
+    box = page.locator("#stage canvas").bounding_box()
+    height, width = expected.shape
+    page.mouse.move(box["x"] + 10.5 * box["width"] / width, box["y"] + 12.5 * box["height"] / height)
+    until(page, "document.querySelector('#value').textContent !== ''")
+    assert page.locator("#value").inner_text() == f"{expected[12, 10]:,.0f} HU at 12, 10"
+
+
+def test_markup_in_names_is_shown_as_text(page: Any) -> None:
+    for address in ("datasets/busi.html", "statistics.html", "runs.html"):
+        page.goto(address)
+        assert EVIL in page.locator("main").text_content()
+        assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_and_is_accessible(page: Any, key: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page.emulate_media(color_scheme=scheme)
+    for address in PAGES:
+        page.goto("about:blank")
+        page.goto(address.format(key=key))
+        page.wait_for_load_state("networkidle")
+        for width in (1440, 360):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (address, width)
+        found = axe.run(page).response["violations"]
+        serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+        assert serious == [], address
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (dark == "rgb(20, 24, 31)") == (scheme == "dark")
+
+
+def test_the_static_site_works_from_a_disk(page: Any, site: Site, key: str, tmp_path: Path) -> None:
+    first = write_site(site, tmp_path / "site")
+    page.goto(first.as_uri())
+    assert visible(page, ".card") == 43
+    page.goto((first.parent / "corpus.html").as_uri())
+    page.wait_for_selector("#grid svg path")
+    page.goto((first.parent / "sample.html").as_uri() + f"#dataset=busi&key={key}")
+    page.wait_for_selector("#stage svg path")
