@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-DRAWS, SEED = 1000, 42  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -61,26 +59,3 @@ def by_patient(values: Iterable[tuple[str, str, float]]) -> dict[str, dict[str, 
 def macro_mean(classes: Mapping[str, Mapping[str, float]]) -> float:
     """Patient → class → macro."""
     return float(np.mean([np.mean(list(own.values())) for own in classes.values()]))
-
-
-def bootstrap(
-    patients: Sequence[str],
-    statistic: Callable[[Sequence[str]], float | None],
-    draws: int = DRAWS,
-    seed: int = SEED,
-) -> tuple[float, float] | None:
-    """95 % interval (percentiles) of a statistic of a list of patients, drawn with repetition. None when there are
-    fewer than two patients, or when the statistic is None for most draws."""
-    names = sorted(set(patients))
-    if len(names) < 2 or not draws:
-        return None
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(draws):
-        value = statistic([names[k] for k in rng.integers(0, len(names), len(names))])
-        if value is not None and np.isfinite(value):
-            found.append(value)
-    if len(found) < draws / 2:
-        return None
-    low, high = np.percentile(found, [2.5, 97.5])
-    return float(low), float(high)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medshards.evaluate.segmenter import Query
-from medshards.shards.build.manifest import MANIFEST
 from medshards.shards.build.split import TEST, VAL
-from medshards.shards.read.corpus import BadSample, Corpus, CorpusError
+from medshards.shards.read.chain import read_manifest
+from medshards.shards.read.corpus import BadSample, Corpus
 from medshards.shards.read.decode import Stored
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -33,7 +31,8 @@ class Dataset:
         Of the concepts `absent` those become foreign that are unrelated to every concept of the dataset. Raises
         CorpusError, UnknownConcept.
         """
-        manifest = _manifest(location, slug)
+        corpus = Corpus.open(location, VAL, [slug])
+        manifest = read_manifest(corpus.store, slug, corpus.facts)
         policy = manifest["policy"]
         self.slug = slug
         held_out = policy["role"] == "external" or not manifest["counts"][VAL]
@@ -88,15 +87,6 @@ def open_datasets(
     """The datasets of a corpus (only `slugs`), each with its split open. Raises CorpusError, UnknownConcept."""
     facts = Corpus.open(location, VAL, slugs if slugs else None).facts
     return [Dataset(location, slug, split, absent) for slug in sorted(slugs or facts["datasets"])]
-
-
-def _manifest(location: str | Path, slug: str) -> dict[str, Any]:
-    store = Corpus.open(location, VAL, [slug]).store
-    try:
-        manifest: dict[str, Any] = json.loads(store.read(f"{slug}/{MANIFEST}"))
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{slug}/{MANIFEST} cannot be read ({error}); run `medshards verify`") from error
-    return manifest
 
 
 def truth_of(sample: Stored) -> dict[str, NDArray[np.bool_]]:

@@ -21,7 +21,7 @@ from medshards.evaluate.detection import Detection, Matches
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode
-from medshards.train.model.answers import UNION_SCORE, Rule
+from medshards.train.model.answers import Rule
 from medshards.vocab.scenes import foreign
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -94,10 +94,10 @@ def _ask(segmenter: Segmenter, dataset: Dataset, number: int, rule: Rule, count:
         questions.append(("present", concept, dataset.texts[concept]))
         questions += [(variant, concept, text) for variant, text in reworded(dataset.texts[concept], concept)]
     texts = tuple(dict.fromkeys(text for _, _, text in questions))
-    floor = UNION_SCORE if rule.min_score is None else rule.min_score
     query = Query(f"{dataset.slug}/{sample.record['key']}", sample.image, texts)
-    (answers,) = segmenter.segment([query], floor, rule.aggregate == "semantic")
-    claimed = {text: a.claim(rule).claimed for text, a in zip(texts, answers, strict=True)}
+    (answers,) = segmenter.segment([query], rule.floor, rule.aggregate == "semantic")
+    concepts = {text: concept for _, concept, text in questions}
+    claimed = {t: a.claim(rule.of(concepts[t])).claimed for t, a in zip(texts, answers, strict=True)}
     for kind, concept, text in questions:
         there = bool(claimed[text].any())
         if kind in VARIANTS:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.common.overlap import overlap
-from medshards.common.window import Windows
+from medshards.common.window import UNITS, Windows
 from medshards.evaluate.dataset import Dataset, asked, query_of, truth_of
 from medshards.evaluate.detection import SCORE, match
 from medshards.evaluate.metrics import Convention, distances, emptiness
+from medshards.evaluate.protocol import contest
 from medshards.evaluate.report.journal import Journal
 from medshards.evaluate.report.rows import Measured, Row
 from medshards.evaluate.report.text import Report
@@ -23,26 +24,7 @@ from medshards.evaluate.volumes import VolumeWriter
 from medshards.shards.build.manifest import tool_version
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import Stored, decode
-from medshards.train.model.answers import UNION_SCORE, Answer, Claim, Rule
-from medshards.train.model.contest import resolve
-
-
-def claims_of(
-    segmenter: Segmenter, sample: Stored, dataset: Dataset, rules: Sequence[Rule]
-) -> dict[Rule, dict[str, Claim]]:
-    """Under each rule what is claimed for every class annotated in the image and every foreign concept."""
-    query, concepts = query_of(sample, dataset)
-    floor = min(
-        (r.min_score for r in rules if r.aggregate == "union" and r.min_score is not None),
-        default=UNION_SCORE,
-    )
-    (answers,) = segmenter.segment([query], floor, any(r.aggregate == "semantic" for r in rules))
-    return {rule: {c: a.claim(rule) for c, a in zip(concepts, answers, strict=True)} for rule in rules}
-
-
-def contest(claims: Mapping[str, Claim], sample: Stored, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
-    """The masks (bool H×W) of the classes annotated in the image; foreign concepts take no pixel from them."""
-    return resolve({c: claims[c] for c in asked(sample)}, dataset.broader)
+from medshards.train.model.answers import Answer, Rule
 
 
 @dataclass(frozen=True)
@@ -61,8 +43,7 @@ class Measure:
     @property
     def floor(self) -> float:
         """The least score of an instance that counts for anything."""
-        union = [r.min_score for r in self.rules if r.aggregate == "union" and r.min_score is not None]
-        return min([*union, SCORE])
+        return min([*(rule.floor for rule in self.rules if rule.aggregate == "union"), SCORE])
 
     def rows(
         self, sample: Stored, dataset: Dataset, concepts: Sequence[str], answers: Sequence[Answer]
@@ -81,7 +62,7 @@ class Measure:
         }
         matches = {concept: match(found[concept], true.get(concept, [])) for concept in concepts}
         for rule in self.rules:
-            claims = {c: answer.claim(rule) for c, answer in zip(concepts, answers, strict=True)}
+            claims = {c: answer.claim(rule.of(c)) for c, answer in zip(concepts, answers, strict=True)}
             masks = contest(claims, sample, dataset)
             first = first or masks
             for concept, answer in zip(concepts, answers, strict=True):
@@ -190,7 +171,10 @@ def protocol_facts(location: str | Path, corpus: Mapping[str, Any], measure: Mea
     apart = "not measured"
     if measure.distances is not None:
         apart = f"{measure.distances} convention, NSD within {measure.tolerance:g} mm, or px without spacing"
-    shown = ", ".join(f"{unit} {low:g} to {high:g}" for unit, (low, high) in (measure.windows or {}).items())
+    typed = {unit: name for name, unit in UNITS.items()}
+    shown = ", ".join(
+        f"{typed[unit]}={low:g}:{high:g}" for unit, (low, high) in (measure.windows or {}).items()
+    )
     return {
         "corpus": str(location),
         "corpus_digest": corpus["digest"],

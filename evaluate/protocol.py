@@ -8,9 +8,16 @@ so there are three ways to make a class's mask (`train.model.answers.Rule`); eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from medshards.train.model.answers import MIN_SCORE, UNION_SCORE, Rule
+import numpy as np
+from numpy.typing import NDArray
+
+from medshards.evaluate.dataset import Dataset, asked, query_of
+from medshards.evaluate.segmenter import Segmenter
+from medshards.shards.read.decode import Stored
+from medshards.train.model.answers import MIN_SCORE, UNION_SCORE, Claim, Rule
+from medshards.train.model.contest import resolve
 
 
 def rules_of(
@@ -24,3 +31,18 @@ def rules_of(
         else:
             rules.append(Rule("union", union_score) if name == "union" else Rule("semantic"))
     return list(dict.fromkeys(rules))
+
+
+def claims_of(
+    segmenter: Segmenter, sample: Stored, dataset: Dataset, rules: Sequence[Rule]
+) -> dict[Rule, dict[str, Claim]]:
+    """Under each rule what is claimed for every class annotated in the image and every foreign concept."""
+    query, concepts = query_of(sample, dataset)
+    floor = min((rule.floor for rule in rules if rule.aggregate == "union"), default=UNION_SCORE)
+    (answers,) = segmenter.segment([query], floor, any(r.aggregate == "semantic" for r in rules))
+    return {rule: {c: a.claim(rule.of(c)) for c, a in zip(concepts, answers, strict=True)} for rule in rules}
+
+
+def contest(claims: Mapping[str, Claim], sample: Stored, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """The masks (bool H×W) of the classes annotated in the image; foreign concepts take no pixel from them."""
+    return resolve({c: claims[c] for c in asked(sample)}, dataset.broader)

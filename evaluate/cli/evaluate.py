@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from medshards.common.text import comma_separated
+from medshards.evaluate.cli import options
+from medshards.evaluate.cli.calibrated import calibrated
+from medshards.evaluate.cli.compare import check_form, compare, tell
 from medshards.evaluate.cli.shown import end_unread, json_text, progress
 
 if TYPE_CHECKING:
+    from medshards.common.window import Windows
     from medshards.evaluate.dataset import Dataset
     from medshards.evaluate.report.text import Report
     from medshards.evaluate.segmenter import Segmenter
@@ -19,14 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", required=True, help="The corpus: a folder that `medshards build` wrote, or its URL.")
-@click.option(
-    "--checkpoint",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="What answers: a run (its best checkpoint, else the newest), a checkpoint, a Hugging Face folder, an official "
-    ".pt file, a folder of predictions, or the baseline `empty` or `everything`.",
-)
+@click.option("--data", help="The corpus: a folder that `medshards build` wrote, or its URL.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help=options.ANSWERS)
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these; repeatable.")
 @click.option(
     "--aggregate",
-    type=click.Choice(["top1", "union", "semantic"]),
+    type=options.AGGREGATES,
     multiple=True,
     default=("top1",),
     show_default=True,
@@ -50,6 +48,12 @@ if TYPE_CHECKING:
     help="top1: below this score nothing is predicted; repeatable.",
 )
 @click.option(
+    "--threshold",
+    metavar="auto|FILE",
+    help="A score for each concept, beside the fixed ones. auto: calibrated on validation images, never on test, and "
+    "written beside --out (NAME.thresholds.json); or such a file.",
+)
+@click.option(
     "--union-score",
     type=click.FloatRange(0, 1),
     default=0.5,
@@ -59,15 +63,21 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the report here: .json (what `medshards compare` reads), .html (one page with pictures), else "
-    "Markdown. Killed and run again, it goes on where it was.",
+    help="Write the report here: .json (what --compare reads), .html (one page with pictures), else Markdown; with "
+    "--compare or --paper .json, .csv, .md, .tex or .html. Killed and run again, it goes on where it was.",
 )
 @click.option(
-    "--window",
-    "window",
-    multiple=True,
-    metavar="UNIT=LOW:HIGH",
-    help="Show slices of volumes in this window, e.g. HU=-160:240 or SUV=0:10; repeatable.  [default: the corpus's]",
+    "--compare",
+    "compared",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="A.json B.json",
+    help="Set two reports side by side instead: B less A, with its 95 % interval by patient, video or volume, paired.",
+)
+@click.option(
+    "--paper",
+    is_flag=True,
+    help="Table 3 of Medical SAM3: its sets alone, the printed figures beside, what is missing and why.",
 )
 @click.option(
     "--nifti",
@@ -111,35 +121,29 @@ if TYPE_CHECKING:
     "--listen", is_flag=True, help="Also ask for what cannot be there, and in other words: the first rule."
 )
 @click.option("--start", help="--listen: what the training started from, to be asked the same.")
-@click.option("--batch", type=click.IntRange(1), help="Images asked at once.  [default: 8 on a GPU, else 1]")
-@click.option(
-    "--precision",
-    type=click.Choice(["bf16", "fp32"]),
-    help="Of the model.  [default: bf16 on a GPU, else fp32]",
-)
-@click.option(
-    "--base", help="Where the weights are that LoRA adapters were trained on.  [default: where they were]"
-)
-@click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
+@options.model
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def evaluate(
-    data: str,
-    checkpoint: Path,
+    data: str | None,
+    checkpoint: Path | None,
     split: str | None,
     datasets: tuple[str, ...],
     aggregate: tuple[str, ...],
     min_score: tuple[float, ...],
+    threshold: str | None,
     union_score: float,
     out: Path | None,
-    window: tuple[str, ...],
+    compared: tuple[Path, Path] | None,
+    paper: bool,
     nifti: Path | None,
     absent: tuple[str, ...],
     paired: bool,
     in_domain: tuple[str, ...],
     distances: str,
+    tolerance: float,
     listen: bool,
     start: str | None,
-    tolerance: float,
+    windows: Windows,
     batch: int | None,
     precision: str | None,
     base: str | None,
@@ -153,29 +157,33 @@ def evaluate(
     cannot be read is named and makes the exit status 1.
 
     \b
-    medshards evaluate --data corpus --checkpoint run
-    medshards evaluate --data corpus --checkpoint run --aggregate top1 --aggregate union --out tables.md
+    medshards evaluate --data corpus --checkpoint run --out ours.json
+    medshards evaluate --data corpus --checkpoint run --threshold auto --out ours.html
     medshards evaluate --data corpus --checkpoint run --datasets umd_petct --paired --out paired.html
+    medshards evaluate --compare sam3.json ours.json --paper --out table3.tex
     """
-    from medshards.common.files import write_atomically
-    from medshards.common.window import parse_windows
+    from medshards.evaluate import measure
     from medshards.evaluate.cli.paired import compare_modalities
     from medshards.evaluate.dataset import open_datasets
-    from medshards.evaluate.measure import Measure, protocol_facts
-    from medshards.evaluate.measure import evaluate as measure
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.protocol import rules_of
     from medshards.evaluate.report.journal import Journal
+    from medshards.evaluate.thresholds import ThresholdError
     from medshards.evaluate.volumes import VolumeError, VolumeWriter
     from medshards.shards.read.corpus import BadSample, CorpusError
     from medshards.train.run.parallel import world
     from medshards.vocab.vocabulary import UnknownConcept
 
+    if compared is not None:
+        if data is not None or checkpoint is not None:
+            raise click.UsageError("--compare reads reports: give no --data and no --checkpoint with it")
+        compare(compared, paper, out, as_json)
+        return
+    if data is None or checkpoint is None:
+        raise click.UsageError("give --data and --checkpoint, or --compare with two reports")
+    if paper:
+        check_form(out)
     rules = rules_of(aggregate, min_score, union_score)
-    try:
-        windows = parse_windows(window)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--window") from error
     try:
         opened = open_datasets(data, comma_separated(datasets), split, comma_separated(absent))
         if not any(len(dataset.corpus) for dataset in opened):
@@ -185,10 +193,15 @@ def evaluate(
             if ranks.size > 1 and (out is None or nifti is not None):
                 raise click.UsageError("several ranks need --out, and do not write --nifti")
             segmenter = open_segmenter(checkpoint, device or ranks.device.type, batch, precision, base)
-            measured = Measure(
+            if out is not None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+            if threshold is not None:
+                own = calibrated(threshold, out, segmenter, data, opened, rules[0], windows, ranks)
+                rules = [own, *rules]
+            measured = measure.Measure(
                 rules, cast(Any, None if distances == "none" else distances), tolerance, windows
             )
-            made = {**segmenter.facts(), **protocol_facts(data, opened[0].corpus.facts, measured)}
+            made = {**segmenter.facts(), **measure.protocol_facts(data, opened[0].corpus.facts, measured)}
             if absent:
                 made["also_asked"] = ", ".join(
                     f"{d.slug}: {', '.join(d.foreign) or 'nothing'}" for d in opened
@@ -200,12 +213,10 @@ def evaluate(
                 )
                 return
             everything = {**made, "datasets": [(d.slug, d.split) for d in opened], "batch": segmenter.batch}
-            if out is not None:
-                out.parent.mkdir(parents=True, exist_ok=True)
-            journal = Journal(out, everything | {"rules": [str(rule) for rule in rules]}, ranks.rank)
+            journal = Journal(out, everything | {"rules": [rule.facts() for rule in rules]}, ranks.rank)
             volumes = VolumeWriter(nifti) if nifti is not None else None
             with progress(opened) as step:
-                report = measure(
+                report = measure.evaluate(
                     segmenter, opened, measured, made, step, volumes, journal, (ranks.rank, ranks.size)
                 )
             if volumes is not None:
@@ -216,19 +227,21 @@ def evaluate(
                 report.samples = journal.samples()
                 if listen:
                     report.listening = _listening(segmenter, opened, rules[0], start, device)
-                if out is not None:
-                    write_atomically(out, _written(report, out.suffix, segmenter, opened).encode())
+                if out is not None and not paper:
+                    _write(report, out, segmenter, opened, windows)
+                if paper:
+                    tell([report], [str(checkpoint)], True, out, as_json)
             ranks.barrier()
             journal.close(finished=ranks.first)
             if not ranks.first:
                 return
-    except (CorpusError, *OPENING, BadSample, VolumeError, UnknownConcept) as error:
+    except (CorpusError, *OPENING, BadSample, VolumeError, ThresholdError, UnknownConcept) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or data}: {error.strerror or error}") from error
-    if as_json:
+    if as_json and not paper:
         click.echo(json_text(report.facts()), nl=False)
-    else:
+    elif not paper:
         report.print()
     end_unread(report.unreadable)
 
@@ -243,13 +256,19 @@ def _listening(
     return rows(listen(segmenter, opened, rule), before)
 
 
-def _written(report: Report, suffix: str, segmenter: Segmenter, opened: Sequence[Dataset]) -> str:
-    """The report in the form that a file's suffix asks for."""
-    if suffix == ".json":
-        return json_text(report.saved())
-    if suffix != ".html":
-        return report.markdown()
-    from medshards.evaluate.report.page import html
-    from medshards.evaluate.report.pictures import drawer
+def _write(
+    report: Report, out: Path, segmenter: Segmenter, opened: Sequence[Dataset], windows: Windows
+) -> None:
+    """Write the report in the form that the file's suffix asks for."""
+    from medshards.common.files import write_atomically
 
-    return html(report, drawer(segmenter, opened, report))
+    if out.suffix == ".json":
+        text = json_text(report.saved())
+    elif out.suffix == ".html":
+        from medshards.evaluate.report.page import html
+        from medshards.evaluate.report.pictures import drawer
+
+        text = html(report, drawer([(segmenter, report.rules[0])], opened, report, windows))
+    else:
+        text = report.markdown()
+    write_atomically(out, text.encode())

@@ -61,8 +61,8 @@ def overview(
 def _with_predictions(data: str, target: Path, per_dataset: int, slugs: list[str], checkpoint: Path) -> None:
     """Draw samples of the split that a checkpoint is evaluated on, with what it answers."""
     from medshards.evaluate.dataset import open_datasets
-    from medshards.evaluate.measure import claims_of, contest
     from medshards.evaluate.open import OPENING, open_segmenter
+    from medshards.evaluate.protocol import claims_of, contest
     from medshards.shards.view.overview import overview as draw
     from medshards.train.model.answers import Rule
 

@@ -19,8 +19,8 @@ from medshards.common.window import Windows
 from medshards.curate.sample import Region
 from medshards.curate.volumes import Grid
 from medshards.evaluate.dataset import Dataset, truth_of
-from medshards.evaluate.measure import claims_of, contest
 from medshards.evaluate.metrics import distances, emptiness
+from medshards.evaluate.protocol import claims_of, contest
 from medshards.evaluate.segmenter import Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import wilcoxon
 
-from medshards.evaluate.averages import bootstrap
+from medshards.evaluate.bootstrap import interval_of
 from medshards.evaluate.paired.measure import Score
 
 FUNCTIONAL = "PT"
@@ -90,7 +90,7 @@ def _difference(
     concept: str, against: str, figure: str, pairs: Mapping[str, tuple[float, float]], draws: int
 ) -> Difference:
     values = {patient: b - a for patient, (a, b) in pairs.items()}
-    interval = bootstrap(list(values), lambda drawn: float(np.mean([values[p] for p in drawn])), draws)
+    interval = interval_of(list(values), lambda drawn: float(np.mean([values[p] for p in drawn])), draws)
     return Difference(
         concept,
         against,
@@ -124,7 +124,7 @@ def _macro(
         float(sides[0]),
         float(sides[1]),
         float(sides[1] - sides[0]),
-        bootstrap(patients, mean, draws),
+        interval_of(patients, mean, draws),
         None,
         None,
     )

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+
+from medshards.evaluate.cli import options
+
+if TYPE_CHECKING:
+    from medshards.common.window import Windows
 
 FORMATS = ("png", "coco", "nifti", "dicom-seg")
 
@@ -17,8 +23,7 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
 @click.option(
     "--checkpoint",
     required=True,
-    help="What answers: a run (its best checkpoint, else the newest), a checkpoint, a Hugging Face folder or an "
-    "official .pt file.",
+    help=options.ANSWERS,
 )
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to look for; repeatable.")
 @click.option(
@@ -42,7 +47,7 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
 @click.option("--canonical", is_flag=True, help="Ask a synonym by the vocabulary's own text.")
 @click.option(
     "--aggregate",
-    type=click.Choice(["top1", "union", "semantic"]),
+    type=options.AGGREGATES,
     default="union",
     show_default=True,
     help="What is written of a text: the best instance, all good ones, or the semantic map.",
@@ -53,22 +58,11 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
     help="Instances with less are left out.  [default: 0.5 with union, 0.1 with top1]",
 )
 @click.option(
-    "--window",
-    "window",
-    multiple=True,
-    metavar="UNIT=LOW:HIGH",
-    help="Show volumes in this window, e.g. HU=-1000:400, SUV=0:10 or ARBITRARY=0:900; repeatable.",
+    "--thresholds",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A score for each concept, as `medshards evaluate --threshold auto` wrote it, with its way to make masks.",
 )
-@click.option("--batch", type=click.IntRange(1), help="Slices asked at once.  [default: 8 on a GPU, else 1]")
-@click.option(
-    "--precision",
-    type=click.Choice(["bf16", "fp32"]),
-    help="Of the model.  [default: bf16 on a GPU, else fp32]",
-)
-@click.option(
-    "--base", help="Where the weights are that LoRA adapters were trained on.  [default: where they were]"
-)
-@click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]")
+@options.model
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def predict(
     inputs: tuple[str, ...],
@@ -81,7 +75,8 @@ def predict(
     canonical: bool,
     aggregate: str,
     min_score: float | None,
-    window: tuple[str, ...],
+    thresholds: Path | None,
+    windows: Windows,
     batch: int | None,
     precision: str | None,
     base: str | None,
@@ -100,17 +95,22 @@ def predict(
     medshards predict study/ --checkpoint run --prompt liver --out seg --format dicom-seg
     """
     from medshards.common.console import say
-    from medshards.common.window import parse_windows
     from medshards.curate.sample import Reject
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.predict.jobs import JobsError, read_jobs
     from medshards.evaluate.predict.run import run
+    from medshards.evaluate.thresholds import ThresholdError, Thresholds
     from medshards.train.model.answers import MIN_SCORE, UNION_SCORE, Rule
 
     if (jobs is None) == (not inputs) or (jobs is None) != bool(prompts):
         raise click.UsageError("give INPUT and --prompt, or --jobs alone")
     if aggregate == "semantic" and min_score is not None:
         raise click.UsageError("--min-score has no part in --aggregate semantic")
+    given = click.get_current_context().get_parameter_source("aggregate")
+    if thresholds is not None and (min_score is not None or given is ParameterSource.COMMANDLINE):
+        raise click.UsageError(
+            "--thresholds say how masks are made: give no --aggregate and no --min-score with them"
+        )
     if "dicom-seg" in formats:
         try:
             import highdicom  # noqa: F401
@@ -119,14 +119,13 @@ def predict(
                 "--format dicom-seg needs highdicom: pip install 'medshards[dicom-seg]'"
             ) from error
     try:
-        windows = parse_windows(window)
         asked = read_jobs(jobs) if jobs is not None else {text: list(prompts) for text in inputs}
-    except JobsError as error:
+        default = {"top1": MIN_SCORE, "union": UNION_SCORE, "semantic": None}[aggregate]
+        rule = Rule(aggregate, default if min_score is None else min_score)  # type: ignore[arg-type]
+        if thresholds is not None:
+            rule = Thresholds.read(thresholds).rule
+    except (JobsError, ThresholdError) as error:
         raise click.ClickException(str(error)) from error
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--window") from error
-    default = {"top1": MIN_SCORE, "union": UNION_SCORE, "semantic": None}[aggregate]
-    rule = Rule(aggregate, default if min_score is None else min_score)  # type: ignore[arg-type]
     try:
         segmenter = open_segmenter(checkpoint, device, batch, precision, base)
     except OPENING as error:

@@ -10,7 +10,7 @@ import numpy as np
 from medshards.curate.sample import Region
 from medshards.evaluate.predict.inputs import Opened
 from medshards.evaluate.segmenter import Query, Segmenter
-from medshards.train.model.answers import UNION_SCORE, Answer, Rule
+from medshards.train.model.answers import Answer, Rule
 from medshards.train.model.contest import resolve
 
 
@@ -41,16 +41,16 @@ def segment(
     segmenter: Segmenter,
     opened: Opened,
     texts: Sequence[str],
-    rule: Rule,
+    rules: Sequence[Rule],
     broader: Mapping[str, Sequence[str]],
     progress: Callable[[int], None] = lambda done: None,
 ) -> Result:
-    """Ask every slice for every text. broader: texts that are wider than a text and do not compete with it.
+    """Ask every slice for every text; each has its rule. broader: wider texts, which do not compete with a text.
 
     progress is called with the number of slices done. Only regions are kept, so memory does not grow with the volume.
     """
-    floor = UNION_SCORE if rule.min_score is None else rule.min_score
-    semantic = rule.aggregate == "semantic"
+    floor = min(rule.floor for rule in rules)
+    semantic = any(rule.aggregate == "semantic" for rule in rules)
     count = len(opened.slices)
     pieces: list[tuple[int, int, float, Region]] = []  # text, slice, score, region
     presence = [0.0] * len(texts)
@@ -62,18 +62,22 @@ def segment(
         ]
         for number, answers in zip(numbers, segmenter.segment(queries, floor, semantic), strict=True):
             presence = [max(p, a.presence) for p, a in zip(presence, answers, strict=True)]
-            pieces += [(text, number, *rest) for text, *rest in _pieces(texts, answers, rule, broader)]  # type: ignore[misc]
+            pieces += [(text, number, *rest) for text, *rest in _pieces(texts, answers, rules, broader)]  # type: ignore[misc]
         progress(min(start + segmenter.batch, count))
     return Result(opened, tuple(_joined(pieces)), tuple(presence))
 
 
 def _pieces(
-    texts: Sequence[str], answers: Sequence[Answer], rule: Rule, broader: Mapping[str, Sequence[str]]
+    texts: Sequence[str],
+    answers: Sequence[Answer],
+    rules: Sequence[Rule],
+    broader: Mapping[str, Sequence[str]],
 ) -> list[tuple[int, float, Region]]:
     """(text, score, region) of every instance of one slice after contested pixels were given away."""
-    masks = resolve({text: answer.claim(rule) for text, answer in zip(texts, answers, strict=True)}, broader)
+    asked = list(zip(texts, answers, rules, strict=True))
+    masks = resolve({text: answer.claim(rule) for text, answer, rule in asked}, broader)
     found = []
-    for number, (text, answer) in enumerate(zip(texts, answers, strict=True)):
+    for number, (text, answer, rule) in enumerate(asked):
         if rule.aggregate == "semantic":
             region = Region.of(masks[text])
             found += [(number, answer.presence, region)] if region.area else []

@@ -90,7 +90,7 @@ def _one(
             segmenter,
             opened,
             [each.text for each in asked],
-            rule,
+            [rule.of(each.concept) for each in asked],
             broader(asked),
             lambda done: report("slices", done, count) if count > 1 else None,
         )

@@ -9,27 +9,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from medshards.evaluate.report.bootstrap import Interval, means
-from medshards.evaluate.report.page import render
+from medshards.evaluate.bootstrap import interval_of_difference
+from medshards.evaluate.report.compared_page import page
+from medshards.evaluate.report.page import Draw
 from medshards.evaluate.report.table3 import ROLES, Printed, printed
 from medshards.evaluate.report.tables import by_group, mean
 from medshards.evaluate.report.text import Report
 from medshards.train.model.answers import Rule
 
-MODELS = "ABCDEFG"  # in headings: names of files are long
+MODELS = "AB"  # in headings: names of files are long
+PRINTED = ("SAM3 Dice", "SAM3 IoU", "Medical SAM3 Dice", "Medical SAM3 IoU")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One table. rows: cells. records: the same as JSON values."""
+    """One table. rows: cells. records: the same as JSON values. second: the column that begins its second half."""
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     records: Sequence[dict[str, Any]]
     notes: Sequence[str]
+    second: int | None = None
+
+    def narrow(self) -> list[Compared]:
+        """In two, for 80 columns, where it is wide."""
+        if self.second is None:
+            return [self]
+        halves = [[0, *range(1, self.second)], [0, *range(self.second, len(self.headings))]]
+        return [
+            Compared(
+                title,
+                [self.headings[k] for k in columns],
+                [[row[k] for k in columns] for row in self.rows],
+                self.records,
+                self.notes,
+            )
+            for title, columns in zip((self.title, ""), halves, strict=True)
+        ]
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
@@ -38,11 +55,7 @@ class Compared:
 
 def tables(reports: Sequence[Report], names: Sequence[str], paper: bool) -> list[Compared]:
     """A table for each rule that all reports have. Raises ValueError when they share none."""
-    rules = [rule for rule in reports[0].rules if all(rule in report.rules for report in reports)]
-    if not rules:
-        raise ValueError(
-            "the reports have no rule for a class's mask in common; evaluate both with the same ones"
-        )
+    rules = common_rules(reports)
     notes = [f"{MODELS[k]}: {name}" for k, name in enumerate(names)]
     digests = {report.made.get("corpus_digest") for report in reports}
     if len(digests) > 1:
@@ -50,19 +63,31 @@ def tables(reports: Sequence[Report], names: Sequence[str], paper: bool) -> list
     return [_paper(reports, rule, notes) if paper else _plain(reports, rule, notes) for rule in rules]
 
 
-def _plain(reports: Sequence[Report], rule: Rule, notes: Sequence[str]) -> Compared:
+def common_rules(reports: Sequence[Report]) -> list[list[Rule]]:
+    """Of each rule that all reports have, the rule of each: calibrated scores are a model's own. Raises ValueError."""
+    known = [{str(rule): rule for rule in report.rules} for report in reports]
+    shared = [name for name in known[0] if all(name in own for own in known)]
+    if not shared:
+        raise ValueError(
+            "the reports have no rule for a class's mask in common; evaluate both with the same ones"
+        )
+    return [[own[name] for own in known] for name in shared]
+
+
+def _plain(reports: Sequence[Report], rules: Sequence[Rule], notes: Sequence[str]) -> Compared:
     slugs = sorted({slug for report in reports for slug in report.datasets})
-    records = [{"dataset": slug, **_measured(reports, slug, rule)} for slug in slugs]
+    records = [{"dataset": slug, **_measured(reports, slug, rules)} for slug in slugs]
     records.append({"dataset": f"mean of {len(slugs)} datasets", **_average(records, len(reports))})
     rows = [[record["dataset"], *_cells(record)] for record in records]
-    return Compared(f"mask of a class: {rule}", ["dataset", *_headings(len(reports))], rows, records, notes)
+    title = f"mask of a class: {rules[0]}"
+    return Compared(title, ["dataset", *_headings(len(reports))], rows, records, notes)
 
 
-def _paper(reports: Sequence[Report], rule: Rule, notes: Sequence[str]) -> Compared:
+def _paper(reports: Sequence[Report], rules: Sequence[Rule], notes: Sequence[str]) -> Compared:
     records: list[dict[str, Any]] = []
     for row in printed():
         if row.slug:
-            own = _measured(reports, row.slug, rule)
+            own = _measured(reports, row.slug, rules)
             missing = _missing(row, reports, own)
         else:
             members = [r for r in records if r["role"] == row.role and r["missing"] is None]
@@ -76,34 +101,26 @@ def _paper(reports: Sequence[Report], rule: Rule, notes: Sequence[str]) -> Compa
         for r in records
     ]
     absent = [f"{r['name']}: {r['missing']}" for r in records if r["missing"]]
-    headings = [
-        "set",
-        "SAM3 Dice",
-        "SAM3 IoU",
-        "Medical SAM3 Dice",
-        "Medical SAM3 IoU",
-        *_headings(len(reports)),
-    ]
+    headings = ["set", *PRINTED, *_headings(len(reports))]
     source = "SAM3, Medical SAM3: as printed in Table 3 of arXiv 2601.10880; all in percent"
-    return Compared(f"Table 3, mask of a class: {rule}", headings, rows, records, [source, *notes, *absent])
+    title = f"Table 3, mask of a class: {rules[0]}"
+    return Compared(title, headings, rows, records, [source, *notes, *absent], 1 + len(PRINTED))
 
 
-def _measured(reports: Sequence[Report], slug: str, rule: Rule) -> dict[str, Any]:
+def _measured(reports: Sequence[Report], slug: str, rules: Sequence[Rule]) -> dict[str, Any]:
     """Dice and IoU of each model on a dataset in percent, their difference, and its paired interval."""
-    own = [next((s for s in report.scores[rule] if s["dataset"] == slug), None) for report in reports]
+    each = list(zip(reports, rules, strict=True))
+    own = [next((s for s in report.scores[rule] if s["dataset"] == slug), None) for report, rule in each]
     dice = [None if s is None or s["dice"] is None else 100 * s["dice"] for s in own]
     iou = [None if s is None or s["iou"] is None else 100 * s["iou"] for s in own]
     if len(reports) < 2 or dice[0] is None or dice[1] is None:
         return {"dice": dice, "iou": iou, "delta": None, "delta_ci95": None}
     values = [
         by_group([p for p in report.pairs[rule] if p.dataset == slug and p.row.present], "dice")
-        for report in reports
+        for report, rule in each
     ]
-    sizes = [{group: len(own) for group, own in each.items()} for each in values]
-    interval: Interval | None = None
-    if sizes[0] == sizes[1] and len(sizes[0]) > 1:
-        low, high = np.percentile(100 * (means(values[1]) - means(values[0])), (2.5, 97.5))
-        interval = float(low), float(high)
+    ends = interval_of_difference(*values)
+    interval = None if ends is None else (100 * ends[0], 100 * ends[1])
     return {"dice": dice, "iou": iou, "delta": dice[1] - dice[0], "delta_ci95": interval}
 
 
@@ -144,26 +161,19 @@ def _cells(record: dict[str, Any]) -> list[str]:
     return cells
 
 
-def written(found: Sequence[Compared], reports: Sequence[Report], form: str) -> str:
-    """The tables as `json`, `csv`, `md`, `tex` or `html`."""
+def written(
+    found: Sequence[Compared],
+    reports: Sequence[Report],
+    names: Sequence[str],
+    form: str,
+    draw: Draw | None = None,
+) -> str:
+    """The tables as `json`, `csv`, `md`, `tex`, or as an `html` page with bars and, where `draw` is given, pictures."""
     if form == "json":
         return json.dumps([own.facts() for own in found], indent=1) + "\n"
     if form == "html":
-        sections = [
-            {"title": own.title, "parts": [_part(own)]}
-            for own in found
-        ]  # fmt: skip
-        made = [
-            (f"{MODELS[k]}, {name.replace('_', ' ')}", str(value))
-            for k, report in enumerate(reports)
-            for name, value in report.made.items()
-        ]
-        return render(sections, made, [])
+        return page(found, common_rules(reports), reports, names, draw)
     return "\n".join({"csv": _csv, "md": _md, "tex": _tex}[form](own) for own in found)
-
-
-def _part(own: Compared) -> dict[str, Any]:
-    return {"title": "", "headings": own.headings, "rows": own.rows, "note": "; ".join(own.notes)}
 
 
 def _csv(own: Compared) -> str:

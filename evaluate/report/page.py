@@ -19,6 +19,7 @@ from medshards.shards.view.html import templates
 from medshards.train.model.answers import Rule
 
 CASES = 3  # of the best, the middle and the worst
+BLUE = "#3b74b8"
 Draw = Callable[[Pair], Sequence[Cell]]
 
 
@@ -58,27 +59,22 @@ def _rule(report: Report, rule: Rule, draw: Draw | None) -> dict[str, Any]:
         {"title": "", "headings": HEADINGS, "rows": report.rows(rule), "note": f"{NOTE} {EMPTY_NOTE}"}
     ]
     for what, found in breakdowns(pairs).items():
-        bars = [
-            {
-                "name": name,
-                "value": own["dice"] or 0.0,
-                "low": own["dice_ci95"][0] if own["dice_ci95"] else None,
-                "high": own["dice_ci95"][1] if own["dice_ci95"] else None,
-            }
-            for name, own in found.items()
-        ]
         note = "Share of the image that the class covers." if what == "size" else ""
         parts.append(
             {
                 "title": f"By {what}",
                 "headings": (what, *PARTS),
                 "rows": part_rows(found),
-                "bars": bars,
+                "bars": bars_of(found),
                 "note": note,
             }
         )
     if draw is not None:
-        parts += [part for title, own in chosen(pairs) if (part := _drawn(title, own, draw)) is not None]
+        cases = [
+            drawn(f"{title} cases", own, draw, lambda pair: f"Dice {pair.row.dice:.3f}")
+            for title, own in chosen(pairs)
+        ]
+        parts += [part for part in cases if part is not None]
     return {"title": f"Mask of a class: {rule}", "parts": parts}
 
 
@@ -95,13 +91,29 @@ def chosen(pairs: Sequence[Pair]) -> list[tuple[str, list[Pair]]]:
     return [("Best", best), ("Median", median), ("Worst", worst)]
 
 
-def _drawn(title: str, pairs: Sequence[Pair], draw: Draw) -> dict[str, Any] | None:
+def drawn(
+    title: str, pairs: Sequence[Pair], draw: Draw, caption: Callable[[Pair], str]
+) -> dict[str, Any] | None:
+    """Pairs as one picture, a row each; None of none."""
     if not pairs:
         return None
     rows = [
-        Row(f"{pair.dataset}/{pair.key}", [pair.row.text, f"Dice {pair.row.dice:.3f}"], list(draw(pair)))
-        for pair in pairs
+        Row(f"{pair.dataset}/{pair.key}", [pair.row.text, caption(pair)], list(draw(pair))) for pair in pairs
     ]
     data = io.BytesIO()
     page(rows).save(data, "PNG", optimize=True)
-    return {"title": f"{title} cases", "image": base64.b64encode(data.getvalue()).decode(), "note": ""}
+    return {"title": title, "image": base64.b64encode(data.getvalue()).decode(), "note": ""}
+
+
+def bars_of(parts: Mapping[str, Mapping[str, Any]], colour: str = BLUE) -> list[dict[str, Any]]:
+    """The Dice of each part of a breakdown as a bar with its interval."""
+    return [
+        {
+            "name": name,
+            "value": own["dice"] or 0.0,
+            "low": own["dice_ci95"][0] if own["dice_ci95"] else None,
+            "high": own["dice_ci95"][1] if own["dice_ci95"] else None,
+            "colour": colour,
+        }
+        for name, own in parts.items()
+    ]

@@ -18,7 +18,7 @@ def read_report(path: Path) -> Report:
     """The report that `medshards evaluate --out FILE.json` wrote. Raises ReportError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        rules = [Rule(r["aggregate"], r["min_score"]) for r in content["mean_of_datasets"]]
+        rules = [Rule.from_facts(r) for r in content["mean_of_datasets"]]
         datasets = {d["dataset"]: (d["split"], d["instances"]) for d in content["datasets"]}
         samples = [Measured.of(sample) for sample in content["samples"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

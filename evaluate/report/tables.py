@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from medshards.curate.catalog.entry import load_catalog
+from medshards.evaluate.bootstrap import Values, interval, interval_of_datasets
 from medshards.evaluate.detection import Detection
-from medshards.evaluate.report.bootstrap import Values, interval, interval_of_datasets
 from medshards.evaluate.report.rows import SIZES, Pair
 
 FIGURES = ("dice", "iou", "hd95", "nsd")

@@ -56,8 +56,9 @@ class Report:
             own = []
             for slug, (split, instances) in self.datasets.items():
                 made = {"dataset": slug, "split": split, "instances": instances}
-                how = {"aggregate": rule.aggregate, "min_score": rule.min_score}
-                own.append({**made, **how, **summary([p for p in self.pairs[rule] if p.dataset == slug])})
+                own.append(
+                    {**made, **rule.facts(), **summary([p for p in self.pairs[rule] if p.dataset == slug])}
+                )
             found[rule] = own
         return found
 
@@ -74,15 +75,13 @@ class Report:
             "datasets": [
                 own for slug in range(len(self.datasets)) for own in (s[slug] for s in self.scores.values())
             ],
-            "mean_of_datasets": [
-                {"aggregate": r.aggregate, "min_score": r.min_score, **own} for r, own in self.overall.items()
-            ],
+            "mean_of_datasets": [{**rule.facts(), **own} for rule, own in self.overall.items()],
             "breakdowns": {str(rule): breakdowns(self.pairs[rule]) for rule in self.rules},
             "unreadable": [dict(zip(names, row, strict=True)) for row in self.unreadable],
         }
 
     def saved(self) -> dict[str, Any]:
-        """`facts`, and every row: what `medshards compare` reads."""
+        """`facts`, and every row: what `medshards evaluate --compare` reads."""
         return {**self.facts(), "samples": [sample.facts() for sample in self.samples]}
 
     def markdown(self) -> str:

@@ -56,7 +56,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
     "predict": ("medshards.evaluate.predict.cli", "Segment images and volumes by text prompts."),
     "evaluate": ("medshards.evaluate.cli.evaluate", "Measure how well a checkpoint answers text prompts."),
-    "compare": ("medshards.evaluate.report.cli", "Set two evaluations side by side; the paper's Table 3."),
     "overview": ("medshards.evaluate.cli.overview", "Draw samples of a corpus with their masks and prompts."),
     "browse": ("medshards.shards.cli.browse", "Look at the catalog and a corpus in a browser."),
     "site": ("medshards.shards.cli.browse", "Write the same as plain files, for a disk or a bucket."),

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from medshards.evaluate.cli.evaluate import evaluate
-from medshards.evaluate.report.cli import compare
 from medshards.evaluate.report.page import html
 from medshards.evaluate.report.rows import Measured, Row
 from medshards.evaluate.report.saved import ReportError, read_report
@@ -54,7 +53,7 @@ def test_a_report_read_again_is_the_same(tmp_path: Path) -> None:
 
 def test_two_models_with_their_difference(tmp_path: Path) -> None:
     first, second = saved(tmp_path / "first.json", 0.5), saved(tmp_path / "second.json", 0.6)
-    result = CliRunner().invoke(compare, [str(first), str(second), "--json"])
+    result = CliRunner().invoke(evaluate, ["--compare", str(first), str(second), "--json"])
     assert result.exit_code == 0, result.output
     (table,) = json.loads(result.stdout)
     for row in table["rows"]:
@@ -62,7 +61,7 @@ def test_two_models_with_their_difference(tmp_path: Path) -> None:
         assert row["delta"] == pytest.approx(10)
     # every sample gains the same, so drawing patients alike for both models leaves no doubt
     assert table["rows"][0]["delta_ci95"] == pytest.approx([10, 10])
-    shown = CliRunner().invoke(compare, [str(first), str(second)])
+    shown = CliRunner().invoke(evaluate, ["--compare", str(first), str(second)])
     assert max(map(len, shown.output.splitlines())) <= 80
 
 
@@ -70,10 +69,10 @@ def test_table_3_has_the_papers_rows_and_says_what_is_missing(tmp_path: Path) ->
     first, second = saved(tmp_path / "first.json", 0.5), saved(tmp_path / "second.json", 0.6)
     for form in ("json", "csv", "md", "tex", "html"):
         out = tmp_path / f"table.{form}"
-        assert (
-            CliRunner().invoke(compare, [str(first), str(second), "--paper", "--out", str(out)]).exit_code
-            == 0
-        )
+        options = ["--compare", str(first), str(second), "--paper", "--out", str(out)]
+        result = CliRunner().invoke(evaluate, options)
+        assert result.exit_code == 0, result.output
+        assert max(map(len, result.stdout.splitlines()[:60])) <= 80
         assert "PAPILA" in out.read_text()
     (table,) = json.loads((tmp_path / "table.json").read_text())
     rows = {row["name"]: row for row in table["rows"]}
@@ -136,16 +135,55 @@ def test_the_page_in_a_browser(corpus: Path, run: Path, tmp_path: Path) -> None:
     ):
         assert words in page
     assert page.count("data:image/png;base64,") >= 2
+    dom, shot = browsed(out, tmp_path)
+    assert dom.count("<table>") >= 8
+    assert dom.count("<rect") >= 4
+    assert shot.stat().st_size > 20_000
+
+
+def test_two_models_on_one_page(corpus: Path, run: Path, tmp_path: Path) -> None:
+    """Bars beside each other, and pictures of the truth and of both answers, opened from what the reports name."""
+    reports = []
+    for what in (str(run), "everything"):
+        reports.append(tmp_path / f"{Path(what).name}.json")
+        options = ["--data", corpus, "--checkpoint", what, "--datasets", "busi,ravir", "--split", "train"]
+        options += ["--distances", "none", "--out", reports[-1]]
+        assert CliRunner().invoke(evaluate, [str(o) for o in options]).exit_code == 0
+    out = tmp_path / "both.html"
+    result = CliRunner().invoke(evaluate, ["--compare", *map(str, reports), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    page = out.read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    for words in (
+        "Δ Dice",
+        "By dataset",
+        "By concept",
+        "By size",
+        "B gains most: truth, A, B",
+        "grey: run, blue: everything",
+    ):
+        assert words in page
+    moved = json.loads(reports[0].read_text())
+    moved["made"]["corpus"] = str(tmp_path / "gone")
+    reports[0].write_text(json.dumps(moved))
+    result = CliRunner().invoke(evaluate, ["--compare", *map(str, reports), "--out", str(out)])
+    assert result.exit_code == 0
+    assert "the page has no pictures: what the reports were made from cannot be opened" in result.stderr
+    assert "B gains most" not in out.read_text()
+    dom, _ = browsed(out, tmp_path)
+    assert dom.count('fill="#98a2b0"') >= 4
+
+
+def browsed(page: Path, folder: Path) -> tuple[str, Path]:
+    """The page's elements and a picture of it, from headless Chromium."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium here (apt install chromium)")
-    shot = tmp_path / "page.png"
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-               "--window-size=1100,3000", f"--screenshot={shot}", f"file://{out}"]  # fmt: skip
+    shot = folder / "page.png"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
+               "--window-size=1100,3000", f"--screenshot={shot}", f"file://{page}"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     dom = subprocess.run([*command[:-2], "--dump-dom", command[-1]], capture_output=True, text=True, timeout=180,
                          check=False)  # fmt: skip
-    assert dom.stdout.count("<table>") >= 8
-    assert dom.stdout.count("<rect") >= 4
-    assert shot.stat().st_size > 20_000
+    return dom.stdout, shot

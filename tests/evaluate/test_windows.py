@@ -77,7 +77,7 @@ def test_evaluate_writes_volumes_and_says_the_window(volumes: Path, run: Path, t
     )
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert report["made"]["windows"] == "HU -1000 to 400"
+    assert report["made"]["windows"] == "hu=-1000:400"
     assert (report["datasets"][0]["split"], report["datasets"][0]["images"]) == ("test", 36)
     folders = sorted(path.name for path in tmp_path.iterdir())
     assert [name[-3:] for name in folders] == ["-ct", "-pt"]

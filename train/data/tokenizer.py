@@ -73,6 +73,11 @@ def _ids() -> dict[str, int]:
     return {piece: number for number, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
 
 
+def pieces() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The id of each piece, and the pairs that are merged, first come first: what another tokenizer needs."""
+    return dict(_ids()), list(_ranks())
+
+
 @lru_cache(maxsize=65536)
 def _encode_word(word: str) -> tuple[int, ...]:
     """Token ids of one word."""

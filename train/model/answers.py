@@ -5,8 +5,9 @@ Prediction, evaluation and validation during training all come through here, so 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,17 +31,44 @@ class Rule:
     top1: the instance with the highest score; empty when that score is below `min_score`.
     union: all instances with a score of `min_score` or more.
     semantic: the pixels where semantic probability times presence exceeds 0.5; `min_score` has no part in it.
+    calibrated: (concept, min_score) of concepts that have one of their own; `of` gives the rule of a concept.
     """
 
     aggregate: Aggregate
     min_score: float | None = None
+    calibrated: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if (self.aggregate == "semantic") != (self.min_score is None):
             raise ValueError("top1 and union need a min_score, semantic has none")
+        if self.aggregate == "semantic" and self.calibrated:
+            raise ValueError("semantic has no score to calibrate")
 
     def __str__(self) -> str:
+        if self.calibrated:
+            return f"{self.aggregate}, calibrated score"
         return self.aggregate if self.min_score is None else f"{self.aggregate}, score >= {self.min_score:g}"
+
+    def of(self, concept: str | None) -> Rule:
+        """The rule of one concept."""
+        return Rule(self.aggregate, dict(self.calibrated).get(concept or "", self.min_score))
+
+    @property
+    def floor(self) -> float:
+        """Instances with a lower score have no part in any mask, but for the best one of each text."""
+        own = [score for _, score in self.calibrated]
+        return UNION_SCORE if self.min_score is None else min([self.min_score, *own])
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON values; `Rule.from_facts` reads them."""
+        own = {"calibrated": dict(self.calibrated)} if self.calibrated else {}
+        return {"aggregate": self.aggregate, "min_score": self.min_score, **own}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Rule:
+        """From what `facts` gave, other entries aside. Raises KeyError, ValueError."""
+        own = facts.get("calibrated", {})
+        return cls(facts["aggregate"], facts["min_score"], tuple(sorted(own.items())))
 
 
 @dataclass(frozen=True, eq=False)

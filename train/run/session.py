@@ -19,6 +19,7 @@ from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.train.data.feed import WorkerLost
 from medshards.train.model.lora import export_adapter
+from medshards.train.model.processor import write_processor
 from medshards.train.model.weights import WeightsError, export_folder, export_official
 from medshards.train.run.card import licence_remarks, write_card
 from medshards.train.run.checkpoint import (
@@ -183,6 +184,7 @@ def _finish(config: Config, data: str, out: Path, outcome: Outcome, export: Sequ
         if "hf" in export:
             folder = out / "export" / "hf"
             export_folder(model, folder)
+            write_processor(model, folder)
             write_card(folder, "hf", out, data)
             lines.append(f"Hugging Face folder: {folder}")
         if "official" in export:

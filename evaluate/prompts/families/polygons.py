@@ -64,7 +64,8 @@ def removal_areas(outline: NDArray[np.int32]) -> NDArray[np.int64]:
 
     def area(k: int) -> int:
         (ax, ay), (bx, by), (cx, cy) = places[before[k]], places[k], places[after[k]]
-        return abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+        twice: int = abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+        return twice
 
     now = [area(k) for k in range(count)]
     waiting = [(size, k) for k, size in enumerate(now)]

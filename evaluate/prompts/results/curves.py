@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medshards.evaluate.averages import bootstrap
+from medshards.evaluate.bootstrap import interval_of
 from medshards.evaluate.prompts.results.score import Row
 
 PERFECT = {"mask": "M0-perfect", "box": "B0-tight", "points": "P0-deepest", "text": "T0-canonical"}
@@ -156,7 +156,7 @@ def summarise(rows: Sequence[Row], family: str, draws: int = 1000) -> Summary | 
         len(patients),
         float(np.mean([made.score[0] for made in curves.values()])),
         float(np.mean([made.auc for made in curves.values()])),
-        bootstrap(patients, macro_auc, draws),
+        interval_of(patients, macro_auc, draws),
         _mean(relative),
         tuple(
             _mean([v for v in each if v is not None]) if 2 * _some(each) >= len(each) else None

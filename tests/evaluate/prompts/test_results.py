@@ -15,12 +15,12 @@ from click.testing import CliRunner
 
 from medshards.evaluate.averages import (
     Group,
-    bootstrap,
     by_patient,
     macro,
     macro_mean,
     pooled,
 )
+from medshards.evaluate.bootstrap import interval_of
 from medshards.evaluate.prompts.answers.answerer import CopyPrompt, IgnorePrompt, Outcome
 from medshards.evaluate.prompts.cli.prompts import prompts as command
 from medshards.evaluate.prompts.families.catalog import choose
@@ -126,11 +126,11 @@ def test_area_and_reach_worked_out_by_hand() -> None:
 
 def test_an_interval_covers_a_known_mean() -> None:
     values = {str(k): k / 10 for k in range(11)}
-    interval = bootstrap(list(values), lambda drawn: float(np.mean([values[p] for p in drawn])))
+    interval = interval_of(list(values), lambda drawn: float(np.mean([values[p] for p in drawn])))
     assert interval is not None
     assert interval[0] < 0.5 < interval[1]
     assert interval[1] - interval[0] == pytest.approx(2 * 1.96 * 0.3162 / np.sqrt(11), rel=0.15)
-    assert bootstrap(["a"], lambda drawn: 1.0) is None
+    assert interval_of(["a"], lambda drawn: 1.0) is None
 
 
 class Moody:

@@ -1,0 +1,59 @@
+"""Options that several commands share, so that they mean the same in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from medshards.common.window import Windows
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+ANSWERS = (
+    "What answers: a run (its best checkpoint, else the newest), a checkpoint, a Hugging Face folder, an official .pt "
+    "file, a folder of predictions, or the baseline `empty` or `everything`."
+)
+AGGREGATES = click.Choice(["top1", "union", "semantic"])
+
+
+def _windows(context: click.Context, parameter: click.Parameter, value: Sequence[str]) -> Windows:
+    from medshards.common.window import parse_windows
+
+    try:
+        return parse_windows(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+_MODEL = (
+    click.option(
+        "--window",
+        "windows",
+        multiple=True,
+        metavar="UNIT=LOW:HIGH",
+        callback=_windows,
+        help="Show volumes in this window, e.g. HU=-160:240, SUV=0:10 or ARBITRARY=0:900; repeatable.  [default: that "
+        "of a corpus]",
+    ),
+    click.option(
+        "--batch", type=click.IntRange(1), help="Images asked at once.  [default: 8 on a GPU, else 1]"
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["bf16", "fp32"]),
+        help="Of the model.  [default: bf16 on a GPU, else fp32]",
+    ),
+    click.option(
+        "--base", help="Where the weights are that LoRA adapters were trained on.  [default: where they were]"
+    ),
+    click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]"),
+)
+
+
+def model(command: Command) -> Command:
+    """How a model is asked: windows, batch, precision, base, device."""
+    for option in reversed(_MODEL):
+        command = option(command)
+    return command
