@@ -3,7 +3,7 @@
     writer = VolumeWriter(Path("predictions"))
     for number in range(len(corpus)):
         sample = decode(corpus.read(number))
-        writer.add(sample.record, {"liver": mask, ...})     # bool H×W by concept, as `Predictor.masks` gives them
+        writer.add(sample.record, {"liver": mask, ...})     # bool H×W by concept, as `protocol.contest` gives them
     paths = writer.close()
 
 Each volume becomes a folder of binary masks, one a concept (concepts may overlap): <out>/<volume>/<concept>.nii.gz,
