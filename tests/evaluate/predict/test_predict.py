@@ -196,25 +196,45 @@ def test_a_metaimage_keeps_its_place_in_the_patient(run: Path, tmp_path: Path) -
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
-def test_texts_of_the_vocabulary_and_others(run: Path, tmp_path: Path) -> None:
-    PIL.Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
-    options = (
-        "--checkpoint",
-        run,
-        "--prompt",
-        "colonic polyps of doubt",
-        "--prompt",
-        "polyps",
-        "--out",
-        tmp_path / "o",
-    )
-    plain = call(tmp_path / "a.png", *options)
-    assert plain.exit_code == 0, plain.output
-    assert "'colonic polyps of doubt' is not in the vocabulary" in plain.stderr
-    texts = [
-        (p["text"], p["concept"]) for p in json.loads((tmp_path / "o" / "a.json").read_text())["prompts"]
+def files_and_prompts(run: Path, folder: Path, *options: str) -> tuple[Result, bytes, list[dict[str, Any]]]:
+    """What `predict` says of one picture, its label picture, and the prompts of its scores."""
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    folder.mkdir()
+    PIL.Image.fromarray(pixels).save(folder / "a.png")
+    result = call(folder / "a.png", "--checkpoint", run, "--out", folder / "out", *options, *RULE)
+    assert result.exit_code == 0, result.output
+    prompts: list[dict[str, Any]] = json.loads((folder / "out" / "a.json").read_text())["prompts"]
+    return result, (folder / "out" / "a.png").read_bytes(), prompts
+
+
+def test_a_synonym_is_asked_by_the_canonical_text_on_request(run: Path, tmp_path: Path) -> None:
+    synonym = ("--prompt", "Colonic  polyp")
+    _, as_typed, plain = files_and_prompts(run, tmp_path / "typed", *synonym)
+    assert [(p["text"], p["concept"]) for p in plain] == [("Colonic  polyp", "polyp")]
+    _, resolved, renamed = files_and_prompts(run, tmp_path / "canonical", *synonym, "--canonical")
+    assert [(p["text"], p["concept"]) for p in renamed] == [("polyp", "polyp")]
+    _, direct, _ = files_and_prompts(run, tmp_path / "direct", "--prompt", "polyp")
+    assert resolved == direct  # the model was asked the canonical text
+    scores = [[i["score"] for i in p[0]["instances"]] for p in (plain, renamed)]
+    assert scores[0] != scores[1] or as_typed != resolved  # and before that, the synonym
+    both = ("--prompt", "colon polyp", "--prompt", "polyp")
+    assert len(files_and_prompts(run, tmp_path / "once", *both, "--canonical")[2]) == 1
+
+
+@pytest.mark.parametrize("canonical", [(), ("--canonical",)])
+def test_texts_outside_the_vocabulary_are_asked_and_flagged(
+    canonical: tuple[str, ...], run: Path, tmp_path: Path
+) -> None:
+    texts = ("--prompt", "polyp of doubt", "--prompt", "colon polyp")
+    result, _, prompts = files_and_prompts(run, tmp_path / "text", *texts, *canonical)
+    notes = [line for line in result.stderr.splitlines() if "not in the vocabulary" in line]
+    assert notes == ["note: 'polyp of doubt' is not in the vocabulary; it was asked as it is"]
+    assert [(p["text"], p["concept"]) for p in prompts] == [
+        ("polyp of doubt", None),
+        ("polyp" if canonical else "colon polyp", "polyp"),
     ]
-    assert texts[0] == ("colonic polyps of doubt", None)
+    as_json, _, _ = files_and_prompts(run, tmp_path / "json", *texts, *canonical, "--json")
+    assert json.loads(as_json.stdout)["outside_vocabulary"] == ["polyp of doubt"]
 
 
 def test_bad_input_is_named_and_the_rest_goes_on(run: Path, tmp_path: Path) -> None:
