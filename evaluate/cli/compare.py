@@ -14,20 +14,11 @@ if TYPE_CHECKING:
     from medshards.evaluate.report.page import Draw
     from medshards.evaluate.report.text import Report
 
-FORMS = (".json", ".csv", ".md", ".tex", ".html")
-
-
-def check_form(out: Path | None) -> None:
-    """Refuse a file whose suffix says nothing that a table can be written as."""
-    if out is not None and out.suffix not in FORMS:
-        raise click.UsageError(f"--out must end in {', '.join(FORMS)}")
-
 
 def compare(paths: Sequence[Path], paper: bool, out: Path | None, as_json: bool) -> None:
     """Set two saved reports side by side."""
     from medshards.evaluate.report.saved import ReportError, read_report
 
-    check_form(out)
     try:
         reports = [read_report(path) for path in paths]
     except ReportError as error:

@@ -11,7 +11,7 @@ import click
 from medshards.common.text import comma_separated
 from medshards.evaluate.cli import options
 from medshards.evaluate.cli.calibrated import calibrated
-from medshards.evaluate.cli.compare import check_form, compare, tell
+from medshards.evaluate.cli.compare import compare, tell
 from medshards.evaluate.cli.shown import end_unread, json_text, progress
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the report here: .json (what --compare reads), .html (one page with pictures), else Markdown; with "
-    "--compare or --paper .json, .csv, .md, .tex or .html. Killed and run again, it goes on where it was.",
+    help="Write the report here: .json (what --compare reads), .html (one page with pictures), .md, or .csv (a line a "
+    "dataset); with --compare or --paper .json, .csv, .md, .tex or .html. Killed and run again, it goes on where it "
+    "was.",
 )
 @click.option(
     "--compare",
@@ -95,7 +96,7 @@ if TYPE_CHECKING:
     "--paired",
     is_flag=True,
     help="Compare CT, MR and PET of the same patients instead, organ by organ, on whole volumes; the first rule "
-    "counts. --out may end in .html, too.",
+    "counts. --out: .json, .html or .md.",
 )
 @click.option(
     "--in-domain",
@@ -174,6 +175,10 @@ def evaluate(
     from medshards.train.run.parallel import world
     from medshards.vocab.vocabulary import UnknownConcept
 
+    options.check_form(
+        out,
+        options.TABLES if compared is not None or paper else options.PAIRED if paired else options.REPORTS,
+    )
     if compared is not None:
         if data is not None or checkpoint is not None:
             raise click.UsageError("--compare reads reports: give no --data and no --checkpoint with it")
@@ -181,8 +186,6 @@ def evaluate(
         return
     if data is None or checkpoint is None:
         raise click.UsageError("give --data and --checkpoint, or --compare with two reports")
-    if paper:
-        check_form(out)
     rules = rules_of(aggregate, min_score, union_score)
     try:
         opened = open_datasets(data, comma_separated(datasets), split, comma_separated(absent))
@@ -270,5 +273,5 @@ def _write(
 
         text = html(report, drawer([(segmenter, report.rules[0])], opened, report, windows))
     else:
-        text = report.markdown()
+        text = {".md": report.markdown, ".csv": report.csv}[out.suffix]()
     write_atomically(out, text.encode())

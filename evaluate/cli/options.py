@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,7 +16,16 @@ ANSWERS = (
     "What answers: a run (its best checkpoint, else the newest), a checkpoint, a Hugging Face folder, an official .pt "
     "file, a folder of predictions, or the baseline `empty` or `everything`."
 )
+REPORTS = (".json", ".html", ".md", ".csv")  # what a report can be written as
+PAIRED = (".json", ".html", ".md")  # … that of pairs of modalities
+TABLES = (".json", ".csv", ".md", ".tex", ".html")  # … and models side by side
 AGGREGATES = click.Choice(["top1", "union", "semantic"])
+
+
+def check_form(out: Path | None, forms: Sequence[str]) -> None:
+    """Refuse a file whose suffix says nothing that the report can be written as."""
+    if out is not None and out.suffix not in forms:
+        raise click.BadParameter(f"{out}: expected a name ending in {', '.join(forms)}", param_hint="--out")
 
 
 def _windows(context: click.Context, parameter: click.Parameter, value: Sequence[str]) -> Windows:

@@ -145,10 +145,14 @@ class PairedReport:
         )
 
     def write(self, out: Path) -> None:
-        """JSON when the name ends in .json, a page when in .html, else Markdown."""
+        """As JSON, page or Markdown: .json, .html, .md."""
         out.parent.mkdir(parents=True, exist_ok=True)
-        makers = {".json": lambda: json.dumps(self.facts(), indent=1) + "\n", ".html": self.page}
-        write_atomically(out, makers.get(out.suffix, self.markdown)().encode())
+        makers = {
+            ".json": lambda: json.dumps(self.facts(), indent=1) + "\n",
+            ".html": self.page,
+            ".md": self.markdown,
+        }
+        write_atomically(out, makers[out.suffix]().encode())
 
     def print(self) -> None:
         """Print the tables for people."""

@@ -1,7 +1,9 @@
-"""The figures of an evaluation and how each was made: for a terminal, as JSON, as Markdown."""
+"""The figures of an evaluation and how each was made: for a terminal, as JSON, Markdown, CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +15,7 @@ from rich.table import Table
 
 from medshards.common.console import page_console
 from medshards.evaluate.report.rows import Measured, Pair, pairs_of
-from medshards.evaluate.report.tables import breakdowns, over_datasets, summary
+from medshards.evaluate.report.tables import FIGURES, breakdowns, over_datasets, summary
 from medshards.train.model.answers import Rule
 
 NOTE = (
@@ -102,6 +104,20 @@ class Report:
             lines += [f"- {dataset}/{key}: {reason}" for dataset, key, reason in self.unreadable]
         return "\n".join(lines) + "\n"
 
+    def csv(self) -> str:
+        """A line for each dataset and rule, with all digits; empty where there is no figure."""
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(
+            ("mask", "dataset", "split", *COLUMNS, "nothing_predicted", "cgF1", "dice_low", "dice_high")
+        )
+        for rule, scores in self.scores.items():
+            for own in scores:
+                ends = own["dice_ci95"] or (None, None)
+                more = (own["empty"].get("prediction", 0), own["detection"]["cgF1"], *ends)
+                lines.writerow([rule, own["dataset"], own["split"], *(own[name] for name in COLUMNS), *more])
+        return text.getvalue()
+
     def rows(self, rule: Rule) -> list[list[str]]:
         """The cells of a rule's table, a dataset a row; the means over datasets below where there are more."""
         rows = [[f"{own['dataset']} ({own['split']})", *cells(own)] for own in self.scores[rule]]
@@ -131,6 +147,9 @@ HEADINGS = (
     "absent", "empty",
 )  # fmt: skip
 FIRST, SECOND = (0, 1, 2, 3, 4, 5, 6, 7), (0, 8, 9, 10, 11, 12)  # the table in two, for 80 columns
+COLUMNS = (
+    "images", "pairs", *FIGURES, "dice_of_classes", "iou_of_classes", "absent", "absent_empty",
+)  # fmt: skip
 PARTS = ("pairs", "Dice", "95 %", "IoU", "HD95", "NSD")
 
 

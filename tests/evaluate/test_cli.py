@@ -1,5 +1,6 @@
 """`medshards evaluate` and `medshards overview` as a user runs them."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -53,6 +54,54 @@ def test_all_aggregates_and_a_markdown_file(corpus: Path, run: Path, tmp_path: P
     assert "- checkpoint sha256: " in page
     assert "retinal" not in result.stderr
     assert "drive" in result.stdout
+
+
+def test_a_csv_file_has_a_line_for_each_dataset_and_rule(corpus: Path, run: Path, tmp_path: Path) -> None:
+    report, table = tmp_path / "report.json", tmp_path / "report.csv"
+    for out in (report, table):
+        assert call("--data", corpus, "--checkpoint", run, "--out", out).exit_code == 0
+    with table.open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    scores = json.loads(report.read_text())["datasets"]
+    assert len(lines) == len(scores) == 8
+    for own in scores:
+        mask = f"{own['aggregate']}, score >= {own['min_score']:g}"
+        (line,) = [line for line in lines if (line["dataset"], line["mask"]) == (own["dataset"], mask)]
+        assert line["split"] == own["split"]
+        for name in (
+            "images",
+            "pairs",
+            "dice",
+            "iou",
+            "hd95",
+            "nsd",
+            "dice_of_classes",
+            "absent",
+            "absent_empty",
+        ):
+            assert (float(line[name]) if line[name] else None) == own[name]
+        ends = [float(line[end]) for end in ("dice_low", "dice_high") if line[end]]
+        assert (ends or None) == own["dice_ci95"]
+        assert int(line["nothing_predicted"]) == own["empty"].get("prediction", 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "forms"),
+    [
+        ((), ".json, .html, .md, .csv"),
+        (("--paper",), ".json, .csv, .md, .tex, .html"),
+        (("--paired",), ".json, .html, .md"),
+    ],
+)
+def test_a_report_of_another_form_is_refused_before_anything_is_measured(
+    options: tuple[str, ...], forms: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.pdf"
+    result = call("--data", tmp_path / "none", "--checkpoint", "none", *options, "--out", out)
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert line.endswith(f"{out}: expected a name ending in {forms}")
+    assert not out.exists()
 
 
 def test_the_same_run_gives_the_same_report(corpus: Path, run: Path, tmp_path: Path) -> None:
