@@ -77,7 +77,8 @@ def common_rules(reports: Sequence[Report]) -> list[list[Rule]]:
 def _plain(reports: Sequence[Report], rules: Sequence[Rule], notes: Sequence[str]) -> Compared:
     slugs = sorted({slug for report in reports for slug in report.datasets})
     records = [{"dataset": slug, **_measured(reports, slug, rules)} for slug in slugs]
-    records.append({"dataset": f"mean of {len(slugs)} datasets", **_average(records, len(reports))})
+    every = [record for record in records if None not in record["dice"]]  # the same datasets for each model
+    records.append({"dataset": f"mean of {len(every)} datasets", **_average(every, len(reports))})
     rows = [[record["dataset"], *_cells(record)] for record in records]
     title = f"mask of a class: {rules[0]}"
     return Compared(title, ["dataset", *_headings(len(reports))], rows, records, notes)

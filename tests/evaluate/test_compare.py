@@ -65,6 +65,26 @@ def test_two_models_with_their_difference(tmp_path: Path) -> None:
     assert max(map(len, shown.output.splitlines())) <= 80
 
 
+def test_the_mean_is_over_the_datasets_that_both_models_have(tmp_path: Path) -> None:
+    """One report lacks a dataset that the other does best on: no gain of the other."""
+    first, second = saved(tmp_path / "first.json", 0.5), saved(tmp_path / "second.json", 0.6)
+    content = json.loads(first.read_text())
+    content["datasets"] = [own for own in content["datasets"] if own["dataset"] != "ph2"]
+    content["samples"] = [own for own in content["samples"] if own["dataset"] != "ph2"]
+    first.write_text(json.dumps(content))
+    content = json.loads(second.read_text())
+    for own in content["samples"]:
+        for row in own["rows"]:
+            row["dice"] = 0.9 if own["dataset"] == "ph2" else row["dice"]
+    second.write_text(json.dumps(content))
+    result = CliRunner().invoke(evaluate, ["--compare", str(first), str(second), "--json"])
+    assert result.exit_code == 0, result.output
+    (table,) = json.loads(result.stdout)
+    assert table["rows"][-1]["dataset"] == "mean of 3 datasets"
+    assert table["rows"][-1]["dice"] == pytest.approx([54.5, 64.5])
+    assert table["rows"][-1]["delta"] == pytest.approx(10)
+
+
 def test_table_3_has_the_papers_rows_and_says_what_is_missing(tmp_path: Path) -> None:
     first, second = saved(tmp_path / "first.json", 0.5), saved(tmp_path / "second.json", 0.6)
     for form in ("json", "csv", "md", "tex", "html"):
