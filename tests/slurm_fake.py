@@ -38,21 +38,10 @@ def sbatch(*words: str) -> None:
     for task in tasks:
         _state(job, task, "PENDING")
     after = given.get("dependency", "").removeprefix("afterany:")
-    log = given["output"].strip('"')
-    keeper = [
-        sys.executable,
-        __file__,
-        "keep",
-        str(job),
-        script,
-        log,
-        given["cpus-per-task"],
-        str(len(tasks)),
-        after,
-    ]
-    if "array" not in given:
-        keeper[6:7] = [log.replace("%j", str(job))]
-        keeper[-2] = ""
+    log = given["output"].strip('"').replace("%j", str(job))
+    count = str(len(tasks)) if "array" in given else ""
+    arguments = [str(job), script, log, given["cpus-per-task"], count, after]
+    keeper = [sys.executable, __file__, "keep", *arguments]
     subprocess.Popen(keeper, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(job if "parsable" in given else f"Submitted batch job {job}")
 

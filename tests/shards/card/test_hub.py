@@ -1,7 +1,6 @@
 """The library `datasets` reads a corpus by its card: every configuration, every sample, typed."""
 
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from medshards.curate import phantoms
 from tests.shards.conftest import SLUGS, build_phantoms
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here asks the Hub
 datasets = pytest.importorskip("datasets", reason="needs the library `datasets` (extra dev)")
 
 
