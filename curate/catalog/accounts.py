@@ -33,7 +33,7 @@ def installed(name: str) -> bool:
 
 
 def fetch_from_kaggle(entry: Entry, folder: Path) -> str:
-    """Fetch and unpack all files of a dataset that lies on Kaggle into `folder`; its handle there, with the version.
+    """Fetch and unpack all files of a dataset that lies on Kaggle into `folder`; what it is called there.
 
     Raises Reject (`unreachable`), with what Kaggle answered and what to do.
     """
@@ -46,20 +46,25 @@ def fetch_from_kaggle(entry: Entry, folder: Path) -> str:
     try:
         get(handle, output_dir=str(folder))
     except Exception as error:  # whatever kagglehub, requests or the service raise
-        what = " ".join(str(error).split()) or type(error).__name__
         rules = " and accept the rules of the competition" if kind == "competitions" else ""
         advice = f"log in to Kaggle (kagglehub.login(), or ~/.kaggle){rules}: {entry.homepage}"
-        raise Reject("unreachable", f"Kaggle: {what}; {advice}") from error
+        raise Reject("unreachable", f"Kaggle: {_said(error)}; {advice}") from error
     return f"kaggle:{handle}"
 
 
 def fetch_from_drive(archive: Archive, part: Path, progress: Callable[[int, int | None], None]) -> None:
     """Fetch a file of Google Drive into `part`, from where an earlier try ended. Raises Reject (`unreachable`)."""
     drive: Any = importlib.import_module("gdown")
+    whole = part.with_suffix(".drive")  # not `part`: gdown takes a file that is there for the whole one
     try:
-        drive.download(archive.url, str(part), quiet=True, resume=True, progress=progress)
+        drive.download(archive.url, str(whole), quiet=True, resume=True, progress=progress)
     except Exception as error:  # whatever gdown, requests or the service raise
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise Reject("unreachable", f"{archive.url}: {what}", archive.file) from error
-    if not part.is_file():
+        raise Reject("unreachable", f"{archive.url}: {_said(error)}", archive.file) from error
+    if not whole.is_file():
         raise Reject("unreachable", f"{archive.url}: Google Drive gave no file", archive.file)
+    whole.replace(part)
+
+
+def _said(error: Exception) -> str:
+    """What an error of somebody else's code says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

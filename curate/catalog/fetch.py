@@ -46,34 +46,48 @@ def fetch(
     if target.is_file():
         return target
     assert archive.url is not None
-    on_drive = urlsplit(archive.url).hostname == DRIVE
     folder.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as out:
         try:
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Reject("locked", "another download is writing this file", archive.file) from error
-        failures = 0
-        while not on_drive:
-            before = out.tell()
-            try:
-                _transfer(archive, out, part.with_suffix(".tag"), progress)
-                break
-            except BROKEN as error:
-                _give_up_on(error, archive)
-                failures = failures + 1 if out.tell() <= before else 0
-                if failures >= TRIES:
-                    code = "truncated" if out.tell() else "unreachable"
-                    what = f"{archive.url}: {error}; {out.tell():,} bytes are kept: run the same command again later"
-                    raise Reject(code, what, archive.file) from error
-                notice(f"{archive.file}: {error}; trying again in {pause * 2**failures:.0f} s")
-                time.sleep(pause * 2**failures)
-        if on_drive:
+        if urlsplit(archive.url).hostname == DRIVE:
             fetch_from_drive(archive, part, progress)
+        else:
+            _over_http(archive, out, part.with_suffix(".tag"), progress, pause, notice)
     part.with_suffix(".tag").unlink(missing_ok=True)
     _check(archive, part)
     part.replace(target)
     return target
+
+
+def _over_http(
+    archive: Archive,
+    out: BinaryIO,
+    tag: Path,
+    progress: Progress,
+    pause: float,
+    notice: Callable[[str], None],
+) -> None:
+    """Append what is missing, in as many tries as bring something new, and a few more. See `fetch`."""
+    failures = 0
+    while True:
+        before = out.tell()
+        try:
+            _transfer(archive, out, tag, progress)
+            return
+        except BROKEN as error:
+            _give_up_on(error, archive)
+            failures = failures + 1 if out.tell() <= before else 0
+            if failures >= TRIES:
+                code = "truncated" if out.tell() else "unreachable"
+                what = (
+                    f"{archive.url}: {error}; {out.tell():,} bytes are kept: run the same command again later"
+                )
+                raise Reject(code, what, archive.file) from error
+            notice(f"{archive.file}: {error}; trying again in {pause * 2**failures:.0f} s")
+            time.sleep(pause * 2**failures)
 
 
 def _transfer(archive: Archive, out: BinaryIO, tag: Path, progress: Progress) -> None:

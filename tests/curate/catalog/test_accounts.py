@@ -17,6 +17,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
 
 Pretend = Callable[..., None]
+SCAN = b"scan"
 OWN = """\
 mine:
   title: Mine
@@ -54,6 +55,13 @@ def _not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("kagglehub", "gdown"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr("medshards.curate.catalog.download.installed", lambda name: name in sys.modules)
+
+
+def written(url: str, output: str, **_: object) -> str:
+    """Stands in for gdown.download, which takes a file that is there for the whole one."""
+    if not Path(output).is_file():
+        Path(output).write_bytes(SCAN)
+    return output
 
 
 def run(*words: str) -> Result:
@@ -108,38 +116,35 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_of_google_drive_is_fetched_and_checked(pretend: Pretend, tmp_path: Path) -> None:
-    body = b"scan"
-
     def download(url: str, output: str, quiet: bool, resume: bool, progress: Callable[..., None]) -> str:
         assert (url, resume) == ("https://drive.google.com/file/d/abc/view", True)
-        Path(output).write_bytes(body)
-        progress(len(body), len(body))
-        return output
+        progress(len(SCAN), len(SCAN))
+        return written(url, output)
 
     pretend("gdown", download=download)
-    for digest, status in [("0" * 64, 1), (hashlib.sha256(body).hexdigest(), 0)]:
+    for digest, status in [("0" * 64, 1), (hashlib.sha256(SCAN).hexdigest(), 0)]:
         archive = f"{{file: a.nii, url: 'https://drive.google.com/file/d/abc/view', sha256: '{digest}'}}"
         (tmp_path / "mine.yaml").write_text(OWN.format(archives=archive))
         done = run("mine", "--raw", str(tmp_path / "raw"), "--catalog", str(tmp_path / "mine.yaml"))
         assert done.exit_code == status, done.output
         assert (tmp_path / "raw/mine/a.nii").exists() == (status == 0)
-    assert (tmp_path / "raw/mine/a.nii").read_bytes() == body
+    assert (tmp_path / "raw/mine/a.nii").read_bytes() == SCAN
 
 
 def test_one_file_without_an_address_does_not_hold_back_the_rest(pretend: Pretend, tmp_path: Path) -> None:
-    pretend("gdown", download=lambda url, output, **_: Path(output).write_bytes(b"scan"))
+    pretend("gdown", download=written)
     archives = "{file: a.nii, url: 'https://drive.google.com/file/d/abc/view'}, {file: table.csv}"
     (tmp_path / "mine.yaml").write_text(OWN.format(archives=archives))
     done = run("mine", "--raw", str(tmp_path / "raw"), "--catalog", str(tmp_path / "mine.yaml"))
     assert done.exit_code == 1
-    assert (tmp_path / "raw/mine/a.nii").read_bytes() == b"scan"
+    assert (tmp_path / "raw/mine/a.nii").read_bytes() == SCAN
     assert "still to fetch: no direct link to table.csv is known" in done.output
 
 
 def test_all_fetches_what_it_can_and_names_the_rest(
     pretend: Pretend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend("gdown", download=lambda url, output, **_: Path(output).write_bytes(b"scan"))
+    pretend("gdown", download=written)
     one = OWN.format(archives="{file: a.nii, url: 'https://drive.google.com/file/d/abc/view'}")
     two = OWN.replace("mine:", "theirs:").replace("kind: open", "kind: request").format(archives="")
     (tmp_path / "both.yaml").write_text(one + two)
