@@ -27,6 +27,9 @@ ASIDE = (
     "curate/catalog",  # the entry is in the policy, too
     "curate/cli",
     "curate/phantoms",
+    "shards/view/html.py",  # pages, their plots, and the overview of a whole corpus: made from what is published
+    "shards/view/overview.py",
+    "shards/view/plot.py",
 )
 # Distributions that decode, resize, draw or compress what becomes a sample; OpenCV comes under several names.
 LIBRARIES = (

@@ -24,15 +24,7 @@ from medshards.shards.encode.code import (
     encoding_files,
 )
 
-HARMLESS = {
-    "click",
-    "rich",
-    "yaml",
-    "pydantic",
-    "defusedxml",
-    "jinja2",
-    "medshards",
-}  # decide no byte of a sample
+HARMLESS = {"click", "rich", "yaml", "pydantic", "defusedxml", "medshards"}  # decide no byte of a sample
 # imports all that a worker uses for a dataset, and prints the files
 CLOSURE = """
 import sys
