@@ -118,8 +118,7 @@ class Source(ABC):
 
     def instances(self, masks: Mapping[str, NDArray[Any]], file: File) -> list[Instance]:
         """One instance for the mask (H×W) of each native label in `file`; labels that are ignored give none."""
-        ignored = {label.native for label in self.labels.labels.values() if label.concept is None}
-        kept = {label: mask for label, mask in masks.items() if label not in ignored}
+        kept = {label: mask for label, mask in masks.items() if label not in self.labels.ignored}
         return [Instance(self.concept(label, file), Region.of(mask), label) for label, mask in kept.items()]
 
 

@@ -175,6 +175,11 @@ class LabelMap:
         return tuple(sorted({label.concept for label in self.labels.values() if label.concept is not None}))
 
     @cached_property
+    def ignored(self) -> frozenset[str]:
+        """Native labels that mean no concept."""
+        return frozenset(label.native for label in self.labels.values() if label.concept is None)
+
+    @cached_property
     def digest(self) -> str:
         """Version of the map: sha256 (hex) of its content."""
         return _sha256(

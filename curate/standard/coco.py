@@ -68,8 +68,7 @@ def coco_sample(source: Source, case: Case, name: str, fill: coco.Fill = polygon
     if entry.size != image.size:
         (eh, ew), (h, w) = entry.size, image.size
         raise Reject("size_mismatch", f"has {w} x {h} px, {file.name} lists it with {ew} x {eh} px", picture)
-    ignored = {label.native for label in source.labels.labels.values() if label.concept is None}
-    wanted = [a for a in entry.annotations if a.label not in ignored]
+    wanted = [a for a in entry.annotations if a.label not in source.labels.ignored]
     crowds = sum(a.crowd for a in wanted)  # several objects that nobody told apart are no instance
     try:
         instances = [

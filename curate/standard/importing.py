@@ -67,16 +67,16 @@ class Format:
 
 def find_coco(files: dict[str, File]) -> Found:
     """The COCO files among all JSON files. Raises Reject `not_recognised`."""
-    tables = {}
+    tables: dict[str, coco.Coco] = {}
     for path, file in files.items():
         if file.suffix == ".json":
             try:
-                tables[path] = (coco.read_coco(file), read_object(file)["categories"])
-            except (Reject, KeyError):
+                tables[path] = coco.read_coco(file)
+            except Reject:
                 continue
     if not tables:
         raise Reject("not_recognised", "no JSON file with images, annotations and categories")
-    labels = {str(category["name"]) for _, categories in tables.values() for category in categories}
+    labels = {label for table in tables.values() for label in table.labels}
     return Found(tuple(literal(path) for path in sorted(tables)), tuple(sorted(labels)))
 
 

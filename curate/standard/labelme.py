@@ -51,8 +51,7 @@ class LabelmeFiles(Named, Source):
             raise Reject(
                 "size_mismatch", f"was drawn on {ew} x {eh} px, its image has {w} x {h} px", file.name
             )
-        ignored = {label.native for label in self.labels.labels.values() if label.concept is None}
-        shapes = [shape for shape in drawing.shapes if shape.label not in ignored]
+        shapes = [shape for shape in drawing.shapes if shape.label not in self.labels.ignored]
         drawn = [shape for shape in shapes if shape.kind == "polygon"]
         instances = [
             Instance(self.concept(shape.label, file), labelme.region(shape, image.size, file), shape.label)

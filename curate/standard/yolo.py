@@ -69,7 +69,6 @@ class YoloFiles(Named, Source):
         image = raster.read_image(case.files["image"], upright=True)
         instances: list[Instance] = []
         file = case.files.get("labels")
-        ignored = {label.native for label in self.labels.labels.values() if label.concept is None}
         for number, line in enumerate(_lines(file) if file else [], start=1):
             assert file is not None
             try:
@@ -79,7 +78,7 @@ class YoloFiles(Named, Source):
                 region = polygons.fill(corners, image.size)
             except (ValueError, IndexError) as error:
                 raise Reject("bad_annotations", f"line {number}: {error}", file.name) from error
-            if name not in ignored:
+            if name not in self.labels.ignored:
                 instances.append(Instance(self.concept(name, file), region, name))
         yield Sample(case.key, image, instances, case.group, case.split)
 

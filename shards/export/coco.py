@@ -30,7 +30,7 @@ def export_coco(export: Export, folder: Path) -> Report:
     images: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     annotations: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for item in export.items():
-        write_picture(item, folder, report)
+        write_picture(item, folder / "images", report)
         image = image_entry(item, report.images) | {
             "license": export.slugs.index(item.slug) + 1,
             "absent": sorted(export.categories[concept] for concept in item.record["absent"]),
@@ -38,17 +38,8 @@ def export_coco(export: Export, folder: Path) -> Report:
         images[item.split].append(image)
         for instance, mask in item.masks():
             report.instances += 1
-            annotations[item.split].append(
-                {
-                    "id": report.instances,
-                    "image_id": image["id"],
-                    "category_id": export.categories[instance["concept"]],
-                    "segmentation": run_length_entry(mask),
-                    "area": instance["area"],
-                    "bbox": instance["bbox"],
-                    "iscrowd": 0,
-                }
-            )
+            numbers = {"id": report.instances, "image_id": image["id"]}
+            annotations[item.split].append(numbers | annotation_entry(export, instance, mask))
     for split in (split for split in SPLITS if images[split]):
         value = head(export) | {"images": images[split], "annotations": annotations[split]}
         write_json(folder / f"annotations/instances_{split}.json", value)
@@ -56,10 +47,21 @@ def export_coco(export: Export, folder: Path) -> Report:
 
 
 def write_picture(item: Item, folder: Path, report: Report) -> None:
-    """Write the picture of a sample below `images` and count it."""
-    write(folder / "images" / item.file, item.picture)
+    """Write the picture of a sample into `folder` and count it."""
+    write(folder / item.file, item.picture)
     report.images += 1
     report.changed.update({WINDOWED: 1} if item.windowed else {})
+
+
+def annotation_entry(export: Export, instance: dict[str, Any], mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """An object as COCO has it, but for its numbers; mask: H×W."""
+    return {
+        "category_id": export.categories[instance["concept"]],
+        "segmentation": run_length_entry(mask),
+        "area": instance["area"],
+        "bbox": instance["bbox"],
+        "iscrowd": 0,
+    }
 
 
 def head(export: Export) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from medshards.curate.formats.pictures import png
-from medshards.shards.export.coco import WINDOWED
+from medshards.shards.export.coco import write_picture
 from medshards.shards.export.report import Report
 from medshards.shards.export.samples import Export
 from medshards.shards.export.target import write
@@ -30,9 +30,7 @@ def export_folders(export: Export, folder: Path) -> Report:
     rows.writerow(HEAD)
     for item in export.items():
         image = f"images/{item.split}/{item.file}"
-        write(folder / image, item.picture)
-        report.images += 1
-        report.changed.update({WINDOWED: 1} if item.windowed else {})
+        write_picture(item, folder / f"images/{item.split}", report)
         for instance, mask in item.masks():
             name = f"masks/{item.split}/{item.slug}/{item.key}/{instance['id']:05d}-{instance['concept']}.png"
             write(folder / name, png.encode_image(np.where(mask, 255, 0).astype(np.uint8)))

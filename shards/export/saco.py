@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medshards.shards.build.split import SPLITS
-from medshards.shards.export.coco import head, image_entry, run_length_entry, write_picture
+from medshards.shards.export.coco import annotation_entry, head, image_entry, write_picture
 from medshards.shards.export.report import Report
 from medshards.shards.export.samples import Export, Item
 from medshards.shards.export.target import write_json
@@ -32,9 +32,9 @@ def export_saco(export: Export, folder: Path) -> Report:
     pairs: dict[str, tuple[Entries, Entries]] = {split: ([], []) for split in SPLITS}
     known: dict[Known, tuple[Entries, Entries]] = defaultdict(lambda: ([], []))
     for item in export.items():
-        write_picture(item, folder, report)
+        write_picture(item, folder / "images", report)
         concepts = tuple(sorted({*item.record["concepts"], *item.record["absent"]}))
-        annotations = [_annotation(item, export, *each) for each in item.masks()]
+        annotations = [annotation_entry(export, *each) for each in item.masks()]
         report.instances += len(annotations)
         _add_pairs(item, export, concepts, annotations, *pairs[item.split])
         images, own = known[item.slug, item.split, concepts]
@@ -54,16 +54,6 @@ def export_saco(export: Export, folder: Path) -> Report:
         value = top | asked | {"images": images, "annotations": own}
         write_json(folder / f"train/{slug}-{numbers[slug, split]}_{split}.json", value)
     return report
-
-
-def _annotation(item: Item, export: Export, instance: dict[str, Any], mask: Any) -> dict[str, Any]:
-    return {
-        "category_id": export.categories[instance["concept"]],
-        "segmentation": run_length_entry(mask),
-        "area": instance["area"],
-        "bbox": instance["bbox"],
-        "iscrowd": 0,
-    }
 
 
 def _add_pairs(

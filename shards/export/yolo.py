@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from medshards.shards.build.split import SPLITS
-from medshards.shards.export.coco import WINDOWED
+from medshards.shards.export.coco import write_picture
 from medshards.shards.export.outlines import outline
 from medshards.shards.export.report import Report
 from medshards.shards.export.samples import Export
@@ -31,9 +31,7 @@ def export_yolo(export: Export, folder: Path) -> Report:
     splits = set()
     for item in export.items():
         splits.add(item.split)
-        write(folder / f"images/{item.split}/{item.file}", item.picture)
-        report.images += 1
-        report.changed.update({WINDOWED: 1} if item.windowed else {})
+        write_picture(item, folder / f"images/{item.split}", report)
         height, width = item.size
         lines = []
         for instance, mask in item.masks():

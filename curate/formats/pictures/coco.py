@@ -58,10 +58,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Coco:
-    """A COCO file. images: by file name. strays: sentences on annotations that belong to no image of the list."""
+    """A COCO file. images: by file name. strays: sentences on annotations that belong to no image of the list.
+    labels: the names of its categories."""
 
     images: Mapping[str, Entry]
     strays: tuple[str, ...]
+    labels: tuple[str, ...]
 
 
 def read_coco(file: File) -> Coco:
@@ -114,7 +116,7 @@ def _parse(file: File, size: int, changed: int) -> Coco:
         elif names[name] > 1:
             problem = f"it is listed {names[name]} times"
         entries[name] = Entry(shape, tuple(found.get(number, ())), problem)
-    return Coco(entries, tuple(strays))
+    return Coco(entries, tuple(strays), tuple(str(category["name"]) for category in content["categories"]))
 
 
 def region(annotation: Annotation, size: tuple[int, int], file: File, fill: Fill = polygons.fill) -> Region:
