@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from medshards.common.spread import spread
-from medshards.shards.build.index import ANNOTATIONS
+from medshards.shards.build.index import ANNOTATIONS, INDEX
 from medshards.shards.build.manifest import REJECTS
 from medshards.shards.build.split import SPLITS
 from medshards.shards.read.corpus import Corpus, Raw
 
 ROWS = 1000  # rows that a page asks for at a time
-COLUMNS = ["key", "split", "group", "concepts", "instances", "volume", "slice", "image_extension"]
+COLUMNS = ["key", "split", "group", "concepts", "instances", "volume", "slice"]
 NEIGHBOURS = 400  # samples of a group, or slices of a volume, that a page names
 
 
@@ -31,11 +32,13 @@ class Shelf:
 
     def __init__(self, out: Path, slug: str, most: int | None = None) -> None:
         self.out, self.slug, self.most = out, slug, most
+        self._reading = threading.Lock()
+        self._corpora: dict[str, Corpus] = {}
 
     @cached_property
     def table(self) -> pa.Table:
         """The columns `COLUMNS` of all samples that are shown, with `number`, their place in their split."""
-        table = pq.read_table(self.out / self.slug / "index.parquet", columns=COLUMNS)
+        table = pq.read_table(self.out / self.slug / INDEX, columns=COLUMNS)
         seen: dict[str, int] = dict.fromkeys(SPLITS, 0)
         numbers = []
         for split in table["split"].to_pylist():
@@ -76,16 +79,13 @@ class Shelf:
     def read(self, key: str) -> Raw:
         """The encoded members of a sample. Raises KeyError, BadSample, StoreError."""
         row = self.table.slice(self.places[key], 1).to_pylist()[0]
-        return self._corpus(row["split"]).read(row["number"])
+        with self._reading:  # a corpus keeps few files open and is not for several threads at once
+            return self._corpus(row["split"]).read(row["number"])
 
     def _corpus(self, split: str) -> Corpus:
         if split not in self._corpora:
             self._corpora[split] = Corpus.open(self.out, split, [self.slug])
         return self._corpora[split]
-
-    @cached_property
-    def _corpora(self) -> dict[str, Corpus]:
-        return {}
 
     def neighbours(self, key: str) -> dict[str, Any]:
         """The samples before and after, those of the same group, and the slices of the same volume, in order."""

@@ -19,7 +19,8 @@ from medshards.curate.source import Own, Source, get_source
 from medshards.shards.encode.policy import Making, Policy
 from medshards.shards.encode.record import Encoded
 from medshards.shards.encode.walk import Walked, walk
-from medshards.shards.view.drawing import Cell, Colour, Row, Shape, colour, page
+from medshards.shards.view.drawing import Cell, Row, page
+from medshards.shards.view.samples import truth_cell
 from medshards.vocab.vocabulary import DATASETS, LabelMap, Vocabulary, VocabularyError, load_labels
 
 CASES = 24  # read of a download
@@ -233,9 +234,7 @@ def _some(part: str, problems: Sequence[str]) -> Iterator[Finding]:
 
 
 def _cell(read: _Read, policy: Policy) -> Cell:
-    prompts: dict[str, list[Colour]] = {}
-    shapes = []
-    for number, instance in enumerate(policy.instances(read.sample)[0]):
-        shapes.append(Shape(instance.region.mask(read.sample.image.size), colour(number)))
-        prompts.setdefault(policy.texts[instance.concept], []).append(colour(number))
-    return Cell(read.sample.image.pixels, shapes, prompts or {"(no instance)": []})
+    image, instances = read.sample.image, policy.instances(read.sample)[0]
+    return truth_cell(
+        image.pixels, read.encoded.record, lambda entry: instances[entry["id"] - 1].region.mask(image.size)
+    )

@@ -31,7 +31,7 @@ from medshards.shards.build.manifest import (
 )
 from medshards.shards.build.place import WORK
 from medshards.shards.build.published import Published
-from medshards.shards.build.split import plan
+from medshards.shards.build.split import Planned, plan
 from medshards.shards.build.survey import survey, worker_setup
 from medshards.shards.encode.code import assembly, code
 from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making
@@ -75,11 +75,8 @@ def build_dataset(
     """
     place.require_apart(root, out)
     place.require_own(out, entry.slug)
-    try:
-        with locked(out / WORK / f"{entry.slug}.lock", wait=False):
-            return _build(entry, root, out, making, workers, progress, engine)
-    except BlockingIOError as error:
-        raise Reject("locked", f"another build is writing {entry.slug} into {out}") from error
+    with place.held(out, entry.slug):
+        return _build(entry, root, out, making, workers, progress, engine)
 
 
 def _build(
@@ -133,19 +130,11 @@ def _build(
     manifest = _same(published, head, cases, rejects)
     changed = manifest is None
     if manifest is None:
-        assembled = out / WORK / entry.slug / place.ASSEMBLED
-        place.clear(out, entry.slug, place.ASSEMBLED)
-        assembled.mkdir(parents=True)
         done = iter(range(1, len(planned) + 1))
-        manifest = assemble(
-            assembled,
-            planned,
-            rejects,
-            head,
-            cases,
+        manifest = put_together(
+            out, entry.slug, making.profile, planned, rejects, head, cases,
             lambda: progress("assemble", next(done), len(planned)),
-        )
-        publish(out, entry.slug, making.profile)
+        )  # fmt: skip
     place.clear(out, entry.slug)
     return Result(entry.slug, len(outcomes) - reused, reused, changed, rejects, manifest)
 
@@ -176,6 +165,25 @@ def _same(
         return None
     told = (published.folder / REJECTS).read_bytes()
     return old if told == b"".join(json_bytes(r) for r in rejects) else None
+
+
+def put_together(
+    out: Path,
+    slug: str,
+    profile: str,
+    planned: Sequence[Planned],
+    rejects: Sequence[RejectRow],
+    head: Decided,
+    cases: CaseCounts,
+    tick: Callable[[], None] = lambda: None,
+) -> Manifest:
+    """Assemble a dataset and publish it; its manifest. tick: called for every sample. Raises Reject as `publish`."""
+    assembled = out / WORK / slug / place.ASSEMBLED
+    place.clear(out, slug, place.ASSEMBLED)
+    assembled.mkdir(parents=True)
+    manifest = assemble(assembled, planned, rejects, head, cases, tick)
+    publish(out, slug, profile)
+    return manifest
 
 
 def publish(out: Path, slug: str, profile: str) -> None:

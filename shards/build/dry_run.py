@@ -11,9 +11,9 @@ from medshards.curate.catalog.entry import Entry
 from medshards.curate.listing import list_download
 from medshards.curate.source import get_source
 from medshards.shards.build.engine import Setup, run
-from medshards.shards.encode.policy import Making, Policy
+from medshards.shards.build.survey import policy_of
+from medshards.shards.encode.policy import Making
 from medshards.shards.encode.work import start_worker, trial_kills, try_case
-from medshards.vocab.vocabulary import Vocabulary
 
 
 def inspect_download(
@@ -30,7 +30,7 @@ def inspect_download(
     """
     source = get_source(entry.slug, making.own)
     listing = list_download(source, root)
-    policy = Policy.of(entry, making, source.labels, Vocabulary.load())
+    policy = policy_of(entry, making)
     trials = []
     setup: Setup = (start_worker, (policy, {}, None, making.own))
     for trial in run(try_case, listing.cases, workers, trial_kills, setup):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from medshards.common.files import locked
@@ -22,6 +23,17 @@ OLD, ASSEMBLED, PACKS = "old", "assembled", "packs"  # folders of a dataset in t
 SHOWN = 3
 
 Mine = Callable[[str], object]  # is the file of this relative path one that a build wrote?
+
+
+@contextmanager
+def held(out: Path, slug: str) -> Iterator[None]:
+    """Hold the lock of a dataset. Raises Reject `locked` when another build has it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(out / WORK / f"{slug}.lock", wait=False))
+        except BlockingIOError as error:  # here alone: a process that cannot be started is one, too
+            raise Reject("locked", f"another build is writing {slug} into {out}") from error
+        yield
 
 
 def require_apart(raw: Path, out: Path) -> None:

@@ -60,7 +60,7 @@ def upload(
     manifests = [f"{slug}/{MANIFEST}" for slug in corpus["datasets"]]
     gone = sorted(set(held) - set(wanted))
     gone += sorted(f for f in {f"{f.split('/')[0]}/{MANIFEST}" for f in held} - set(manifests) if f in there)
-    if not send and not gone and CORPUS in there and bucket.read(CORPUS) == (out / CORPUS).read_bytes():
+    if not send and not gone and CORPUS in there and _read(bucket, CORPUS) == (out / CORPUS).read_bytes():
         return Uploaded(0, 0, 0)
     for name in (CORPUS, *(f"{slug}/{MANIFEST}" for slug in changed)):
         if name in there:
@@ -84,12 +84,16 @@ def _listed(bucket: Bucket, there: dict[str, int]) -> dict[str, FileFacts]:
         if file != MANIFEST:
             continue
         try:
-            manifest = json.loads(bucket.read(name))
+            manifest = json.loads(_read(bucket, name))
             if manifest["digest"] == own_digest(manifest) and manifest["dataset"] == slug:
                 found |= {f"{slug}/{each}": facts for each, facts in dataset_files(manifest).items()}
         except (ValueError, KeyError, TypeError):
             continue  # what it lists is sent again
     return found
+
+
+def _read(bucket: Bucket, name: str) -> bytes:
+    return persist(lambda: bucket.read(name))
 
 
 def _put(bucket: Bucket, name: str, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from medshards.common.files import locked, write_atomically
+from medshards.common.files import write_atomically
 from medshards.common.slurm import UNUSABLE, SlurmError, problems, sbatch, states
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.identity import key_file
@@ -64,25 +64,22 @@ def submit(
         raise SlurmError("; ".join(found))
     if set(str(out)) & set(UNUSABLE):
         raise SlurmError(f"{out}: Slurm cannot write logs there; choose a path without quotes, \\ and %")
-    try:
-        with locked(out / WORK / f"{entry.slug}.lock", wait=False):
-            require_no_job(out, entry.slug)
-            tasks = list(survey(entry, root, out, making, 0, lambda stage, done, total: None).tasks())
-            ranges = balanced(tasks, asked.units)
-            write_units(out, entry.slug, ranges)
-            job = new_job(making, catalog, ranges)
+    with place.held(out, entry.slug):
+        require_no_job(out, entry.slug)
+        tasks = list(survey(entry, root, out, making, 0, lambda stage, done, total: None).tasks())
+        ranges = balanced(tasks, asked.units)
+        write_units(out, entry.slug, ranges)
+        job = new_job(making, catalog, ranges)
+        write_job(out, entry.slug, job)
+        words = [*_words(entry.slug, raw, out, making, catalog), *passed_on]
+        units, last = _scripts(out, entry.slug, job, asked, words)
+        after = []
+        if ranges:  # otherwise all of the download is refused
+            job = replace(job, array=sbatch(units))
             write_job(out, entry.slug, job)
-            words = [*_words(entry.slug, raw, out, making, catalog), *passed_on]
-            units, last = _scripts(out, entry.slug, job, asked, words)
-            after = []
-            if ranges:  # otherwise all of the download is refused
-                job = replace(job, array=sbatch(units))
-                write_job(out, entry.slug, job)
-                after = [f"--dependency=afterany:{job.array}"]
-            job = replace(job, last=sbatch(last, *after))
-            write_job(out, entry.slug, job)
-    except BlockingIOError as error:
-        raise Reject("locked", f"another build is writing {entry.slug} into {out}") from error
+            after = [f"--dependency=afterany:{job.array}"]
+        job = replace(job, last=sbatch(last, *after))
+        write_job(out, entry.slug, job)
     return job
 
 

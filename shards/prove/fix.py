@@ -11,12 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from medshards.common.files import locked
 from medshards.curate.sample import Reject
 from medshards.shards.build import index, place
-from medshards.shards.build.assemble import assemble
 from medshards.shards.build.corpus import write_corpus
-from medshards.shards.build.dataset import publish
+from medshards.shards.build.dataset import put_together
 from medshards.shards.build.manifest import REJECTS, CaseCounts, Decided, read_corpus
 from medshards.shards.build.published import Published
 from medshards.shards.build.split import SPLITS, Planned
@@ -48,11 +46,8 @@ def move(out: Path, wanted: Moves) -> None:
             "profile", "profile paper reproduces a split by image, and its leaks with it; nothing is moved"
         )
     for slug, moved in sorted(wanted.items()):
-        try:
-            with locked(out / place.WORK / f"{slug}.lock", wait=False):
-                _move(out, slug, moved, corpus["profile"])
-        except BlockingIOError as error:
-            raise Reject("locked", f"a build is writing {slug} into {out}") from error
+        with place.held(out, slug):
+            _move(out, slug, moved, corpus["profile"])
         write_corpus(out, corpus["profile"], corpus["vocabulary"])
 
 
@@ -77,9 +72,5 @@ def _move(out: Path, slug: str, moved: Mapping[str, str], profile: str) -> None:
     head = cast(Decided, {name: manifest[name] for name in Decided.__annotations__})  # type: ignore[literal-required]
     head["split"] = {**head["split"], "moved": {**published.moved, **moved}}
     cases: CaseCounts = {"cases": manifest["counts"]["cases"], "skipped": manifest["counts"]["skipped"]}
-    place.clear(out, slug, place.ASSEMBLED)
-    assembled = work / place.ASSEMBLED
-    assembled.mkdir(parents=True)
-    assemble(assembled, planned, rejects, head, cases)
-    publish(out, slug, profile)
+    put_together(out, slug, profile, planned, rejects, head, cases)
     place.clear(out, slug)
