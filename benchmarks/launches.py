@@ -34,7 +34,7 @@ from medshards.train.objective.losses import map_losses
 from medshards.train.objective.objective import objective
 from medshards.train.run.optim import OptimConfig, clip_gradients, parameter_groups
 from medshards.train.speed import regions
-from medshards.train.speed.casting import weights_cast
+from medshards.train.speed.casting import blocks, weights_cast
 
 ALLOCATE = ("empty", "lift_fresh", "detach", "_unsafe_view", "_local_scalar_dense", "resize_", "set_")
 
@@ -143,7 +143,7 @@ def update(graph: Sam3Graph, images: int, prompts: int, of_maps: Any, cast: bool
     targets = Targets(
         torch.tensor([[0.4, 0.3, 0.4, 0.4]]).repeat(count, 1), torch.ones(count, dtype=torch.int64), masks
     )
-    with weights_cast(graph, torch.bfloat16) if cast else nullcontext():
+    with weights_cast(blocks(graph), torch.bfloat16) if cast else nullcontext():
         with torch.autocast("cpu", torch.bfloat16):
             outputs = graph(torch.randn(images, 3, side, side), which, ids, torch.ones_like(ids), text)
         loss, _ = objective(outputs, targets, of_maps=of_maps)

@@ -43,7 +43,7 @@ class Measure:
     @property
     def floor(self) -> float:
         """The least score of an instance that counts for anything."""
-        return min([*(rule.floor for rule in self.rules if rule.aggregate == "union"), SCORE])
+        return min([*(rule.floor for rule in self.rules), SCORE])
 
     def rows(
         self, sample: Stored, dataset: Dataset, concepts: Sequence[str], answers: Sequence[Answer]

@@ -38,7 +38,7 @@ def claims_of(
 ) -> dict[Rule, dict[str, Claim]]:
     """Under each rule what is claimed for every class annotated in the image and every foreign concept."""
     query, concepts = query_of(sample, dataset)
-    floor = min((rule.floor for rule in rules if rule.aggregate == "union"), default=UNION_SCORE)
+    floor = min(rule.floor for rule in rules)
     (answers,) = segmenter.segment([query], floor, any(r.aggregate == "semantic" for r in rules))
     return {rule: {c: a.claim(rule.of(c)) for c, a in zip(concepts, answers, strict=True)} for rule in rules}
 

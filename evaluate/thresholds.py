@@ -131,18 +131,18 @@ def _asked(
     segmenter: Segmenter, dataset: Dataset, number: int, rule: Rule, windows: Windows | None
 ) -> Iterator[tuple[str, bool, list[float]]]:
     """(concept, whether the image shows it, the Dice at every score of the grid and at the rule's own)."""
+    rules = [Rule(rule.aggregate, score) for score in (*GRID, rule.min_score)]
     try:
         sample = decode(dataset.corpus.read(number), windows)
         query, concepts = query_of(sample, dataset)
-        (answers,) = segmenter.segment([query], min(GRID[0], rule.floor))
+        (answers,) = segmenter.segment([query], min(each.floor for each in rules))
     except BadSample:  # named by the evaluation of its split, or by `medshards verify`
         return
     truths = truth_of(sample)
     for concept, answer in zip(concepts, answers, strict=True):
         truth = truths.get(concept, np.zeros(query.size, bool))
         known: dict[int, float] = {}
-        scores = [Rule(rule.aggregate, score) for score in (*GRID, rule.min_score)]
-        yield concept, concept in truths, [_dice(answer, each, truth, known) for each in scores]
+        yield concept, concept in truths, [_dice(answer, each, truth, known) for each in rules]
 
 
 def _dice(answer: Answer, rule: Rule, truth: Any, known: dict[int, float]) -> float:

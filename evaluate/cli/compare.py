@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medshards.evaluate.cli.shown import json_text
-
 if TYPE_CHECKING:
     from medshards.evaluate.report.page import Draw
     from medshards.evaluate.report.text import Report
@@ -55,7 +53,7 @@ def tell(
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, compared.written(tables, reports, names, out.suffix[1:], draw).encode())
     if as_json:
-        click.echo(json_text([own.facts() for own in tables]), nl=False)
+        click.echo(compared.written(tables, reports, names, "json"), nl=False)
         return
     for own in tables:
         for part in own.narrow():

@@ -62,8 +62,9 @@ def drawer_of(reports: Sequence[Report]) -> Callable[[Pair], list[Cell]]:
 
 def _again(made: Mapping[str, Any]) -> Segmenter:
     """The segmenter of a report, when it is still the same."""
-    what = next(made[name] for name in ("checkpoint", "weights", "predictions", "baseline") if name in made)
-    segmenter = open_segmenter(what)
+    names = ("checkpoint", "adapters", "weights", "predictions", "baseline")
+    what = next(made[name] for name in names if name in made)
+    segmenter = open_segmenter(what, base=made["weights"] if "adapters" in made else None)
     for name, value in segmenter.facts().items():
         if name.endswith("sha256") and made.get(name) != value:
             raise Unavailable(f"{what} has changed since")

@@ -10,6 +10,7 @@ import numpy as np
 
 from medshards.shards.read.cache import Cached
 from medshards.shards.read.corpus import Corpus
+from medshards.train.data.order import shard_of
 from medshards.train.data.plan import Plan, Slices
 
 DOWNLOADS = 4  # shards at a time
@@ -32,10 +33,7 @@ class Ahead:
 
     def __init__(self, cache: Cached, plan: Plan, start: int, stride: int) -> None:
         shards = plan.shards or ()
-        firsts = np.cumsum([0, *(len(each.sizes) for each in shards)])
-        self._shard = np.concatenate([each.of + first for each, first in zip(shards, firsts)]).astype(
-            np.int32
-        )
+        self._shard = shard_of(shards).astype(np.int32)
         self._sizes = np.concatenate([each.sizes for each in shards]).tolist()
         self._paths = [path for each in shards for path in each.paths]
         self._cache, self._plan, self._now, self._stride = cache, plan, start, stride

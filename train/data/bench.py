@@ -100,13 +100,14 @@ def _alone(samples: Samples, parts: Sequence[list[Request]], tick: Tick) -> list
         yield
         spent[step] += time.perf_counter() - start
 
+    side = samples.builder.side if samples.builder.config.scaled_jpeg else None
     for part in parts:
         examples = []
         for epoch, sample in part:
             with timed(0):
                 raw: Raw = samples.corpus.read(sample)
             with timed(1):
-                decode_image(raw)
+                decode_image(raw, side=side)
                 decode_planes(raw)
             with timed(2):
                 try:

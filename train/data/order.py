@@ -111,6 +111,17 @@ def longest_block(shards: Sequence[Shards], window: int) -> int | None:
     return window - largest
 
 
+def shard_of(shards: Sequence[Shards]) -> Integers:
+    """The shard of each sample; both are counted through all datasets."""
+    return through([each.of for each in shards], [len(each.sizes) for each in shards])
+
+
+def through(numbers: Sequence[NDArray[Any]], counts: Sequence[int]) -> Integers:
+    """Numbers that begin anew with each dataset, counted through all."""
+    firsts = np.cumsum([0, *counts])
+    return np.concatenate([each + first for each, first in zip(numbers, firsts)])
+
+
 def _blocks(
     key: tuple[int, int], sample: Integers, turn: Integers, shards: Sequence[Shards], window: int
 ) -> list[Integers]:
@@ -123,8 +134,7 @@ def _blocks(
     if most is None:
         return [np.arange(len(sample))]
     sizes = np.concatenate([each.sizes for each in shards])
-    firsts = np.cumsum([0, *(len(each.sizes) for each in shards)])
-    shard = np.concatenate([each.of + first for each, first in zip(shards, firsts)])[sample]
+    shard = shard_of(shards)[sample]
     dataset = np.repeat(np.arange(len(shards)), [len(each.sizes) for each in shards])
     visits, visit = np.unique(turn * len(sizes) + shard, return_inverse=True)
     visited = visits % len(sizes)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.shards.read.corpus import Shards
-from medshards.train.data.order import Integers
+from medshards.train.data.order import Integers, shard_of, through
 
 BATCH = 64  # consecutive samples whose mixture of datasets is looked at
 
@@ -34,8 +34,8 @@ class Quality(NamedTuple):
 def quality(taken: Integers, groups: Sequence[NDArray[Any]], shards: Sequence[Shards]) -> Quality:
     """Measure an `order` of datasets with these ``groups`` and ``shards``."""
     sizes = [len(members) for members in groups]
-    group = _through(groups, [int(members.max(initial=-1)) + 1 for members in groups])[taken]
-    shard = _through([each.of for each in shards], [len(each.sizes) for each in shards])[taken]
+    group = through(groups, [int(members.max(initial=-1)) + 1 for members in groups])[taken]
+    shard = shard_of(shards)[taken]
     by_group = np.argsort(group, kind="stable")
     gaps = np.diff(by_group)[np.diff(group[by_group]) == 0]
     return Quality(
@@ -46,12 +46,6 @@ def quality(taken: Integers, groups: Sequence[NDArray[Any]], shards: Sequence[Sh
         float((np.diff(shard) == 0).mean()) if len(shard) > 1 else 0.0,
         _mixture(np.repeat(np.arange(len(sizes)), sizes)[taken]),
     )
-
-
-def _through(numbers: Sequence[NDArray[Any]], counts: Sequence[int]) -> Integers:
-    """Numbers that begin anew with each dataset, counted through all."""
-    firsts = np.cumsum([0, *counts])
-    return np.concatenate([each + first for each, first in zip(numbers, firsts)])
 
 
 def _correlation(one: Integers, other: Integers) -> float:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medshards.train.data.order import epoch_length, order
+from medshards.train.data.order import order, shard_of
 from medshards.train.data.plan import Plan, Request, Slices
 from medshards.train.data.quality import Quality, quality
 
@@ -48,7 +48,7 @@ def simulate(plan: Plan, batch: int, parts: Sequence[tuple[int, int, int]]) -> S
     shards = plan.shards or ()
     sizes = np.concatenate([each.sizes for each in shards])
     return Simulation(
-        epoch_length([len(group) for group in plan.groups], plan.weights),
+        plan.length,
         int(-more[more < 0].sum()),
         int(more[more > 0].sum()),
         int((samples != expected).sum()),
@@ -74,8 +74,7 @@ def _run(plan: Plan, start: int, batch: int, ranks: int, workers: int, steps: in
 def _open(plan: Plan, taken: np.ndarray) -> int:
     """Bytes of the shards between their first and last sample of an epoch, at most."""
     shards = plan.shards or ()
-    firsts = np.cumsum([0, *(len(each.sizes) for each in shards)])
-    of = np.concatenate([each.of + first for each, first in zip(shards, firsts)])[taken]
+    of = shard_of(shards)[taken]
     sizes = np.concatenate([each.sizes for each in shards])
     used, first = np.unique(of, return_index=True)
     last = len(of) - 1 - np.unique(of[::-1], return_index=True)[1]

@@ -5,9 +5,10 @@ Prediction, evaluation and validation during training all come through here, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from medshards.train.model.outputs import Outputs
 from medshards.train.model.postprocess import THRESHOLD, scores, upsample
 
 Aggregate = Literal["top1", "union", "semantic"]
-AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 MIN_SCORE = 0.1  # top1: of the authors' released evaluation script; the paper names none
 UNION_SCORE = 0.5
 CHUNK = 4  # masks that are upsampled at once
@@ -56,8 +56,9 @@ class Rule:
     @property
     def floor(self) -> float:
         """Instances with a lower score have no part in any mask, but for the best one of each text."""
-        own = [score for _, score in self.calibrated]
-        return UNION_SCORE if self.min_score is None else min([self.min_score, *own])
+        if self.aggregate != "union" or self.min_score is None:  # top1 takes the best alone, semantic none
+            return math.inf
+        return min([self.min_score, *(score for _, score in self.calibrated)])
 
     def facts(self) -> dict[str, Any]:
         """As JSON values; `Rule.from_facts` reads them."""

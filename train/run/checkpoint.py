@@ -198,7 +198,7 @@ def load_model(
     Raises CheckpointError, also for a damaged one, and WeightsError.
 
         model, config = load_model("RUN")
-        outputs = model(**batch.inputs("cpu"))       # train.structures.Outputs; see train/model/postprocess.py
+        outputs = model(**batch.inputs("cpu"))       # train.model.outputs.Outputs; see train/model/postprocess.py
     """
     folder = find(path)
     state = check(folder)

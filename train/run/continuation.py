@@ -9,7 +9,7 @@ from medshards.train.run.checkpoint import State
 from medshards.train.run.config import Config
 
 SAME = (
-    "run.seed", "batch.images", "data.datasets", "data.weights", "data.instances", "data.absent",
+    "run.seed", "batch.images", "data.datasets", "data.weights", "data.instances", "data.absent", "data.impossible",
     "data.max_negatives_per_image", "data.max_prompts_per_image", "data.max_instances_per_prompt", "data.prompt_text",
     "data.random_square_resize", "data.random_window", "data.window_gb", "data.scaled_jpeg",
 )  # fmt: skip

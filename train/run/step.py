@@ -19,7 +19,7 @@ from medshards.train.objective.objective import Norms, objective
 from medshards.train.run.config import Config
 from medshards.train.run.optim import build_optimizer, clip_gradients, refuse_non_finite, set_rates
 from medshards.train.run.parallel import World, accumulating, whole, wrap
-from medshards.train.speed.casting import weights_cast
+from medshards.train.speed.casting import blocks, weights_cast
 from medshards.train.speed.padding import SIZES, fill_inputs, filling
 from medshards.train.speed.regions import compile_regions, compiles
 
@@ -52,6 +52,7 @@ class Learner:
         compiled = compiles(config.model, ranks.device.type, config.run.parallel)
         self.sizes = config.batch.sizes if config.batch.sizes is not None else SIZES if compiled else ()
         self._of_maps = filling(compile_regions(graph) if compiled else map_losses, self.sizes)
+        self._blocks = blocks(graph)
         self.optimizer = build_optimizer(graph, config.optim)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._step = -1
@@ -112,5 +113,5 @@ class Learner:
     def _low_precision(self) -> AbstractContextManager[None]:
         """The context of a forward and a backward pass in which weights have the precision of the run."""
         if self.config.run.precision == "bf16" and not isinstance(self.model, FSDPModule):
-            return weights_cast(self.graph, torch.bfloat16)
+            return weights_cast(self._blocks, torch.bfloat16)
         return nullcontext()

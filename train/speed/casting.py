@@ -58,7 +58,7 @@ def blocks(model: nn.Module) -> list[list[Place]]:
 
 
 @contextmanager
-def weights_cast(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+def weights_cast(parts: Sequence[Sequence[Place]], dtype: torch.dtype) -> Iterator[None]:
     """Inside, forward and backward passes use weights of the given type, made at the start; their gradients go to
     the float32 parameters. Leave it after the backward pass, for checkpointed blocks look for the weights again.
 
@@ -67,7 +67,7 @@ def weights_cast(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     cast: Callable[..., tuple[Tensor, ...]] = _Cast.apply
     swapped: list[tuple[nn.Module, str, nn.Parameter]] = []
     try:
-        for places in blocks(model):
+        for places in parts:
             masters = [(module, name, module.get_parameter(name)) for module, name in places]
             for trained in (True, False):
                 chosen = [each for each in masters if each[2].requires_grad is trained]

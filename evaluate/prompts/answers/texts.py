@@ -43,8 +43,7 @@ class TextAnswerer:
                 Query(f"{scene.dataset}/{scene.key}-{k:04d}", image[k] if image.ndim == 3 else image, unique)
                 for k in numbers
             ]
-            floor = self.rule.min_score or 0.0
-            answers = self.segmenter.segment(queries, floor, self.rule.aggregate == "semantic")
+            answers = self.segmenter.segment(queries, self.rule.floor, self.rule.aggregate == "semantic")
             for k, own in zip(numbers, answers, strict=True):
                 for text, answer in zip(unique, own, strict=True):
                     plane = masks[text][k] if image.ndim == 3 else masks[text]

@@ -36,6 +36,7 @@ def found(architecture: dict[str, Any], *options: str, side: int = 112, order_ve
         ("data.datasets=[drive]", "data.datasets was None, is ['drive']"),
         ("data.max_negatives_per_image=0", "data.max_negatives_per_image was 2, is 0"),
         ("data.window_gb=2", "data.window_gb was None, is 2.0"),
+        ("data.impossible=false", "data.impossible was True, is False"),
         ("data.absent={drive: [polyp]}", "data.absent was {}, is {'drive': ['polyp']}"),
     ],
 )

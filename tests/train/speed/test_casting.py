@@ -13,7 +13,7 @@ from tests.train.graph import NO_DROPOUT, tiny, tiny_inputs
 
 def gradients(model: Sam3Graph, cast: bool) -> tuple[float, dict[str, Tensor]]:
     model.zero_grad()
-    with weights_cast(model, torch.bfloat16) if cast else nullcontext():
+    with weights_cast(blocks(model), torch.bfloat16) if cast else nullcontext():
         with torch.autocast("cpu", torch.bfloat16):
             outputs = model(*tiny_inputs())
         loss = torch.stack([output.float().square().mean() for output in outputs.tensors()]).sum()
@@ -46,7 +46,7 @@ def test_frozen_weights_are_cast_and_get_no_gradient() -> None:
     assert again == loss
     assert found.keys() == expected.keys()
     assert not any(name.startswith("vision_encoder.") for name in found)
-    with weights_cast(model, torch.bfloat16):
+    with weights_cast(blocks(model), torch.bfloat16):
         layer = model.vision_encoder.backbone.layers[0]
         assert layer.mlp.fc1.weight.dtype == torch.bfloat16
         assert not layer.mlp.fc1.weight.requires_grad
@@ -55,7 +55,7 @@ def test_frozen_weights_are_cast_and_get_no_gradient() -> None:
 
 def test_an_error_inside_gives_the_weights_back() -> None:
     model = tiny()
-    with pytest.raises(RuntimeError), weights_cast(model, torch.bfloat16):
+    with pytest.raises(RuntimeError), weights_cast(blocks(model), torch.bfloat16):
         raise RuntimeError
     assert all(isinstance(parameter, nn.Parameter) for parameter in model.parameters())
 
