@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from medshards.shards.read.chain import read_manifest
 from medshards.shards.read.corpus import BadSample, Corpus
 from medshards.shards.read.decode import Stored
 from medshards.vocab.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Numbers of samples that are measured together; volume: whose slices they are, None for images."""
+
+    numbers: list[int]
+    volume: str | None
 
 
 class Dataset:
@@ -53,21 +62,16 @@ class Dataset:
         """The prompt of a concept."""
         return self.texts[concept] if concept in self.texts else self.foreign[concept]
 
-    def units(self, batch: int) -> list[list[int]]:
+    def units(self, batch: int) -> list[Unit]:
         """The samples in portions that are measured at once, by one rank, whatever the number of ranks: all slices of
         a volume, or `batch` images."""
-        volumes = self._volumes()
-        units: list[list[int]] = []
-        for number, volume in enumerate(volumes):
-            together = units and (
-                volume == volumes[units[-1][0]]
-                if volume
-                else not volumes[units[-1][0]] and len(units[-1]) < batch
-            )
-            if together:
-                units[-1].append(number)
+        units: list[Unit] = []
+        for number, volume in enumerate(self._volumes()):
+            last = units[-1] if units else None
+            if last is not None and last.volume == volume and (volume or len(last.numbers) < batch):
+                last.numbers.append(number)
             else:
-                units.append([number])
+                units.append(Unit([number], volume))
         return units
 
     def _volumes(self) -> list[str | None]:

@@ -21,6 +21,7 @@ from medshards.evaluate.report.rows import Measured, Row
 from medshards.evaluate.report.text import Report
 from medshards.evaluate.segmenter import Query, Segmenter
 from medshards.evaluate.volumes import VolumeWriter
+from medshards.evaluate.whole import WholeVolume
 from medshards.shards.build.manifest import tool_version
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import Stored, decode
@@ -45,36 +46,47 @@ class Measure:
         """The least score of an instance that counts for anything."""
         return min([*(rule.floor for rule in self.rules), SCORE])
 
+    def figures(
+        self, mask: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequence[float] | None
+    ) -> dict[str, Any]:
+        """The figures of a mask (H×W or D×H×W) as values of a `Row`."""
+        agreement = overlap(mask, truth)
+        found: dict[str, Any] = {"dice": agreement.dice, "iou": agreement.iou}
+        if self.distances is not None:
+            apart = distances(mask, truth, spacing, self.distances)
+            found |= {"hd95": apart.hausdorff(), "nsd": apart.surface_dice(self.tolerance)}
+        return found
+
     def rows(
         self, sample: Stored, dataset: Dataset, concepts: Sequence[str], answers: Sequence[Answer]
-    ) -> tuple[list[Row], dict[str, NDArray[np.bool_]]]:
-        """The rows of a sample, and the masks under the first rule of the classes annotated in it."""
+    ) -> tuple[list[Row], dict[str, dict[str, NDArray[np.bool_]]]]:
+        """The rows of a sample, and the masks of the classes annotated in it under each rule."""
         truth = truth_of(sample)
         true: dict[str, list[NDArray[np.bool_]]] = {}
         for instance in sample.record["instances"]:
             true.setdefault(instance["concept"], []).append(sample.mask(instance))
         spacing = sample.record.get("spacing")
-        rows: list[Row] = []
-        first: dict[str, NDArray[np.bool_]] = {}
         found = {
             concept: [f.region.mask(answer.size) for f in answer.instances if f.score >= SCORE]
             for concept, answer in zip(concepts, answers, strict=True)
         }
         matches = {concept: match(found[concept], true.get(concept, [])) for concept in concepts}
+        rows: list[Row] = []
+        masks: dict[str, dict[str, NDArray[np.bool_]]] = {}
+        known: dict[tuple[str, bytes], dict[str, Any]] = {}  # rules often give the same mask
         for rule in self.rules:
             claims = {c: answer.claim(rule.of(c)) for c, answer in zip(concepts, answers, strict=True)}
-            masks = contest(claims, sample, dataset)
-            first = first or masks
+            masks[str(rule)] = contest(claims, sample, dataset)
             for concept, answer in zip(concepts, answers, strict=True):
-                mask, own = masks.get(concept, claims[concept].claimed), truth.get(concept)
+                mask = masks[str(rule)].get(concept, claims[concept].claimed)
+                own = truth.get(concept)
                 blank = own if own is not None else np.zeros(answer.size, bool)
                 figures: dict[str, Any] = {}
                 if own is not None:
-                    agreement = overlap(mask, own)
-                    figures = {"dice": agreement.dice, "iou": agreement.iou}
-                    if self.distances is not None:
-                        apart = distances(mask, own, spacing, self.distances)
-                        figures |= {"hd95": apart.hausdorff(), "nsd": apart.surface_dice(self.tolerance)}
+                    place = concept, mask.tobytes()
+                    if place not in known:
+                        known[place] = self.figures(mask, own, spacing)
+                    figures = known[place]
                 pair = matches[concept]
                 rows.append(
                     Row(
@@ -83,7 +95,7 @@ class Measure:
                         unit="mm" if spacing else "px", matches=(pair.predicted, pair.true, pair.ious),
                     )
                 )  # fmt: skip
-        return rows, first
+        return rows, masks
 
 
 def evaluate(
@@ -103,7 +115,8 @@ def evaluate(
 
     A class that the image lacks is asked for and may take pixels from others. It has no Dice; instead the report
     counts how often the answer to an absent class or foreign concept is empty by itself, before pixels are contested.
-    A sample that cannot be read is listed in the report and left out. `made` goes into the report.
+    A sample that cannot be read is listed in the report and left out. Whole volumes are measured beside their slices.
+    `made` goes into the report.
     """
     journal = journal or Journal(None, made)
     rank, size = ranks
@@ -113,14 +126,20 @@ def evaluate(
             place += 1
             if (place - 1) % size != rank:
                 continue
-            todo = unit if volumes is not None else [n for n in unit if (dataset.slug, n) not in journal.done]
+            slug, numbers = dataset.slug, unit.numbers
+            whole = WholeVolume(slug, numbers[0], unit.volume) if unit.volume else None
+            again = volumes is not None or (
+                whole is not None and (slug, numbers[0], True) not in journal.done
+            )
             # a whole portion again, or nothing: the same images in one pass give the same figures
-            for start in range(0, len(unit), segmenter.batch):
-                part = unit[start : start + segmenter.batch]
-                if set(part) & set(todo):
-                    _measure(segmenter, dataset, part, measure, journal, volumes)
-            for _ in unit:
-                progress(dataset.slug)
+            for start in range(0, len(numbers), segmenter.batch):
+                part = numbers[start : start + segmenter.batch]
+                if again or any((slug, number, False) not in journal.done for number in part):
+                    _measure(segmenter, dataset, part, measure, journal, volumes, whole if again else None)
+            if again and whole is not None:
+                journal.add(whole.measured(measure.figures))
+            for _ in numbers:
+                progress(slug)
     return Report(
         dict(made), {d.slug: (d.split, d.instances) for d in datasets}, measure.rules, journal.samples()
     )
@@ -133,8 +152,9 @@ def _measure(
     measure: Measure,
     journal: Journal,
     volumes: VolumeWriter | None,
+    whole: WholeVolume | None,
 ) -> None:
-    """Measure some samples, asked in one go."""
+    """Measure some samples, asked in one go. whole: the volume whose slices they are."""
     asked_of: list[tuple[int, Stored, Query, list[str]]] = []
     for number in numbers:
         try:
@@ -155,8 +175,11 @@ def _measure(
                 asked_of = [each for each in asked_of if each[0] != number]
     for (number, sample, _, concepts), answers in zip(asked_of, answered, strict=True):
         rows, masks = measure.rows(sample, dataset, concepts, answers)
+        if whole is not None:
+            whole.add(sample, rows, masks)
         if volumes is not None and asked(sample):
-            volumes.add(sample.record, {c: masks[c] for c in asked(sample)})
+            first = masks[str(measure.rules[0])]
+            volumes.add(sample.record, {c: first[c] for c in asked(sample)})
         record = sample.record
         journal.add(Measured(dataset.slug, number, record["key"], str(record["group"]), tuple(rows)))
 
@@ -188,5 +211,6 @@ def protocol_facts(location: str | Path, corpus: Mapping[str, Any], measure: Mea
         "contested_pixels": "highest score times mask probability; a class does not compete with a broader one",
         "instances": f"predicted with a score of {SCORE:g} or more, matched by IoU, before pixels are contested",
         "distances": apart,
+        "volumes": "measured in 3D over the slices that the corpus holds, classes that the volume shows",
         **({"windows": shown} if shown else {}),
     }

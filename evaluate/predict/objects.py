@@ -10,6 +10,7 @@ import numpy as np
 from medshards.curate.sample import Region
 from medshards.evaluate.predict.inputs import Opened
 from medshards.evaluate.segmenter import Query, Segmenter
+from medshards.evaluate.stacks import common
 from medshards.train.model.answers import Answer, Rule
 from medshards.train.model.contest import resolve
 
@@ -101,7 +102,7 @@ def _joined(pieces: Sequence[tuple[int, int, float, Region]]) -> list[Object]:
     by_slice: dict[tuple[int, int], list[int]] = {}
     for k, (text, number, _, region) in enumerate(pieces):
         for other in by_slice.get((text, number - 1), []):
-            if touch(region, pieces[other][3]):
+            if common(region, pieces[other][3]):
                 root[find(k)] = find(other)
         by_slice.setdefault((text, number), []).append(k)
     members: dict[int, list[int]] = {}
@@ -115,23 +116,6 @@ def _joined(pieces: Sequence[tuple[int, int, float, Region]]) -> list[Object]:
             regions[number] = _union(regions[number], region) if number in regions else region
         objects.append(Object(pieces[group[0]][0], max(pieces[k][2] for k in group), regions))
     return sorted(objects, key=lambda o: (o.text, -o.score))
-
-
-def _common(a: Region, b: Region) -> tuple[int, int, int, int]:
-    """First and last row and column of the boxes' intersection."""
-    top, left = max(a.top, b.top), max(a.left, b.left)
-    bottom = min(a.top + a.crop.shape[0], b.top + b.crop.shape[0])
-    right = min(a.left + a.crop.shape[1], b.left + b.crop.shape[1])
-    return top, bottom, left, right
-
-
-def touch(a: Region, b: Region) -> bool:
-    """Whether two regions share a pixel."""
-    top, bottom, left, right = _common(a, b)
-    if top >= bottom or left >= right:
-        return False
-    first, second = (r.crop[top - r.top : bottom - r.top, left - r.left : right - r.left] for r in (a, b))
-    return bool((first & second).any())
 
 
 def _union(a: Region, b: Region) -> Region:

@@ -1,6 +1,6 @@
 """What an evaluation has measured so far, on disk: killed and run again, it redoes nothing.
 
-    .TARGET.journal-DIGEST/rank-0.jsonl      a line a sample, in whatever order they were measured
+    .TARGET.journal-DIGEST/rank-0.jsonl      a line a sample or volume, in whatever order they were measured
 
 DIGEST is that of everything that decides the figures (corpus, weights, rules, options), so nothing of another
 evaluation is ever taken over. A line that a kill cut short is dropped. Each rank writes a file of its own and reads
@@ -20,11 +20,11 @@ from medshards.evaluate.report.rows import Measured
 
 
 class Journal:
-    """The samples measured; `done` holds them by (dataset, number)."""
+    """The samples and volumes measured; `done` holds them by their place."""
 
     def __init__(self, target: Path | None, made: Mapping[str, Any], rank: int = 0) -> None:
         """target: the report that is to be written; None keeps everything in memory."""
-        self.done: dict[tuple[str, int], Measured] = {}
+        self.done: dict[tuple[str, int, bool], Measured] = {}
         self._file: TextIO | None = None
         self.folder: Path | None = None
         if target is None:
@@ -44,17 +44,17 @@ class Journal:
                     measured = Measured.of(json.loads(line))
                 except (ValueError, TypeError, KeyError):
                     continue
-                self.done[measured.dataset, measured.number] = measured
+                self.done[measured.place] = measured
 
     def add(self, measured: Measured) -> None:
         """Keep what was measured of a sample."""
-        self.done[measured.dataset, measured.number] = measured
+        self.done[measured.place] = measured
         if self._file is not None:
             self._file.write(json.dumps(measured.facts()) + "\n")
             self._file.flush()
 
     def samples(self) -> list[Measured]:
-        """Everything in order of dataset and number."""
+        """Everything in order of dataset and number, a volume after its first slice."""
         return [self.done[place] for place in sorted(self.done)]
 
     def close(self, finished: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from medshards.evaluate.report.rows import Pair
 from medshards.evaluate.report.tables import breakdowns
-from medshards.evaluate.report.text import EMPTY_NOTE, HEADINGS, NOTE, PARTS, Report, part_rows
+from medshards.evaluate.report.text import EMPTY_NOTE, HEADINGS, NOTE, PARTS, VOLUMES, Report, part_rows
 from medshards.shards.view.drawing import Cell, Row, page
 from medshards.shards.view.html import templates
 from medshards.train.model.answers import Rule
@@ -58,6 +58,10 @@ def _rule(report: Report, rule: Rule, draw: Draw | None) -> dict[str, Any]:
     parts: list[dict[str, Any]] = [
         {"title": "", "headings": HEADINGS, "rows": report.rows(rule), "note": f"{NOTE} {EMPTY_NOTE}"}
     ]
+    if volumes := report.volumes[rule]:
+        note = "(volume, class) pairs, measured in 3D over the slices that the corpus holds."
+        headings = ("dataset", *PARTS)
+        parts.append({"title": VOLUMES, "headings": headings, "rows": part_rows(volumes), "note": note})
     for what, found in breakdowns(pairs).items():
         note = "Share of the image that the class covers." if what == "size" else ""
         parts.append(

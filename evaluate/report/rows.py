@@ -62,7 +62,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """All rows of one sample, or why there are none. place: dataset and number of the sample in its split."""
+    """All rows of one sample, or why there are none. number: of the sample in its split. volume: these are the rows of
+    a whole volume; key is its name, number that of its first slice."""
 
     dataset: str
     number: int
@@ -70,6 +71,12 @@ class Measured:
     group: str
     rows: tuple[Row, ...] = ()
     problem: str | None = None
+    volume: bool = False
+
+    @property
+    def place(self) -> tuple[str, int, bool]:
+        """Which sample or volume it is."""
+        return self.dataset, self.number, self.volume
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
@@ -92,9 +99,10 @@ class Pair:
     row: Row
 
 
-def pairs_of(samples: Sequence[Measured], rule: str) -> Iterator[Pair]:
-    """The rows of a rule."""
+def pairs_of(samples: Sequence[Measured], rule: str, volumes: bool = False) -> Iterator[Pair]:
+    """The rows of a rule, of samples or of whole volumes."""
     for sample in samples:
-        for row in sample.rows:
-            if row.rule == rule:
-                yield Pair(sample.dataset, sample.key, sample.group, row)
+        if sample.volume is volumes:
+            for row in sample.rows:
+                if row.rule == rule:
+                    yield Pair(sample.dataset, sample.key, sample.group, row)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from medshards.common.console import page_console
 from medshards.evaluate.report.rows import Measured, Pair, pairs_of
-from medshards.evaluate.report.tables import FIGURES, breakdowns, over_datasets, summary
+from medshards.evaluate.report.tables import FIGURES, breakdown, breakdowns, over_datasets, summary
 from medshards.train.model.answers import Rule
 
 NOTE = (
@@ -24,6 +24,7 @@ NOTE = (
     "classes: mean of the means per class. absent, empty: classes asked of images that do not show them, and how many "
     "of the answers were empty."
 )
+VOLUMES = "Whole volumes"
 EMPTY_NOTE = (
     "Empty masks: Dice, IoU and NSD are 0 and HD95 has no value where the prediction is empty; such pairs are counted "
     "under 'nothing predicted'."
@@ -44,6 +45,12 @@ class Report:
     def pairs(self) -> dict[Rule, list[Pair]]:
         """All pairs by rule."""
         return {rule: list(pairs_of(self.samples, str(rule))) for rule in self.rules}
+
+    @cached_property
+    def volumes(self) -> dict[Rule, dict[str, dict[str, Any]]]:
+        """Figures of whole volumes under each rule, by dataset; none where there are no volumes."""
+        found = {rule: list(pairs_of(self.samples, str(rule), volumes=True)) for rule in self.rules}
+        return {rule: breakdown(pairs, lambda pair: pair.dataset) for rule, pairs in found.items()}
 
     @property
     def unreadable(self) -> list[tuple[str, str, str]]:
@@ -79,6 +86,7 @@ class Report:
             ],
             "mean_of_datasets": [{**rule.facts(), **own} for rule, own in self.overall.items()],
             "breakdowns": {str(rule): breakdowns(self.pairs[rule]) for rule in self.rules},
+            "volumes": {str(rule): parts for rule, parts in self.volumes.items() if parts},
             "unreadable": [dict(zip(names, row, strict=True)) for row in self.unreadable],
         }
 
@@ -91,6 +99,8 @@ class Report:
         lines = ["# Evaluation"]
         for rule in self.rules:
             lines += ["", f"## Mask of a class: {rule}", "", *_markdown(HEADINGS, self.rows(rule))]
+            if parts := self.volumes[rule]:
+                lines += ["", f"### {VOLUMES}", "", *_markdown(("dataset", *PARTS), part_rows(parts))]
             for what, parts in breakdowns(self.pairs[rule]).items():
                 lines += ["", f"### By {what}", "", *_markdown((what, *PARTS), part_rows(parts))]
         if self.listening:
@@ -134,6 +144,8 @@ class Report:
             for title, columns in ((f"mask of a class: {rule}", FIRST), ("", SECOND)):
                 cells = [[row[k] for k in columns] for row in rows]
                 out.print(table(title, [HEADINGS[k] for k in columns], cells))
+            if parts := self.volumes[rule]:
+                out.print(table(VOLUMES.lower(), ("dataset", *PARTS), part_rows(parts)))
         if self.listening:
             models = ("this model", "before")[: len(self.listening[0]) - 1]
             out.print(table("does it still listen?", ("", *models), self.listening))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -52,3 +55,20 @@ def abdomen(
     tissue = np.where(body[0] ** 2 + body[1] ** 2 <= 1, 20, -1000) + np.zeros(shape)
     tissue[labels > 0] = 60 + 8 * labels[labels > 0]
     return labels, (tissue + noise).astype(np.int16)
+
+
+def write_btcv(
+    root: Path, number: int, labels: np.ndarray, image: np.ndarray, spacing: tuple[float, float, float]
+) -> None:
+    """A case in the layout of Synapse; arrays from the feet up, from front to back, from the patient's right."""
+    order = ["spleen", "right_kidney", "left_kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta"]
+    order += ["inferior_vena_cava", "portal_vein_and_splenic_vein", "pancreas"]
+    order += ["right_adrenal_gland", "left_adrenal_gland"]
+    table = np.zeros(len(ORGANS) + 1, np.uint8)
+    for value, name in enumerate(ORGANS, start=1):
+        table[value] = 1 + order.index(name)
+    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
+    for part, array in (("img", image), ("label", table[labels])):
+        path = root / f"RawData/Training/{part}/{part}{number:04d}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(array.T, affine), path)

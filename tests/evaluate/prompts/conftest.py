@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 
@@ -14,7 +13,7 @@ from medshards.evaluate.prompts.distance import units
 from medshards.evaluate.prompts.target import Part, Scene
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from tests.evaluate.prompts.abdomen import ORGANS, abdomen
+from tests.evaluate.prompts.abdomen import ORGANS, abdomen, write_btcv
 
 SPACING = (5.0, 3.0, 3.0)  # mm
 SHAPE = (40, 112, 112)
@@ -44,20 +43,3 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         build_dataset(catalog[slug], folder / "raw" / slug, folder / "corpus")
     write_corpus(folder / "corpus", "default", "none")
     return folder / "corpus"
-
-
-def write_btcv(
-    root: Path, number: int, labels: np.ndarray, image: np.ndarray, spacing: tuple[float, float, float]
-) -> None:
-    """A case in the layout of Synapse; arrays from the feet up, from front to back, from the patient's right."""
-    order = ["spleen", "right_kidney", "left_kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta"]
-    order += ["inferior_vena_cava", "portal_vein_and_splenic_vein", "pancreas"]
-    order += ["right_adrenal_gland", "left_adrenal_gland"]
-    table = np.zeros(len(ORGANS) + 1, np.uint8)
-    for value, name in enumerate(ORGANS, start=1):
-        table[value] = 1 + order.index(name)
-    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
-    for part, array in (("img", image), ("label", table[labels])):
-        path = root / f"RawData/Training/{part}/{part}{number:04d}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(array.T, affine), path)
