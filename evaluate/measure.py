@@ -20,8 +20,8 @@ from medshards.evaluate.report.journal import Journal
 from medshards.evaluate.report.rows import Measured, Row
 from medshards.evaluate.report.text import Report
 from medshards.evaluate.segmenter import Query, Segmenter
-from medshards.evaluate.volumes import VolumeWriter
-from medshards.evaluate.whole import WholeVolume
+from medshards.evaluate.volumes.nifti import VolumeWriter
+from medshards.evaluate.volumes.whole import WholeVolume
 from medshards.shards.build.manifest import tool_version
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import Stored, decode

@@ -170,7 +170,7 @@ def evaluate(
     from medshards.evaluate.protocol import rules_of
     from medshards.evaluate.report.journal import Journal
     from medshards.evaluate.thresholds import ThresholdError
-    from medshards.evaluate.volumes import VolumeError, VolumeWriter
+    from medshards.evaluate.volumes.nifti import VolumeError, VolumeWriter
     from medshards.shards.read.corpus import BadSample, CorpusError
     from medshards.train.run.parallel import world
     from medshards.vocab.vocabulary import UnknownConcept

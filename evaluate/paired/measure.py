@@ -18,7 +18,7 @@ from medshards.evaluate.dataset import Dataset, truth_of
 from medshards.evaluate.metrics import distances, emptiness
 from medshards.evaluate.protocol import claims_of, contest
 from medshards.evaluate.segmenter import Segmenter
-from medshards.evaluate.stacks import Stack, common, filled, spacing_of
+from medshards.evaluate.volumes.stacks import Stack, common, filled, spacing_of
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Rule

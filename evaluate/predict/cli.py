@@ -62,6 +62,12 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A score for each concept, as `medshards evaluate --threshold auto` wrote it, with its way to make masks.",
 )
+@click.option(
+    "--tracker",
+    metavar="WEIGHTS",
+    help="Follow the objects of volumes with SAM3's video tracker, each from the slice where it is largest: a folder "
+    "or Hub name with its weights, e.g. facebook/sam3.  [default: what touches from slice to slice is one object]",
+)
 @options.model
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def predict(
@@ -76,6 +82,7 @@ def predict(
     aggregate: str,
     min_score: float | None,
     thresholds: Path | None,
+    tracker: str | None,
     windows: Windows,
     batch: int | None,
     precision: str | None,
@@ -96,7 +103,7 @@ def predict(
     """
     from medshards.common.console import say
     from medshards.curate.sample import Reject
-    from medshards.evaluate.open import OPENING, open_segmenter
+    from medshards.evaluate.open import OPENING, default_device, open_segmenter
     from medshards.evaluate.predict.jobs import JobsError, read_jobs
     from medshards.evaluate.predict.run import run
     from medshards.evaluate.thresholds import ThresholdError, Thresholds
@@ -130,14 +137,23 @@ def predict(
         segmenter = open_segmenter(checkpoint, device, batch, precision, base)
     except OPENING as error:
         raise click.ClickException(str(error)) from error
+    following = None
+    if tracker is not None:
+        from medshards.evaluate.predict.tracker import Tracker, TrackerError
+
+        try:
+            following = Tracker.load(tracker, device or default_device())
+        except TrackerError as error:
+            raise click.ClickException(str(error)) from error
     try:
-        summary = run(segmenter, asked, rule, out, formats, overlay, canonical, windows)
+        summary = run(segmenter, asked, rule, out, formats, overlay, canonical, windows, following)
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
     if as_json:
-        click.echo(json.dumps({"made": {**segmenter.facts(), "mask": str(rule)}, **summary}, indent=1))
+        made = {**segmenter.facts(), "mask": str(rule), **({"tracker": tracker} if tracker else {})}
+        click.echo(json.dumps({"made": made, **summary}, indent=1))
     else:
         _tell(summary, out)
     for each in summary["refused"]:

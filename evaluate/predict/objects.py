@@ -10,7 +10,7 @@ import numpy as np
 from medshards.curate.sample import Region
 from medshards.evaluate.predict.inputs import Opened
 from medshards.evaluate.segmenter import Query, Segmenter
-from medshards.evaluate.stacks import common
+from medshards.evaluate.volumes.stacks import common
 from medshards.train.model.answers import Answer, Rule
 from medshards.train.model.contest import resolve
 

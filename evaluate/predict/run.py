@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medshards.common.console import progress_bar
 from medshards.common.window import Windows
@@ -16,6 +16,9 @@ from medshards.evaluate.predict.outputs import Asked, Coco, write_nifti, write_o
 from medshards.evaluate.segmenter import Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.train.model.answers import Rule
+
+if TYPE_CHECKING:
+    from medshards.evaluate.predict.tracker import Tracker
 
 COCO = "predictions.coco.json"
 
@@ -29,9 +32,11 @@ def run(
     overlay: bool = False,
     canonical: bool = False,
     windows: Windows | None = None,
+    tracker: Tracker | None = None,
 ) -> dict[str, Any]:
     """Predict every input of the jobs (texts by what was pointed at) and write the results to a folder.
 
+    tracker: follows the objects of volumes from slice to slice.
     Returns the inputs with the number of objects of each text, what was refused and why, the texts outside the
     vocabulary, and the number of files written. Raises Reject `overlap` where the inputs lie in that folder.
     """
@@ -57,7 +62,7 @@ def run(
                         "same_name", f"another input would be written as {source.name}; run them one by one"
                     )
                 names.add(source.name)
-                found = _one(segmenter, source, asked, rule, out, formats, overlay, windows, coco)
+                found = _one(segmenter, source, asked, rule, out, formats, overlay, windows, coco, tracker)
             except (Reject, BadSample) as error:
                 reason = error.message if isinstance(error, Reject) else str(error)
                 summary["refused"].append({"input": str(source.path), "reason": reason})
@@ -81,6 +86,7 @@ def _one(
     overlay: bool,
     windows: Windows | None,
     coco: Coco,
+    tracker: Tracker | None,
 ) -> dict[str, Any]:
     """Predict and write one input; what the summary says of it."""
     opened = source.open(windows)
@@ -94,6 +100,8 @@ def _one(
             broader(asked),
             lambda done: report("slices", done, count) if count > 1 else None,
         )
+    if tracker is not None:
+        result = tracker.follow(result)
     written = 0
     if "png" in formats:
         written += len(write_png(out, result, asked))

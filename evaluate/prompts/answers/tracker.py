@@ -17,6 +17,7 @@ from medshards.evaluate.prompts.families.boxes import Box
 from medshards.evaluate.prompts.families.points import Points
 from medshards.evaluate.prompts.prompt import Prompt
 from medshards.evaluate.prompts.target import Part, Scene
+from medshards.train.model.postprocess import normalise
 
 INSIDE, OUTSIDE = 10.0, -20.0  # logits of a mask prompt, those of the study
 
@@ -61,8 +62,7 @@ class TrackerAnswerer:
 
     def _pixels(self, plane: NDArray[np.uint8]) -> torch.Tensor:
         resized = cv2.resize(plane, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(resized).to(self.device).float() / 127.5 - 1
-        return pixels.expand(1, 3, -1, -1)
+        return normalise(torch.from_numpy(resized).to(self.device)).expand(1, 3, -1, -1)
 
     def _segment(
         self, features: Sequence[torch.Tensor], given: dict[str, NDArray[Any]], size: tuple[int, ...]

@@ -17,6 +17,7 @@ from medshards.evaluate.prompts.answers.volumetric import NnInteractive, SamMed3
 from medshards.evaluate.prompts.families.catalog import choose
 from medshards.evaluate.prompts.prompt import Prompt, make_prompts
 from medshards.evaluate.prompts.target import Part, Scene, Target, dice
+from tests.evaluate.tiny_trackers import tiny_tracker
 
 FAMILIES = ("M0-perfect", "M0-empty", "M1-shrink", "B0-tight", "B5-jitter", "P0-deepest", "P4-signs")
 
@@ -172,42 +173,3 @@ def test_the_tracker_of_transformers_takes_masks_boxes_and_points(
         for a, b in zip(outcomes, again, strict=True)
     )
     assert dice(outcomes[0].mask, by_family["B0-tight"].mask) < 1  # type: ignore[arg-type]
-
-
-def tiny_tracker() -> Any:
-    from transformers import Sam3TrackerConfig, Sam3TrackerModel
-
-    side, patch, width = 112, 14, 32
-    grid = side // patch
-    config = Sam3TrackerConfig(
-        vision_config={
-            "model_type": "sam3_vision_model",
-            "backbone_config": {
-                "model_type": "sam3_vit_model",
-                "hidden_size": width,
-                "intermediate_size": 64,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 2,
-                "image_size": side,
-                "pretrain_image_size": side,
-                "patch_size": patch,
-                "window_size": 4,
-                "global_attn_indexes": [1],
-            },
-            "fpn_hidden_size": width,
-            "backbone_feature_sizes": [[4 * grid] * 2, [2 * grid] * 2, [grid] * 2],
-        },
-        prompt_encoder_config={
-            "hidden_size": width,
-            "image_size": side,
-            "patch_size": patch,
-            "mask_input_channels": 8,
-        },
-        mask_decoder_config={
-            "hidden_size": width,
-            "mlp_dim": 64,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 32,
-        },
-    )
-    return Sam3TrackerModel(config)

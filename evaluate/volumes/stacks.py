@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medshards.curate.sample import Region
 from medshards.curate.volumes import Grid
-from medshards.evaluate.volumes import grids_of
+from medshards.evaluate.volumes.nifti import grids_of
 
 Slices = dict[int, Region]
 """One mask of a volume: the region in each slice that holds a part of it."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medshards.evaluate.dataset import truth_of
 from medshards.evaluate.metrics import emptiness
 from medshards.evaluate.report.rows import Measured, Row
-from medshards.evaluate.stacks import Stack, filled, spacing_of
+from medshards.evaluate.volumes.stacks import Stack, filled, spacing_of
 from medshards.shards.read.decode import Stored
 
 Mask = NDArray[np.bool_]

@@ -12,7 +12,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Sample
 from medshards.curate.source import get_source
-from medshards.evaluate.volumes import VolumeError, VolumeWriter
+from medshards.evaluate.volumes.nifti import VolumeError, VolumeWriter
 
 
 @pytest.fixture(scope="module")
