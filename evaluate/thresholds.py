@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Answer, Rule
+
+if TYPE_CHECKING:
+    from medshards.train.run.parallel import World
 
 FORMAT = "medshards thresholds 1"
 GRID = tuple(k / 20 for k in range(1, 20))
@@ -86,11 +89,13 @@ def calibrate(
     made: Mapping[str, Any],
     windows: Windows | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    ranks: World | None = None,
 ) -> Thresholds:
     """Thresholds for `concepts`, from the validation images of whichever datasets of a corpus are asked for them.
 
     rule: top1 or union, with the score of concepts that cannot be calibrated. progress: images done, of how many.
-    Raises CorpusError when the corpus has no validation split.
+    ranks: share the images, and come to the same scores as one alone. Raises CorpusError when the corpus has no
+    validation split.
     """
     every = [d for d in open_datasets(location, split=VAL) if len(d.corpus)]
     if not every:
@@ -99,15 +104,21 @@ def calibrate(
             "dataset that has one, or give the thresholds of another corpus"
         )
     used = [dataset for dataset in every if set(dataset.texts) & set(concepts)]
+    places = [(d, number) for d in used for number in spread(range(len(d.corpus)), IMAGES)]
+    rank, size = (ranks.rank, ranks.size) if ranks is not None else (0, 1)
+    lines = []
+    for place in range(rank, len(places), size):
+        progress(place, len(places))
+        for concept, there, own in _asked(segmenter, *places[place], rule, windows):
+            if concept in concepts:
+                lines.append(json.dumps((place, concept, there, own)))
+    if ranks is not None:
+        lines = ranks.gather(lines)
     values: dict[str, list[list[float]]] = defaultdict(list)
     present: dict[str, int] = defaultdict(int)
-    places = [(d, number) for d in used for number in spread(range(len(d.corpus)), IMAGES)]
-    for done, (dataset, number) in enumerate(places):
-        progress(done, len(places))
-        for concept, there, own in _asked(segmenter, dataset, number, rule, windows):
-            if concept in concepts:
-                values[concept].append(own)
-                present[concept] += there
+    for _, concept, there, own in sorted(map(json.loads, lines)):
+        values[concept].append(own)
+        present[concept] += there
     found: dict[str, dict[str, Any]] = {}
     for concept, rows in sorted(values.items()):
         means = np.mean(rows, axis=0)

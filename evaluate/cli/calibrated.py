@@ -26,7 +26,7 @@ def calibrated(
     windows: Windows,
     ranks: World,
 ) -> Rule:
-    """The rule with a score for each concept: from a file, or calibrated by the first rank, and written beside it."""
+    """The rule with a score for each concept: from a file, or calibrated by all ranks and written beside --out."""
     from medshards.common.console import progress_bar
     from medshards.evaluate.thresholds import Thresholds, calibrate
 
@@ -36,13 +36,12 @@ def calibrated(
         raise click.UsageError("--threshold auto writes its scores beside the report: give --out")
     if rule.min_score is None:
         raise click.UsageError("--threshold auto: --aggregate semantic has no score")
-    path = out.with_suffix(".thresholds.json")
+    concepts = {concept for dataset in opened for concept in dataset.texts}
+    made = {**segmenter.facts(), "corpus": data, "corpus_digest": opened[0].corpus.digest}
+    with progress_bar("calibrate") as report:
+        found = calibrate(
+            segmenter, data, concepts, rule, made, windows, lambda done, of: report("images", done, of), ranks
+        )
     if ranks.first:
-        concepts = {concept for dataset in opened for concept in dataset.texts}
-        made = {**segmenter.facts(), "corpus": data, "corpus_digest": opened[0].corpus.digest}
-        with progress_bar("calibrate") as report:
-            calibrate(
-                segmenter, data, concepts, rule, made, windows, lambda done, of: report("images", done, of)
-            ).write(path)
-    ranks.barrier()
-    return Thresholds.read(path).rule
+        found.write(out.with_suffix(".thresholds.json"))
+    return found.rule

@@ -222,10 +222,14 @@ def test_killed_half_way_it_goes_on_and_ends_in_the_same_bytes(
 
 def test_two_ranks_write_the_report_of_one(corpus: Path, run: Path, tmp_path: Path) -> None:
     options = ("--data", corpus, "--checkpoint", run, "--device", "cpu", "--datasets", "busi,ravir")
+    options = (*options, "--threshold", "auto")
     assert call(*options, "--out", tmp_path / "one.json").exit_code == 0
     assert processes.run(2, _evaluate, [*map(str, options), "--out", str(tmp_path / "two.json")]) == [0, 0]
-    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.json", "two.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}.{kind}" for name in ("one", "two") for kind in ("json", "thresholds.json")
+    ]
+    for kind in ("json", "thresholds.json"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
 
 
 def _evaluate(options: list[str]) -> None:
