@@ -169,6 +169,7 @@ def evaluate(
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.protocol import rules_of
     from medshards.evaluate.report.journal import Journal
+    from medshards.evaluate.report.table3 import sets_of
     from medshards.evaluate.thresholds import ThresholdError
     from medshards.evaluate.volumes.nifti import VolumeError, VolumeWriter
     from medshards.shards.read.corpus import BadSample, CorpusError
@@ -188,7 +189,12 @@ def evaluate(
         raise click.UsageError("give --data and --checkpoint, or --compare with two reports")
     rules = rules_of(aggregate, min_score, union_score)
     try:
-        opened = open_datasets(data, comma_separated(datasets), split, comma_separated(absent))
+        slugs = comma_separated(datasets)
+        if paper and not slugs:
+            slugs = sets_of(open_datasets(data)[0].corpus.facts["datasets"])
+            if not slugs:
+                raise click.ClickException(f"{data}: none of Table 3's sets is in this corpus")
+        opened = open_datasets(data, slugs, split, comma_separated(absent))
         if not any(len(dataset.corpus) for dataset in opened):
             splits = ", ".join(f"{dataset.slug} ({dataset.split})" for dataset in opened)
             raise click.ClickException(f"nothing to evaluate: no samples in {splits}; choose another --split")

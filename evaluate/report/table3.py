@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,3 +35,8 @@ def printed() -> list[Printed]:
         )
         for row in csv.DictReader(lines)
     ]
+
+
+def sets_of(datasets: Collection[str]) -> list[str]:
+    """The sets of the table among these datasets."""
+    return [row.slug for row in printed() if row.slug in datasets]

@@ -232,6 +232,18 @@ def test_two_ranks_write_the_report_of_one(corpus: Path, run: Path, tmp_path: Pa
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
 
 
+def test_table_3_of_a_run_measures_the_papers_sets_alone(corpus: Path, tmp_path: Path) -> None:
+    shown = call("--data", corpus, "--checkpoint", "everything", "--paper", "--out", tmp_path / "t3.json")
+    assert shown.exit_code == 0, shown.output
+    assert "busi" not in shown.output
+    table = json.loads((tmp_path / "t3.json").read_text())[0]
+    measured = {row["dataset"] for row in table["rows"] if row["missing"] is None and row["dataset"]}
+    assert measured == {"drive", "ph2"}  # of the corpus; ravir and busi are in no row of the paper
+    refused = call("--data", corpus, "--checkpoint", "everything", "--paper", "--datasets", "ravir")
+    assert refused.exit_code == 0
+    assert "DRIVE: not in the corpus, or left out by --datasets" in refused.output
+
+
 def _evaluate(options: list[str]) -> None:
     evaluate.main(options, standalone_mode=False)
 
