@@ -40,24 +40,26 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def appearing(target: Path) -> Iterator[Path]:
+def appearing(target: Path, resume: bool = False) -> Iterator[Path]:
     """A folder to write into, which becomes `target` when all is in it; what was begun and failed is removed.
 
-    Raises FileExistsError when something lies there already.
+    resume: it stays instead, and is what the next attempt finds. Raises FileExistsError when something lies there
+    already.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target} is not empty; choose another --out, or move it away")
-    part = target.with_name(f".{target.name}.part")
-    if part.exists():
+        raise FileExistsError(f"{target} is not empty; choose another folder, or move it away")
+    part = target.absolute().with_name(f".{target.absolute().name}.part")
+    if part.exists() and not resume:
         shutil.rmtree(part)
-    part.mkdir(parents=True)
+    part.mkdir(parents=True, exist_ok=resume)
     try:
         yield part
         if target.exists():
             target.rmdir()
         part.replace(target)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        if not resume:
+            shutil.rmtree(part, ignore_errors=True)
         raise
 
 

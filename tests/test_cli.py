@@ -34,17 +34,20 @@ def medshards(*arguments: str, temp: Path, without: str = "") -> subprocess.Comp
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "package", "extra"),
     [
-        ("train", "--data", "corpus", "--out", "run"),
-        ("evaluate", "--data", "corpus", "--checkpoint", "run"),
+        (("train", "--data", "corpus", "--out", "run"), "torch", "train"),
+        (("evaluate", "--data", "corpus", "--checkpoint", "run"), "torch", "train"),
+        (("pull", "lab/corpus", "out"), "huggingface_hub", "hub"),
     ],
-    ids=lambda arguments: arguments[0],
+    ids=lambda part: part[0] if isinstance(part, tuple) else "",
 )
-def test_without_the_extra_a_command_says_what_to_install(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    ended = medshards(*arguments, temp=tmp_path, without="torch")
+def test_without_the_extra_a_command_says_what_to_install(
+    arguments: tuple[str, ...], package: str, extra: str, tmp_path: Path
+) -> None:
+    ended = medshards(*arguments, temp=tmp_path, without=package)
     assert ended.returncode == 1, ended.stderr
-    assert "pip install 'medshards[train]'" in ended.stderr
+    assert f"pip install 'medshards[{extra}]'" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 

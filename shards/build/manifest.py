@@ -173,12 +173,18 @@ def proven_corpus(out: Path) -> CorpusFacts | None:
 def _proven(path: Path) -> Any:
     """The JSON of a file that holds its own digest, None when it is not as it was written."""
     try:
-        data = path.read_bytes()
-        value = json.loads(data)
-        whole = value["digest"] == own_digest(value) and dump(value) == data
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
+        return whole(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return value if whole else None
+
+
+def whole(data: bytes) -> Any:
+    """The JSON of a manifest or a corpus.json, None when its bytes are not as they were written."""
+    try:
+        value = json.loads(data)
+        return value if value["digest"] == own_digest(value) and dump(value) == data else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def built_profile(out: Path) -> str | None:

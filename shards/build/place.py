@@ -124,7 +124,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def _dataset(slug: str) -> str:
+def dataset_pattern(slug: str) -> str:
+    """Regular expression for the names of all files that a build writes into OUT/<slug>."""
     name = re.escape(slug)
     beside = r"manifest\.json|(index|annotations)\.parquet|rejects\.jsonl|samples\.png"
     return rf"({beside}|(train|val|test)/{name}-\w+-\d{{6}}\.tar)"
@@ -133,7 +134,9 @@ def _dataset(slug: str) -> str:
 def _in_work(slug: str) -> Mine:
     packs = rf"{PACKS}/(\d{{6}}/)?\d{{6}}\.(pack|journal)"
     units = r"job\.json|units/\d{6}\.(json|done)|(units|last)\.sbatch|logs/unit-\d+\.log"
-    return re.compile(rf"{packs}|{units}|published\.meta|({OLD}|{ASSEMBLED})/{_dataset(slug)}").fullmatch
+    return re.compile(
+        rf"{packs}|{units}|published\.meta|({OLD}|{ASSEMBLED})/{dataset_pattern(slug)}"
+    ).fullmatch
 
 
 def _published(folder: Path, slug: str) -> Mine:
@@ -142,5 +145,5 @@ def _published(folder: Path, slug: str) -> Mine:
     if manifest is not None and manifest["dataset"] == slug:
         return {MANIFEST, *dataset_files(manifest)}.__contains__
     if all((folder / name).is_file() for name in (MANIFEST, "index.parquet", "rejects.jsonl")):
-        return re.compile(_dataset(slug)).fullmatch
+        return re.compile(dataset_pattern(slug)).fullmatch
     return lambda name: False

@@ -25,10 +25,10 @@ from medshards.shards.build.engine import run
 from medshards.shards.build.licences import bound, objections
 from medshards.shards.build.manifest import proven_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
-from medshards.shards.build.upload import upload
 from medshards.shards.cli import cluster, options
 from medshards.shards.encode.policy import Making
 from medshards.shards.read.storage import StoreError
+from medshards.shards.share.bucket import upload
 from medshards.vocab.vocabulary import Vocabulary
 
 SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl

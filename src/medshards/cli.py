@@ -52,6 +52,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("medshards.shards.cli.audit", "Look for leaks between splits, over all datasets of a corpus."),
     "stats": ("medshards.shards.cli.prove", "Measure a corpus beside the paper's Table 1."),
     "export": ("medshards.shards.cli.export", "Write a corpus as COCO, SA-Co and other formats."),
+    "push": ("medshards.train.share.cli", "Bring a corpus or model to the Hugging Face Hub."),
+    "pull": ("medshards.train.share.cli", "Fetch a corpus or model from the Hub, and prove it."),
     "stream": ("medshards.train.data.cli", "Time how fast a corpus streams here, or replay its order."),
     "train": ("medshards.train.cli", "Fine-tune SAM3 on a corpus."),
     "predict": ("medshards.evaluate.predict.cli", "Segment images and volumes by text prompts."),
@@ -100,7 +102,11 @@ def cli() -> None:
 
 
 PRINTING = {"catalog", "vocab", "inspect", "stats"}  # commands that do nothing but print
-TRAIN_EXTRA = {"torch", "transformers", "regex", "tensorboard"}  # packages that only the extra brings
+# packages that only an extra brings
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "regex", "tensorboard"), "train"),
+    "huggingface_hub": "hub",
+}
 UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 PATIENCE = 8  # s that a command which failed has for its own exit
 
@@ -112,8 +118,8 @@ def explain(fault: Exception) -> str:
     """
     if isinstance(fault, MachineError):
         return str(fault)
-    if isinstance(fault, ModuleNotFoundError) and (fault.name or "").split(".")[0] in TRAIN_EXTRA:
-        return f"this needs {fault.name}, which is not installed: pip install 'medshards[train]'"
+    if isinstance(fault, ModuleNotFoundError) and (extra := EXTRAS.get((fault.name or "").split(".")[0])):
+        return f"this needs {fault.name}, which is not installed: pip install 'medshards[{extra}]'"
     if isinstance(fault, UNUSABLE) and fault.filename is not None:
         return f"{fault.filename}: {fault.strerror}; name another path, or change this one"
     what = " ".join(f"{type(fault).__name__}: {fault}".split())

@@ -10,10 +10,10 @@ import fsspec
 import pytest
 
 from medshards.curate.sample import Reject
-from medshards.shards.build.upload import upload
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import Corpus
 from medshards.shards.read.storage import Bucket
+from medshards.shards.share.bucket import upload
 from tests.s3 import Server, serve
 from tests.train.conftest import build_corpus
 
@@ -94,5 +94,5 @@ def test_a_damaged_corpus_is_not_uploaded(corpus: Path, tmp_path: Path) -> None:
     (copy / "drive/manifest.json").write_text("{}")
     with pytest.raises(Reject, match=r"manifest\.json is damaged"):
         upload(copy, "memory://never")
-    with pytest.raises(Reject, match="no corpus that could be uploaded"):
+    with pytest.raises(Reject, match="holds no whole corpus"):
         upload(tmp_path, "memory://never")
