@@ -103,12 +103,10 @@ def assembly() -> dict[str, str]:
 
 
 def _room_files(root: Path, rooms: Iterable[str]) -> list[Path]:
-    datasets = (
-        path for path in (root / "curate/datasets").iterdir() if path.is_dir()
-    )  # one of them is added
-    aside = [*(root / name for name in ASIDE), *datasets]
-    files = [path for room in rooms for path in _files(root / room)]
-    return [path for path in files if not any(path.is_relative_to(other) for other in aside)]
+    datasets = (path for path in (root / "curate/datasets").iterdir() if path.is_dir())  # one of them is added
+    aside = {*(root / name for name in ASIDE), *datasets}
+    files = (path for room in rooms for path in _files(root / room))
+    return [path for path in files if aside.isdisjoint((path, *path.parents))]
 
 
 def _files(folder: Path) -> Iterator[Path]:
