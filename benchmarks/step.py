@@ -220,7 +220,7 @@ class Flops:
 
 def feed(config: Config, corpus: Path, device: torch.device) -> Iterator[Batch]:
     """Batches without end."""
-    data, images = open_data(config, str(corpus), image_side(config)), config.batch.per_rank
+    data, images = open_data(config, str(corpus), image_side(config)), config.batch.in_a_pass
     slices = Slices(data.plan, 0, images, images, 0, 1)
     return Feed(
         data.samples, slices, config.data.workers, config.data.prefetch, pin_memory=device.type == "cuda"
@@ -317,7 +317,7 @@ def main() -> None:
         build_corpus(Path(folder), options.images)
         for preset in options.presets:
             config = configure(preset, options)
-            images, precision = config.batch.per_rank, config.run.precision
+            images, precision = config.batch.in_a_pass, config.run.precision
             table = Table(title=f"{preset}, {image_side(config)} px, {images} images a step, {precision}")
             for title in ("job", "steps", "s/step", "CPU s/step", "images/s", "memory, GiB", "data wait",
                           "TFLOP a step", "TFLOP/s", "MFU", "loss, first to last"):  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from medshards.common.console import tell
+from medshards.common.console import page_console, tell
 
 SLURM = (
     click.option("--submit", is_flag=True, help="Hand the script to sbatch."),
@@ -38,8 +39,8 @@ def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.option("--data", required=True, help="The corpus: a folder that `medshards build` wrote, or its URL.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--data", help="The corpus: a folder that `medshards build` wrote, or its URL.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--config", "source", help="A preset or a YAML file.  [default: paper]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field; repeatable.")
 @click.option("--steps", type=click.IntRange(1), help="Updates of the run; short for --set run.steps=N.")
@@ -64,11 +65,25 @@ def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
     help="At the end, write the best checkpoint in this format to OUT/export, with its model card. adapter: of a run "
     "with model.lora, the adapters alone; the other formats then hold them merged into the weights.",
 )
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Start nothing: say how much memory an update takes and how many images a pass fit the GPU; status 1 where "
+    "nothing fits. With it:",
+)
+@click.option(
+    "--card",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GB",
+    help="Any GPU of 80, 48, 24, 16, 11 … GB.",
+)
+@click.option("--ranks", type=click.IntRange(1), help="Ranks, a GPU each.  [default: 1]")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--slurm", is_flag=True, help="Train on a cluster: write a batch script to OUT/slurm. With it:")
 @slurm_options
 def train(
-    data: str,
-    out: Path,
+    data: str | None,
+    out: Path | None,
     source: str | None,
     overrides: tuple[str, ...],
     steps: int | None,
@@ -78,6 +93,10 @@ def train(
     other_config: bool,
     export: tuple[str, ...],
     slurm: bool,
+    plan: bool,
+    card: float | None,
+    ranks: int | None,
+    as_json: bool,
     **asked: Any,
 ) -> None:
     """Fine-tune SAM3 on a corpus.
@@ -89,15 +108,23 @@ def train(
     medshards train --data corpus --out run --config tiny --steps 30
     medshards train --data corpus --out run --config single-gpu --set model.weights=facebook/sam3
     medshards train --data corpus --out run --resume
+    medshards train --config paper --plan --card 24
     medshards train --data corpus --out run --slurm --nodes 2 --gpus-per-node 8 --time 2-00:00:00 --submit
     """
     unused = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value and not slurm]
     if unused:
         raise click.UsageError(f"{', '.join(unused)}: only with --slurm")
-    from medshards.train.run.session import Failure, run_training
-
+    given = {"--card": card, "--ranks": ranks, "--json": as_json}
+    if unused := [name for name, value in given.items() if value and not plan]:
+        raise click.UsageError(f"{', '.join(unused)}: only with --plan")
     if steps is not None:
         overrides = (*overrides, f"run.steps={steps}")
+    if plan:
+        sys.exit(_plan(source or "paper", overrides, card, ranks or 1, as_json))
+    if data is None or out is None:
+        raise click.UsageError(f"Missing option '{'--data' if data is None else '--out'}'.")
+    from medshards.train.run.session import Failure, run_training
+
     try:
         if slurm:
             passed_on = [("--other-corpus", other_corpus), ("--other-config", other_config)]
@@ -112,6 +139,28 @@ def train(
         sys.exit(1)
     if message:
         tell(message)
+
+
+def _plan(source: str, overrides: tuple[str, ...], gb: float | None, ranks: int, as_json: bool) -> int:
+    """Print a plan; returns the exit status."""
+    from medshards.train.memory.cards import here, sold_with
+    from medshards.train.memory.plan import plan, show
+    from medshards.train.model.weights import WeightsError
+    from medshards.train.run.config import ConfigError, load_config
+
+    card = here() if gb is None else sold_with(gb)
+    if card is None:
+        raise click.UsageError("--plan: there is no GPU here; name one by its memory, such as --card 80")
+    try:
+        found = plan(load_config(source, overrides), card, ranks)
+    except (ConfigError, WeightsError) as error:
+        tell(f"Error: {error}", err=True)
+        return 1
+    if as_json:
+        tell(json.dumps(found, indent=2))
+    else:
+        show(found, page_console(width=80))
+    return 0 if found["taken"]["fits"] else 1
 
 
 def _slurm(

@@ -78,7 +78,7 @@ def test_the_pytorchjob_is_complete() -> None:
     config = load_config(params["source"], params["overrides"])
     ranks = int(options.nnodes) * int(options.nproc_per_node)
     assert config.batch.images is not None
-    assert config.batch.images % (ranks * config.batch.per_rank) == 0
+    assert config.batch.images % (ranks * config.batch.in_a_pass) == 0
     per_node = int(options.nproc_per_node) * (1 + config.data.workers)
     assert int(container["resources"]["requests"]["cpu"]) >= per_node
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}

@@ -59,9 +59,10 @@ class ModelConfig(Section):
     regularisation: Regularisation = Regularisation()
     lora: LoraConfig | None = None
     """Train adapters alone, {} for those by default; null trains every weight. See train/model/lora.py."""
-    checkpoint_activations: Checkpointing = "off"
+    checkpoint_activations: Checkpointing | None = "off"
     """Keep less in memory and compute blocks again in the backward pass; the same gradients. all: every block;
-    vision:k: every k-th block of the image encoder, which holds most of the memory."""
+    vision:k: every k-th block of the image encoder, which holds most of the memory; null: as little as the card needs
+    by an estimate, without a GPU all."""
     compile: Compile | None = None
     """regions: compile each kind of block, the mask head and the mask losses (train/speed/regions.py), which needs a
     C++ compiler; off: not; null: regions on a GPU, unless run.parallel is fsdp."""

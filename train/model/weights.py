@@ -55,6 +55,21 @@ def preset_config(preset: str) -> Sam3Config:
     return _config(known[preset])
 
 
+def architecture(
+    folder: Path | None, preset: str, image_size: int | None, regularisation: Regularisation
+) -> Sam3Config:
+    """Architecture of the model in a folder, or of a preset without one; raises WeightsError."""
+    config: Any = preset_config(preset) if folder is None else _config(_read_json(folder / "config.json"))
+    for part in (config.geometry_encoder_config, config.detr_encoder_config, config.detr_decoder_config):
+        part.dropout, part.hidden_dropout = regularisation.dropout, regularisation.hidden_dropout
+    if image_size is not None:
+        if image_size % config.vision_config.backbone_config.patch_size:
+            raise WeightsError(f"image size {image_size} is not a multiple of the patch size")
+        config.vision_config.backbone_config.image_size = image_size
+    found: Sam3Config = config
+    return found
+
+
 def build_model(
     weights: str | Path | None = None,
     preset: str = "sam3",
@@ -69,15 +84,8 @@ def build_model(
     multiple of the patch size. Raises WeightsError when a tensor is missing, unexpected or of another shape.
     """
     folder = None if weights is None or _is_official(weights) else _folder(weights)
-    config: Any = preset_config(preset) if folder is None else _config(_read_json(folder / "config.json"))
     regularisation = regularisation or Regularisation()
-    for part in (config.geometry_encoder_config, config.detr_encoder_config, config.detr_decoder_config):
-        part.dropout, part.hidden_dropout = regularisation.dropout, regularisation.hidden_dropout
-    if image_size is not None:
-        if image_size % config.vision_config.backbone_config.patch_size:
-            raise WeightsError(f"image size {image_size} is not a multiple of the patch size")
-        config.vision_config.backbone_config.image_size = image_size
-
+    config = architecture(folder, preset, image_size, regularisation)
     if weights is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

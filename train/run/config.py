@@ -19,6 +19,7 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from medshards.common.yamlfile import LocatedDict, read_yaml
@@ -90,8 +91,9 @@ class BatchConfig(Section):
 
     images: PositiveInt | None = None
     """Images of a whole update, over all ranks and accumulated passes; null: per_rank on each rank."""
-    per_rank: PositiveInt = 1
-    """Images of one forward pass on one rank."""
+    per_rank: PositiveInt | None = 1
+    """Images of one forward pass on one rank; null: as many as fit the card by an estimate of the memory (see
+    `medshards train --plan`), without a GPU one."""
     sizes: tuple[PositiveInt, ...] | None = None
     """Prompts, texts and mask pairs of a pass are filled up to the next of these numbers, ascending, beyond the last
     to its next multiple, so that few shapes occur. What is filled in counts in no loss (train/speed/padding.py). []:
@@ -103,6 +105,17 @@ class BatchConfig(Section):
         if value and list(value) != sorted(set(value)):
             raise ValueError("the numbers must ascend")
         return value
+
+    @property
+    def in_a_pass(self) -> int:
+        """``per_rank``; 1 where it is still to be chosen."""
+        return self.per_rank or 1
+
+    @model_validator(mode="after")
+    def _divisible(self) -> BatchConfig:
+        if self.images is None and self.per_rank is None:
+            raise ValueError("per_rank can be null only where images says how many an update takes")
+        return self
 
 
 class RunConfig(Section):

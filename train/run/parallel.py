@@ -120,11 +120,7 @@ def wrap(model: Sam3Graph, parallel: str, ranks: World) -> nn.Module:
         # The outputs are slices, which the objective never changes in place.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
         mesh = init_device_mesh(ranks.device.type, (ranks.size,))
-        for layer in (
-            *model.vision_encoder.backbone.layers,
-            *model.text_encoder.text_model.encoder.layers,
-            *model.detr_encoder.layers,
-        ):
+        for layer in shared_layers(model):
             fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)
         return model
@@ -134,6 +130,15 @@ def wrap(model: Sam3Graph, parallel: str, ranks: World) -> nn.Module:
         # The buffers never change, so no rank has to send them; newer versions of torch rename the argument.
         warnings.filterwarnings("ignore", message="`broadcast_buffers`", category=FutureWarning)
         return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def shared_layers(model: Sam3Graph) -> list[nn.Module]:
+    """The layers whose weights FSDP gathers one after the other; all other weights are gathered together."""
+    return [
+        *model.vision_encoder.backbone.layers,
+        *model.text_encoder.text_model.encoder.layers,
+        *model.detr_encoder.layers,
+    ]
 
 
 def unwrap(model: nn.Module) -> Sam3Graph:

@@ -102,11 +102,11 @@ def _agreement(ranks: World) -> list[str]:
 
 
 def _batch(config: Config, world_size: int) -> list[str]:
-    images, per_pass = config.batch.images, config.batch.per_rank * world_size
+    images, per_pass = config.batch.images, config.batch.in_a_pass * world_size
     if images is not None and images % per_pass:
         return [
             f"batch.images = {images} cannot be divided among {world_size} ranks with batch.per_rank = "
-            f"{config.batch.per_rank} each: set it to a multiple of {per_pass}, or take another number of ranks"
+            f"{config.batch.in_a_pass} each: set it to a multiple of {per_pass}, or take another number of ranks"
         ]
     return []
 

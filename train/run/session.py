@@ -18,6 +18,8 @@ from medshards.common.machine import MachineError
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.train.data.feed import WorkerLost
+from medshards.train.memory.cards import smallest
+from medshards.train.memory.choose import changed, choose, told
 from medshards.train.model.lora import export_adapter
 from medshards.train.model.processor import write_processor
 from medshards.train.model.weights import WeightsError, export_folder, export_official
@@ -28,11 +30,12 @@ from medshards.train.run.checkpoint import (
     find,
     folder_of,
     load_model,
+    read_state,
     recover,
     steps,
 )
 from medshards.train.run.config import Config, ConfigError, load_config
-from medshards.train.run.parallel import world
+from medshards.train.run.parallel import World, world
 from medshards.train.run.preflight import idle_gpus, problems
 from medshards.train.run.trainer import CONFIG, Outcome, Trainer
 
@@ -62,8 +65,8 @@ def failures(out: Path) -> Iterator[None]:
         raise Failure(f"{error}{_way_back(out)}") from error
     except torch.OutOfMemoryError as error:
         raise Failure(
-            "the memory of the device ran out: lower batch.per_rank, or set model.checkpoint_activations=all"
-            + _way_back(out)
+            "the memory of the device ran out: lower batch.per_rank, or set model.checkpoint_activations=all "
+            "(`medshards train --plan` says what that takes)" + _way_back(out)
         ) from error
     except BackendCompilerFailed as error:
         raise Failure(
@@ -130,7 +133,9 @@ def run_training(
                     tell(f"note: {remark}", err=True)
             agreed = int(ranks.sum(0 if newest is None else newest + 1)[0])  # 0: there is none
             step = agreed - 1 if resume and agreed else None
-            outcome = Trainer(config, data, out, ranks, step, other_corpus, other_config).fit()
+            before = None if step is None else Config.model_validate(read_state(folder_of(out, step)).config)
+            divided = _divide(config, ranks, before)
+            outcome = Trainer(divided, data, out, ranks, step, other_corpus, other_config, asked=config).fit()
             if not ranks.first:
                 return ""
             if outcome.preempted:
@@ -139,6 +144,18 @@ def run_training(
                     f"  medshards train --data {data} --out {out} --resume"
                 )
             return _finish(config, data, out, outcome, export)
+
+
+def _divide(config: Config, ranks: World, before: Config | None) -> Config:
+    """Fill in what the configuration leaves to the card, and tell what that takes."""
+    card = smallest(ranks)
+    whole, option = choose(config, card, ranks.size, before)
+    lines = [told(option, card)] if option and card else []
+    if before is not None and (other := changed(before, whole)):
+        lines.append(other)
+    for line in lines if ranks.first else ():
+        tell(f"note: {line}", err=True)
+    return whole
 
 
 def _hold(out: Path, held: ExitStack) -> None:

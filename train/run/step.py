@@ -36,7 +36,7 @@ def build_graph(config: Config) -> Sam3Graph:
     )
     if options.lora is not None:
         add_lora(graph, options.lora, config.run.seed)
-    graph.checkpoint_activations(options.checkpoint_activations)
+    graph.checkpoint_activations(options.checkpoint_activations or "all")
     return graph
 
 
@@ -56,7 +56,7 @@ class Learner:
         self.optimizer = build_optimizer(graph, config.optim)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._step = -1
-        self._norm = torch.zeros((), pin_memory=ranks.device.type == "cuda")
+        self._norm = torch.zeros((), pin_memory=torch.cuda.is_available())
 
     def update(
         self, chunks: Sequence[Batch], norms: Norms | None, step: int, total: int

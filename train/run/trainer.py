@@ -55,7 +55,8 @@ class Trainer:
 
     data: folder or URL of a corpus. run: folder of the run. resume: go on from its checkpoint of this step.
     other_corpus, other_config: allow another corpus, or another order or content of the samples, than the run began
-    with. Raises CorpusError, CheckpointError, ConfigError, WeightsError and what `fit` raises.
+    with. asked: the configuration before anything was chosen for the card, which the run's folder keeps. Raises
+    CorpusError, CheckpointError, ConfigError, WeightsError and what `fit` raises.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class Trainer:
         resume: int | None = None,
         other_corpus: bool = False,
         other_config: bool = False,
+        asked: Config | None = None,
     ) -> None:
-        images = config.batch.images or config.batch.per_rank * ranks.size
-        config = config.model_copy(update={"batch": config.batch.model_copy(update={"images": images})})
+        images = config.batch.images or config.batch.in_a_pass * ranks.size
+        asked, config = (_of_images(each, images) for each in (asked or config, config))
         self.config, self.run, self.ranks, self.images = config, run, ranks, images
         torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
         # It would also fill every new tensor before it is written: a kernel each, and nothing here reads such memory.
@@ -87,11 +89,11 @@ class Trainer:
         left = config.run.epochs * self.data.plan.length - self.taken
         self.total = config.run.steps or self.step + max(0, -(-left // images))
         self.slices = Slices(
-            self.data.plan, self.taken, images, config.batch.per_rank, ranks.rank, ranks.size
+            self.data.plan, self.taken, images, config.batch.in_a_pass, ranks.rank, ranks.size
         )
         self.monitor = Monitor(run, self.step, self.total, ranks.first)
         if ranks.first:
-            write_atomically(run / CONFIG, dump_config(config).encode())
+            write_atomically(run / CONFIG, dump_config(asked).encode())
         self._saved, self.first = resume, self.step
         self._compilations = Compilations()
         self._dropped: Counter[str] = Counter()
@@ -274,8 +276,13 @@ class Trainer:
             say("there is nothing to validate on, so no checkpoint will be called the best")
         say(
             f"updates {self.step} to {self.total} of {self.images} images: {self.ranks.size} ranks on "
-            f"{self.ranks.device.type} x {self.slices.chunks} passes x {self.config.batch.per_rank} images"
+            f"{self.ranks.device.type} x {self.slices.chunks} passes x {self.config.batch.in_a_pass} images"
         )
+
+
+def _of_images(config: Config, images: int) -> Config:
+    """The configuration of updates of so many images, whatever the number of ranks."""
+    return config.model_copy(update={"batch": config.batch.model_copy(update={"images": images})})
 
 
 def _trained(base: str | None) -> str:

@@ -81,7 +81,7 @@ class Validator:
             slug: read_manifest(self.corpus.store, slug, self.corpus.facts)["policy"]["ancestors"]
             for slug in self.corpus.slugs
         }
-        size = config.batch.per_rank
+        size = config.batch.in_a_pass
         self._requests = [
             [Request(0, sample) for sample in chosen[start : start + size]]
             for start in range(0, len(chosen), size)
