@@ -19,7 +19,6 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from medshards.common.yamlfile import LocatedDict, read_yaml
@@ -92,8 +91,8 @@ class BatchConfig(Section):
     images: PositiveInt | None = None
     """Images of a whole update, over all ranks and accumulated passes; null: per_rank on each rank."""
     per_rank: PositiveInt | None = 1
-    """Images of one forward pass on one rank; null: as many as fit the card by an estimate of the memory (see
-    `medshards train --plan`), without a GPU one."""
+    """Images of one forward pass on one rank; null: as many of ``images`` as fit the card by an estimate of the memory
+    (`medshards train --plan`), one without a GPU."""
     sizes: tuple[PositiveInt, ...] | None = None
     """Prompts, texts and mask pairs of a pass are filled up to the next of these numbers, ascending, beyond the last
     to its next multiple, so that few shapes occur. What is filled in counts in no loss (train/speed/padding.py). []:
@@ -110,12 +109,6 @@ class BatchConfig(Section):
     def in_a_pass(self) -> int:
         """``per_rank``; 1 where it is still to be chosen."""
         return self.per_rank or 1
-
-    @model_validator(mode="after")
-    def _divisible(self) -> BatchConfig:
-        if self.images is None and self.per_rank is None:
-            raise ValueError("per_rank can be null only where images says how many an update takes")
-        return self
 
 
 class RunConfig(Section):

@@ -11,7 +11,7 @@ from medshards.train.memory.choose import Option, changed, choose
 from medshards.train.memory.estimate import Estimate, Load, estimate, fullest
 from medshards.train.run import session
 from medshards.train.run.checkpoint import folder_of, read_state
-from medshards.train.run.config import Config, ConfigError, load_config
+from medshards.train.run.config import Config, load_config
 from tests.command import medshards
 
 FULL = ["model.compile=off", "batch.sizes=[]"]  # as it was when it was measured
@@ -143,8 +143,8 @@ def test_ranks_divide_the_images_and_without_a_card_least_is_taken(by_hand: None
     config, option = choose(small(), None, 1)
     assert option is None
     assert (config.batch.per_rank, config.model.checkpoint_activations) == (1, "all")
-    with pytest.raises(ConfigError, match="per_rank can be null only where images"):
-        load_config("tiny", ["batch.per_rank=null"])
+    config, _ = choose(small("batch.images=null"), LARGE, 2)
+    assert config.batch.per_rank == 1
 
 
 @pytest.mark.usefixtures("by_hand")
