@@ -103,7 +103,8 @@ def assembly() -> dict[str, str]:
 
 
 def _room_files(root: Path, rooms: Iterable[str]) -> list[Path]:
-    datasets = (path for path in (root / "curate/datasets").iterdir() if path.is_dir())  # one of them is added
+    # One of them is added.
+    datasets = (path for path in (root / "curate/datasets").iterdir() if path.is_dir())
     aside = {*(root / name for name in ASIDE), *datasets}
     files = (path for room in rooms for path in _files(root / room))
     return [path for path in files if aside.isdisjoint((path, *path.parents))]
