@@ -23,7 +23,9 @@ from medshards.curate.standard.importing import (
     FORMATS,
     LABELS,
     Answers,
+    Format,
     find,
+    format_of,
     write_dataset,
 )
 from medshards.vocab.vocabulary import Vocabulary, VocabularyError, load_labels
@@ -64,7 +66,7 @@ QUESTIONS = {
 @click.option(
     "--instances",
     type=click.Choice(get_args(Instances)),
-    help="pairs, labelmap: how a mask becomes instances.",
+    help="Where masks are images or volumes: how a mask becomes instances.",
 )
 @click.option("--title", help=f"{QUESTIONS['title']}.")
 @click.option("--modality", help=f"{QUESTIONS['modality']}.")
@@ -87,7 +89,7 @@ def import_(folder: Path, form: str, slug: str, target: Path, labels: Path | Non
         found = find(folder, form)
         if labels is None:
             raise click.UsageError(_template(slug, found.labels))
-        answers = Answers(slug=slug, **_complete(form, said))
+        answers = Answers(slug=slug, **_complete(form, format_of(form, found), said))
         write_dataset(target, form, found, answers, labels, load_labels(slug, labels))
         own = Own((target / CONVERTER).resolve(), (target / LABELS).resolve())
         listing = list_download(get_source(slug, own), folder)
@@ -107,19 +109,20 @@ def import_(folder: Path, form: str, slug: str, target: Path, labels: Path | Non
         sys.exit(1)
 
 
-def _complete(form: str, said: dict[str, Any]) -> dict[str, Any]:
+def _complete(form: str, chosen: Format, said: dict[str, Any]) -> dict[str, Any]:
     """All answers; what is missing is asked for, or, where nobody can answer, refused."""
-    fixed, needs_paths = FORMATS[form].instances, FORMATS[form].paths
+    fixed = chosen.instances
     questions = dict(QUESTIONS)
-    if usual := FORMATS[form].usual:
+    if usual := chosen.usual:
         said |= {name: said[name] or path for name, path in zip(("images", "masks"), usual, strict=True)}
-    if needs_paths:
+    if chosen.paths:
         questions |= {
             "images": "Path of an image, with {fields}",
             "masks": "Path of its mask, with the same fields",
         }
+    if fixed is None:
         questions["instances"] = f"How a mask becomes instances ({', '.join(get_args(Instances))})"
-    elif given := [name for name in ("images", "masks", "instances") if said[name]]:
+    if given := [name for name in ("images", "masks", "instances") if said[name] and name not in questions]:
         raise click.UsageError(f"--{given[0]} does not go with --format {form}")
     missing = [name for name in questions if said[name] is None]
     if missing and not sys.stdin.isatty():

@@ -5,7 +5,6 @@ What the files cannot say (what their labels mean, whose they are, which samples
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,23 +15,21 @@ import yaml
 
 from medshards.common.files import appearing
 from medshards.curate.catalog.entry import CatalogError, load_catalog
-from medshards.curate.formats.jsonfile import read_object
-from medshards.curate.formats.pictures import coco, labelme
 from medshards.curate.pictures import FIELD
 from medshards.curate.sample import Reject
-from medshards.curate.standard.yolo import class_names
+from medshards.curate.standard.finding import (
+    Found,
+    find_coco,
+    find_labelme,
+    find_medsam,
+    find_nnunet,
+    find_pictures,
+    find_yolo,
+)
 from medshards.curate.tree import File, list_files
 from medshards.vocab.vocabulary import LabelMap
 
 ENTRY, LABELS, CONVERTER = "catalog.yaml", "labels.yaml", "converter.py"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What lies in a folder. needs: globs of the layout. labels: native labels, where the files name them."""
-
-    needs: tuple[str, ...]
-    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,61 +60,7 @@ class Format:
     instances: str | None  # how a mask becomes instances; None: the user says it
     paths: bool = False  # images and masks lie at paths with fields
     usual: tuple[str, str] | None = None  # those paths; None: the user says them
-
-
-def find_coco(files: dict[str, File]) -> Found:
-    """The COCO files among all JSON files. Raises Reject `not_recognised`."""
-    tables: dict[str, coco.Coco] = {}
-    for path, file in files.items():
-        if file.suffix == ".json":
-            try:
-                tables[path] = coco.read_coco(file)
-            except Reject:
-                continue
-    if not tables:
-        raise Reject("not_recognised", "no JSON file with images, annotations and categories")
-    labels = {label for table in tables.values() for label in table.labels}
-    return Found(tuple(literal(path) for path in sorted(tables)), tuple(sorted(labels)))
-
-
-def find_yolo(files: dict[str, File]) -> Found:
-    """The YAML file with the names of the classes. Raises Reject `not_recognised`."""
-    for path, file in files.items():
-        if file.suffix in (".yaml", ".yml"):
-            try:
-                return Found((literal(path),), class_names(file))
-            except Reject:
-                continue
-    raise Reject("not_recognised", "no YAML file with `names` of the classes (data.yaml)")
-
-
-def find_labelme(files: dict[str, File]) -> Found:
-    """The labels of all LabelMe files. Raises Reject `not_recognised`."""
-    labels = set()
-    for file in (file for file in files.values() if file.suffix == ".json"):
-        try:
-            labels |= {shape.label for shape in labelme.read_labelme(file).shapes}
-        except Reject:
-            continue
-    if not labels:
-        raise Reject("not_recognised", "no JSON file with shapes of LabelMe")
-    return Found(("**/*.json",), tuple(sorted(labels)))
-
-
-def find_pictures(files: dict[str, File]) -> Found:
-    """Nothing: the user says where the files lie."""
-    return Found(())
-
-
-def find_nnunet(files: dict[str, File]) -> Found:
-    """The labels of dataset.json. Raises Reject (`not_recognised`, `unreadable`)."""
-    if "dataset.json" not in files:
-        raise Reject("not_recognised", "no dataset.json; point at the folder DatasetNNN_NAME itself")
-    content = read_object(files["dataset.json"])
-    if content.get("file_ending") != ".png":
-        raise Reject("not_recognised", f"file_ending is {content.get('file_ending')!r}; .png alone is read")
-    labels = content.get("labels")
-    return Found((), tuple(str(name) for name in labels) if isinstance(labels, dict) else ())
+    volumes: bool = False  # label maps of volumes
 
 
 PLACE = "medshards.curate.standard"
@@ -140,7 +83,16 @@ FORMATS = {
         True,
         ("imagesTr/{case}_0000.png", "labelsTr/{case}.png"),
     ),
+    "medsam-npz": Format(
+        "npz files of MedSAM", f"{PLACE}.volumes", "MedsamFiles", find_medsam, None, volumes=True
+    ),
 }
+NIFTI = Format("nnU-Net with NIfTI", f"{PLACE}.volumes", "NnunetVolumes", find_nnunet, None, volumes=True)
+
+
+def format_of(form: str, found: Found) -> Format:
+    """The format of what was found: nnU-Net's files are pictures or volumes."""
+    return NIFTI if form == "nnunet" and found.volumes else FORMATS[form]
 
 
 def find(root: Path, form: str) -> Found:
@@ -159,10 +111,9 @@ def write_dataset(
     text = _converter(form, found, answers, known)
     with appearing(folder) as part:
         (part / CONVERTER).write_text(text, encoding="utf-8")
-        (part / ENTRY).write_text(
-            yaml.safe_dump({answers.slug: _entry(form, answers)}, sort_keys=False, allow_unicode=True),
-            encoding="utf-8",
-        )
+        entry = {answers.slug: _entry(format_of(form, found), answers)}
+        described = yaml.safe_dump(entry, sort_keys=False, allow_unicode=True)
+        (part / ENTRY).write_text(described, encoding="utf-8")
         shutil.copyfile(labels, part / LABELS)
         try:
             load_catalog(extra=[part / ENTRY])
@@ -170,7 +121,7 @@ def write_dataset(
             raise CatalogError(str(error).replace(str(part), str(folder))) from error
 
 
-def _entry(form: str, answers: Answers) -> dict[str, Any]:
+def _entry(chosen: Format, answers: Answers) -> dict[str, Any]:
     group = "every image by itself" if answers.group is None else f"what {answers.group!r} finds in the path"
     return {
         "title": answers.title,
@@ -189,12 +140,12 @@ def _entry(form: str, answers: Answers) -> dict[str, Any]:
         "group": group,
         "official": {},
         "verified": "no",
-        "open_questions": [f"Imported from {FORMATS[form].title}; its licence was not looked into."],
+        "open_questions": [f"Imported from {chosen.title}; its licence was not looked into."],
     }
 
 
 def _converter(form: str, found: Found, answers: Answers, known: LabelMap) -> str:
-    chosen = FORMATS[form]
+    chosen = format_of(form, found)
     imports = [f"from {chosen.module} import {chosen.base}"]
     if chosen.paths:
         fields = list(dict.fromkeys(name for name, _ in FIELD.findall(answers.images)))
@@ -213,6 +164,9 @@ def _converter(form: str, found: Found, answers: Answers, known: LabelMap) -> st
         imports.append("from medshards.curate.tree import Layout")
         needs = "".join(f"{need!r}, " for need in found.needs).rstrip()
         body = [f"layouts = (Layout({chosen.title!r}, ({needs})),)"]
+        body += [f"{name} = {value!r}" for name, value in found.facts.items()]
+        if chosen.volumes and (objects := _objects(known)) is not None:
+            body.append(f"objects = {objects!r}")
     body.append(f"group_pattern = {answers.group!r}")
     if answers.split is not None:
         body.append(f"split_pattern = {answers.split!r}")
@@ -224,6 +178,17 @@ def _converter(form: str, found: Found, answers: Answers, known: LabelMap) -> st
         *(f"    {line}" for line in body),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _objects(known: LabelMap) -> str | None:
+    """The label whose objects the values number, None when the label file says what each value means."""
+    if all(label.value is not None for label in known.labels.values()):
+        return None
+    kept = [label for label in known.labels.values() if label.concept is not None]
+    if len(kept) == 1 and kept[0].value is None:
+        return kept[0].native
+    message = "each label of a volume needs its `value` in the label file; one label without numbers objects"
+    raise Reject("bad_labels", message)
 
 
 def _masks(form: str, known: LabelMap) -> tuple[str, str]:
@@ -242,8 +207,3 @@ def _masks(form: str, known: LabelMap) -> tuple[str, str]:
     raise Reject(
         "bad_labels", "each label of a labelmap needs its `value`, or each its `color`, in the label file"
     )
-
-
-def literal(path: str) -> str:
-    """A glob that fits this path alone."""
-    return re.sub(r"([*?\[{])", r"[\1]", path)

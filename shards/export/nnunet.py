@@ -1,12 +1,14 @@
-"""nnU-Net: a dataset of pictures a dataset of the corpus, with one label map an image.
+"""nnU-Net: a dataset of pictures or volumes a dataset of the corpus, with one label map an image.
 
     DIR/DatasetNNN_SLUG/dataset.json
     DIR/DatasetNNN_SLUG/imagesTr/KEY_0000.png   labelsTr/KEY.png      training and validation
     DIR/DatasetNNN_SLUG/imagesTs/KEY_0000.png   labelsTs/KEY.png      test
     DIR/DatasetNNN_SLUG/splits_final.json       the split of training and validation, for nnUNet_preprocessed
 
-A label map knows classes, not objects: objects of a concept become one, and where two concepts overlap the smaller one
-wins; what the other loses is counted. Format: documentation/dataset_format.md of https://github.com/MIC-DKFZ/nnUNet
+A dataset of which the corpus has every slice of every volume becomes volumes again, VOLUME_0000.nii.gz and
+VOLUME.nii.gz (see volumes.py). A label map knows classes, not objects: objects of a concept become one, and where two
+concepts overlap the smaller one (in its slice) wins; what the other loses is counted. Format:
+documentation/dataset_format.md of https://github.com/MIC-DKFZ/nnUNet
 """
 
 from __future__ import annotations
@@ -19,48 +21,92 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medshards.curate.formats.pictures import png
+from medshards.curate.sample import make_key
 from medshards.shards.build.split import TEST, TRAIN, VAL
 from medshards.shards.export.coco import WINDOWED
 from medshards.shards.export.report import Report
 from medshards.shards.export.samples import Export, Item
 from medshards.shards.export.target import write, write_json
+from medshards.shards.export.volumes import Open, values_of
 
 MERGED = "objects that share a label map with others of their concept"
 COVERED = "px of a concept where a smaller one lies over it"
 HIDDEN = "objects that smaller ones cover whole"
+PARTIAL = "slices of volumes written as pictures, because others of theirs are not here (build --slices all)"
 
 
 def export_nnunet(export: Export, folder: Path) -> Report:
     """Write all samples into `folder`; returns what that came to."""
     report = Report()
-    channels: dict[str, int] = {}
-    keys: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    datasets = {slug: _Dataset(folder / _name(export, slug)) for slug in export.slugs}
     for item in export.items():
-        part = folder / _name(export, item.slug)
-        where = "Ts" if item.split == TEST else "Tr"
-        colour = channels.setdefault(item.slug, 1 if item.stored.image.ndim == 2 else 3)
-        write(part / f"images{where}/{item.key}_0000.png", _as_png(item, colour, report))
+        dataset = datasets[item.slug]
         values = {concept: number for number, concept in enumerate(export.concepts[item.slug], start=1)}
-        write(part / f"labels{where}/{item.key}.png", png.encode_mask(_label_map(item, values, report)))
-        keys[item.slug][item.split].append(item.key)
+        label = _label_map(item, values, report)
+        if item.slug in export.volumes:
+            dataset.add_slice(item, label)
+        else:
+            dataset.add_picture(item, label, report)
+            report.changed.update({PARTIAL: 1} if item.slug in export.gridded else {})
         report.images += 1
-    for slug, splits in keys.items():
-        part = folder / _name(export, slug)
-        names = ["grey"] if channels[slug] == 1 else ["R", "G", "B"]
-        labels = {
+    for slug, dataset in datasets.items():
+        texts = {
             export.texts[concept]: number for number, concept in enumerate(export.concepts[slug], start=1)
         }
-        write_json(
-            part / "dataset.json",
-            {
-                "channel_names": {str(number): name for number, name in enumerate(names)},
-                "labels": {"background": 0, **labels},
-                "numTraining": len(splits[TRAIN]) + len(splits[VAL]),
-                "file_ending": ".png",
-            },
-        )
-        write_json(part / "splits_final.json", [{"train": splits[TRAIN], "val": splits[VAL]}])
+        dataset.finish(texts, ".nii.gz" if slug in export.volumes else ".png")
     return report
+
+
+class _Dataset:
+    """A folder DatasetNNN_SLUG that is being written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.channels: list[str] = []  # of pictures
+        self.kinds: set[str] = set()  # of volumes
+        self.keys: dict[str, list[str]] = defaultdict(list)
+        self.open: dict[str, Open] = {}
+
+    def add_picture(self, item: Item, label: NDArray[np.uint8], report: Report) -> None:
+        self.channels = self.channels or (["grey"] if item.stored.image.ndim == 2 else ["R", "G", "B"])
+        self._write(
+            item.key, item.split, _as_png(item, len(self.channels), report), png.encode_mask(label), "png"
+        )
+
+    def add_slice(self, item: Item, label: NDArray[np.uint8]) -> None:
+        """A volume is written when its last slice has come."""
+        record = item.record
+        name, number = make_key(str(record["volume"])), int(record["slice"][0])
+        volume = self.open.setdefault(name, Open.of(record))
+        volume.images[number], volume.labels[number] = values_of(item.numbers, record), label
+        kind = (
+            "CT" if (record["intensity"] or {}).get("unit") == "HU" else str(record.get("modality", "grey"))
+        )
+        self.kinds.add(kind)
+        if volume.whole:
+            self._write(name, item.split, *volume.files(), "nii.gz")
+            del self.open[name]
+
+    def _write(self, key: str, split: str, image: bytes, label: bytes, ending: str) -> None:
+        part = "Ts" if split == TEST else "Tr"
+        write(self.folder / f"images{part}/{key}_0000.{ending}", image)
+        write(self.folder / f"labels{part}/{key}.{ending}", label)
+        self.keys[split].append(key)
+
+    def finish(self, texts: dict[str, int], ending: str) -> None:
+        """Write dataset.json and the split. texts: label value by prompt."""
+        if not self.keys:
+            return
+        channels = self.channels or [" or ".join(sorted(self.kinds))]
+        facts = {
+            "channel_names": {str(number): name for number, name in enumerate(channels)},
+            "labels": {"background": 0, **texts},
+            "numTraining": len(self.keys[TRAIN]) + len(self.keys[VAL]),
+            "file_ending": ending,
+        }
+        write_json(self.folder / "dataset.json", facts)
+        splits = [{"train": self.keys[TRAIN], "val": self.keys[VAL]}]
+        write_json(self.folder / "splits_final.json", splits)
 
 
 def _name(export: Export, slug: str) -> str:

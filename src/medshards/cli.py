@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "import": (
         "medshards.curate.cli.imports",
-        "Make a dataset of your own of COCO, YOLO, LabelMe or mask files.",
+        "Make a dataset of your own of COCO, YOLO, nnU-Net and other files.",
     ),
     "check": (
         "medshards.shards.cli.check",

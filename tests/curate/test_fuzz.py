@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from medshards.curate import phantoms
@@ -45,6 +46,7 @@ FILES: dict[str, tuple[list[str], list[tuple[str, str]]]] = {
     ),
     "tiff stack": (["**/*.tif"], [("mucic_colon", "*.tif"), ("drive", "*.tif")]),
     "npy": (["**/*.npy"], [("pannuke", "*.npy")]),
+    "npz": ([], [("btcv", "*.npz")]),
     "hdf5": (
         ["**/*.h5", "**/*.hdf5"],
         [("mucic_hl60", "*.h5"), ("nucmm_z", "*.h5"), ("mucic_colon", "*.h5")],
@@ -138,6 +140,10 @@ def originals(reader: str, folder: Path) -> list[Path]:
     kinds = [[*SAMPLES.glob(pattern)] for pattern in real] if SAMPLES.is_dir() else []
     for slug, pattern in fake:
         phantoms.write_phantom(slug, folder / slug)
+        if reader == "npz":
+            values = np.arange(4 * 20 * 30, dtype=np.uint8).reshape(4, 20, 30)
+            for save, name in ((np.savez, "plain"), (np.savez_compressed, "small")):
+                save(folder / slug / f"{name}.npz", imgs=values, gts=values > 100, spacing=np.ones(3))
         if reader == "archive":
             for form in ("zip", "tar", "gztar", "bztar"):
                 shutil.make_archive(str(folder / slug / slug), form, folder / slug / "Kvasir-SEG")

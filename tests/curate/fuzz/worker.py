@@ -27,7 +27,7 @@ from medshards.curate.formats.dicom.rtstruct import StructureSet
 from medshards.curate.formats.dicom.segmentation import Segmentation
 from medshards.curate.formats.dicom.tags import Source
 from medshards.curate.formats.pictures import aperio, coco, labelme, raster
-from medshards.curate.formats.volumes import hdf5, metaimage, nifti, npy, tiffstack
+from medshards.curate.formats.volumes import hdf5, metaimage, nifti, npy, npz, tiffstack
 from medshards.curate.listing import list_download
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
@@ -136,6 +136,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "picture": _by_file(_picture),
     "tiff stack": _by_file(_tiff),
     "npy": _by_file(_npy),
+    "npz": _by_file(lambda file: npz.read_arrays(file, "imgs", "gts", "spacing")),
     "hdf5": _by_file(_hdf5),
     "metaimage": _by_file(metaimage.read),
     "nifti": _by_file(_nifti),

@@ -81,6 +81,12 @@ def write_pairs(root: Path, white: int) -> None:
         PIL.Image.fromarray((square(*place) * white).astype(np.uint8)).save(root / f"masks/{name}.png")
 
 
+def write_npz(root: Path) -> None:
+    for name, place in SQUARES.items():
+        image = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
+        np.savez_compressed(root / f"{name}.npz", imgs=image, gts=square(*place).astype(np.uint8))
+
+
 PATHS = ["--images", "images/{name}.png", "--masks", "masks/{name}.png", "--instances", "native"]
 FORMATS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "coco": (write_coco, ["--split", r"instances_(\w+)"]),
@@ -88,6 +94,7 @@ FORMATS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "labelme": (write_labelme, []),
     "pairs": (lambda root: write_pairs(root, 255), PATHS),
     "labelmap": (lambda root: write_pairs(root, 1), PATHS),
+    "medsam-npz": (write_npz, ["--instances", "native"]),
 }
 
 
@@ -181,7 +188,7 @@ def test_a_label_that_the_label_file_lacks_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize("form", ["coco", "yolo-seg", "labelme"])
+@pytest.mark.parametrize("form", ["coco", "yolo-seg", "labelme", "nnunet", "medsam-npz"])
 def test_a_folder_without_the_format_is_refused(tmp_path: Path, form: str) -> None:
     picture(tmp_path / "data/a.png")
     result = run(tmp_path, form, **SAID)

@@ -111,5 +111,5 @@ def test_nothing_that_is_there_is_written_over(corpus: Path, tmp_path: Path) -> 
     (tmp_path / "out/thesis.txt").write_text("years of work")
     result = CliRunner().invoke(export, [str(corpus), "--to", "coco", "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert "choose another --out" in result.output
+    assert "choose another folder" in result.output
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "thesis.txt"]
