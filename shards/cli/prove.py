@@ -24,6 +24,7 @@ from medshards.shards.build.manifest import read_corpus
 from medshards.shards.cli import options
 from medshards.shards.encode.policy import Making
 from medshards.shards.prove.audit import nearest_pair, read_samples
+from medshards.shards.prove.place import at_hand
 from medshards.shards.prove.stats import corpus_stats
 from medshards.shards.prove.table import print_plot, print_stats, print_table1
 from medshards.shards.prove.table1 import compare
@@ -163,7 +164,7 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", metavar="OUT")
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that check shards."
 )
@@ -171,8 +172,8 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
     "--expect", metavar="DIGEST", help="Digest of the corpus, or at least 16 digits, noted elsewhere."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
-def verify(out: Path, workers: int, expect: str | None, as_json: bool) -> None:
-    """Recompute every digest of the corpus OUT, re-read every sample, check tables and splits.
+def verify(out: str, workers: int, expect: str | None, as_json: bool) -> None:
+    """Recompute every digest of the corpus OUT (a folder or URL), re-read every sample, check tables and splits.
 
     Names the file, and where it can be told the sample, of whatever is wrong; then the exit status is 1. A corpus
     proves itself; that it is the one you mean, --expect does.
@@ -181,11 +182,14 @@ def verify(out: Path, workers: int, expect: str | None, as_json: bool) -> None:
         raise click.UsageError(
             "--expect takes 16 to 64 digits of the digest that `verify` and corpus.json tell"
         )
-    with progress_bar("verify") as progress:
-        try:
+    try:
+        with progress_bar("verify") as progress:
             problems = prove(out, workers, progress, expect)
-        except (FileNotFoundError, MachineError) as error:
-            raise click.ClickException(str(error)) from error
+        with at_hand(out) as place:
+            corpus = read_corpus(place.root)
+            nearest = None if problems or as_json else nearest_pair(read_samples(place.root))
+    except (OSError, MachineError) as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps([asdict(p) for p in problems], indent=1))
     for problem in [] if as_json else problems:
@@ -193,25 +197,24 @@ def verify(out: Path, workers: int, expect: str | None, as_json: bool) -> None:
     if problems:
         say(f"{len(problems)} problems")
         sys.exit(1)
-    corpus = read_corpus(out)
     assert corpus is not None  # it is clean
     samples = sum(d["samples"] for d in corpus["datasets"].values())
     if not as_json:
         click.echo(
             f"clean: {samples} samples of {len(corpus['datasets'])} datasets, digest {corpus['digest'][:16]}"
         )
-        if nearest := nearest_pair(read_samples(out)):
+        if nearest:
             click.echo(f"nearest pair of two splits: {nearest}")
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", metavar="OUT")
 @click.option("--paper", is_flag=True, help="Every row of Table 1, and why the figures differ where they do.")
 @click.option("--markdown", is_flag=True, help="The same as Markdown.")
 @click.option("--plot", is_flag=True, help="Images of each dataset and split as bars.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that is measured as JSON.")
-def stats(out: Path, paper: bool, markdown: bool, plot: bool, as_json: bool) -> None:
-    """Measure the corpus OUT: images, annotations, median area, splits, concepts.
+def stats(out: str, paper: bool, markdown: bool, plot: bool, as_json: bool) -> None:
+    """Measure the corpus OUT (a folder or URL): images, annotations, median area, splits, concepts.
 
     Beside each dataset of the paper's Table 1 stands what the paper's rule measures on this corpus, with ✓ where
     it equals the printed figure.
@@ -220,11 +223,12 @@ def stats(out: Path, paper: bool, markdown: bool, plot: bool, as_json: bool) -> 
         raise click.UsageError("--markdown and --json are two forms of one table; choose one")
     catalog = load_catalog()
     try:
-        measured = corpus_stats(out, catalog)
-    except (FileNotFoundError, ValueError) as error:
+        with at_hand(out) as place:
+            measured = corpus_stats(place.root, catalog)
+            nearest = None if paper or markdown or plot else nearest_pair(read_samples(place.root))
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     rows = compare(measured, catalog)
-    nearest = None if paper or markdown or plot else nearest_pair(read_samples(out))
     if as_json:
         facts = (
             {"table1": [asdict(row) | {"agreements": row.agreements} for row in rows]}

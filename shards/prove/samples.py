@@ -17,8 +17,9 @@ from medshards.shards.build import index
 from medshards.shards.build.manifest import MANIFEST, FileFacts, ShardFacts
 from medshards.shards.encode import tar
 from medshards.shards.encode.record import InstanceRecord, Record, json_bytes
+from medshards.shards.prove.place import Place
 
-ShardTask = tuple[Path, str, ShardFacts, list[index.IndexRow]]  # corpus, slug, manifest's facts, index rows
+ShardTask = tuple[Place, str, ShardFacts, list[index.IndexRow]]  # corpus, slug, manifest's facts, index rows
 
 
 @dataclass(frozen=True, order=True)
@@ -47,7 +48,12 @@ def check_file(out: Path, name: str, facts: FileFacts, listing: str = MANIFEST) 
 
 def check_shard(task: ShardTask) -> list[Problem]:
     """Check one shard against its manifest entry and every sample that the index places in it."""
-    return gathered(f"{task[1]}/{task[2]['file']}", "", _check_shard(*task))
+    place, slug, facts, rows = task
+    name = f"{slug}/{facts['file']}"
+    place.fetch(name)
+    problems = gathered(name, "", _check_shard(place.root, slug, facts, rows))
+    place.let_go(name, [(row["json_offset"], row["json_size"]) for row in rows])
+    return problems
 
 
 def _check_shard(out: Path, slug: str, facts: ShardFacts, rows: list[index.IndexRow]) -> Iterator[Problem]:

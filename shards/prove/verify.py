@@ -24,6 +24,7 @@ from medshards.shards.build.manifest import CORPUS, MANIFEST, FileFacts, dump, o
 from medshards.shards.build.place import WORK, unrecovered
 from medshards.shards.encode import tar
 from medshards.shards.encode.fingerprint import blank
+from medshards.shards.prove.place import Place, at_hand
 from medshards.shards.prove.samples import Problem, ShardTask, check_file, check_shard, first_line, gathered
 
 CORPUS_FILES = {CORPUS, WORK}
@@ -31,20 +32,25 @@ Rows = list[index.IndexRow]
 
 
 def verify(
-    out: Path,
+    location: Path | str,
     workers: int = 1,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     expect: str | None = None,
 ) -> list[Problem]:
-    """All problems of the corpus at `out`, sorted; an empty list proves it clean.
+    """All problems of the corpus at a folder or URL, sorted; an empty list proves it clean.
 
-    expect: the corpus digest, or the beginning of it, that somebody noted elsewhere.
-    Raises FileNotFoundError when there is no corpus. progress(slug, done, total) counts shards.
+    expect: the corpus digest, or the beginning of it, that somebody noted elsewhere. progress(slug, done, total) counts
+    shards. Of a URL every shard is fetched, looked at and let go, so the room taken is that of the tables and records
+    and of a shard for each worker. Raises FileNotFoundError when there is no corpus, OSError when it cannot be reached.
     """
-    if not (out / CORPUS).is_file():
-        raise FileNotFoundError(
-            f"{out / CORPUS}: no such file; expected the folder that `medshards build --out` wrote"
-        )
+    with at_hand(location) as place:
+        return _verify(place, workers, progress, expect)
+
+
+def _verify(
+    place: Place, workers: int, progress: Callable[[str, int, int], None], expect: str | None
+) -> list[Problem]:
+    out, names = place.root, place.names()
     corpus, problems = _own_json(out, CORPUS)
     if expect is not None and not str(corpus.get("digest")).startswith(expect):
         problems.append(Problem(CORPUS, "", f"its digest is {corpus.get('digest')}, expected {expect}"))
@@ -54,8 +60,8 @@ def verify(
     papers = corpus.get("files")
     if not isinstance(papers, dict):
         papers = {}
-    on_disk = {p.parent.name for p in out.glob(f"*/{MANIFEST}")}
-    for name in sorted(p.name for p in out.iterdir()):
+    on_disk = {slug for slug, _, file in (name.partition("/") for name in names) if file == MANIFEST}
+    for name in sorted({name.split("/")[0] for name in names}):
         if name not in on_disk and name not in CORPUS_FILES and name not in listed and name not in papers:
             problems.append(Problem(name, "", "does not belong to the corpus"))
     for name, facts in papers.items():
@@ -73,7 +79,7 @@ def verify(
         facts = listed.get(slug)
         if isinstance(facts, dict) and facts.get("manifest_sha256") != sha256_file(out / name):
             problems.append(Problem(name, "", f"its SHA-256 is not the one in {CORPUS}"))
-        problems += gathered(name, "", _verify_dataset(out, slug, workers, progress))
+        problems += gathered(name, "", _verify_dataset(place, names, slug, workers, progress))
     return sorted(set(problems))
 
 
@@ -98,17 +104,20 @@ def _own_json(out: Path, name: str) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _verify_dataset(
-    out: Path, slug: str, workers: int, progress: Callable[[str, int, int], None]
+    place: Place,
+    names: Sequence[str],
+    slug: str,
+    workers: int,
+    progress: Callable[[str, int, int], None],
 ) -> Iterator[Problem]:
-    folder, table = out / slug, f"{slug}/{index.INDEX}"
+    out, table = place.root, f"{slug}/{index.INDEX}"
     manifest, problems = _own_json(out, f"{slug}/{MANIFEST}")
     yield from problems
     shards = {s["file"]: s for s in manifest["shards"]}
-    known = {MANIFEST, *manifest["files"], *shards}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if name not in known:
-            yield Problem(f"{slug}/{name}", "", f"is not listed in {MANIFEST}")
+    known = {f"{slug}/{name}" for name in (MANIFEST, *manifest["files"], *shards)}
+    for name in names:
+        if name.startswith(f"{slug}/") and name not in known:
+            yield Problem(name, "", f"is not listed in {MANIFEST}")
     for name, facts in manifest["files"].items():
         yield from check_file(out, f"{slug}/{name}", facts)
     rows, broken = _read_index(out, slug, list(shards))
@@ -116,7 +125,7 @@ def _verify_dataset(
     by_shard: dict[str, Rows] = defaultdict(list)
     for row in rows:
         by_shard[row["shard"]].append(row)
-    tasks = [(out, slug, facts, by_shard.pop(name, [])) for name, facts in shards.items()]
+    tasks = [(place, slug, facts, by_shard.pop(name, [])) for name, facts in shards.items()]
     for name, left in by_shard.items():
         for row in left:
             yield Problem(table, row["key"], f"lies in {name}, no shard of it")

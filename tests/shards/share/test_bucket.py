@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
+from click.testing import CliRunner
 
+from medshards.cli import cli
 from medshards.curate.sample import Reject
+from medshards.shards.prove.samples import Problem
+from medshards.shards.prove.verify import verify
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import Corpus
 from medshards.shards.read.storage import Bucket
@@ -96,3 +101,39 @@ def test_a_damaged_corpus_is_not_uploaded(corpus: Path, tmp_path: Path) -> None:
         upload(copy, "memory://never")
     with pytest.raises(Reject, match="holds no whole corpus"):
         upload(tmp_path, "memory://never")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_corpus_in_a_bucket_is_proven_and_measured_where_it_lies(corpus: Path) -> None:
+    url = "s3://upload-proof/corpus"
+    make_bucket("upload-proof")
+    upload(corpus, url)
+    assert verify(url, workers=2) == verify(corpus) == []
+    shown = CliRunner().invoke(cli, ["verify", url])
+    here = CliRunner().invoke(cli, ["verify", str(corpus)])
+    assert (shown.exit_code, shown.stdout) == (0, here.stdout)
+    measured = [CliRunner().invoke(cli, ["stats", where, "--json"]).stdout for where in (url, str(corpus))]
+    assert measured[0] == measured[1]
+    assert json.loads(measured[0])["datasets"]
+
+    files_there = fsspec.filesystem("s3")
+    shard = next(name for name in sorted(files(corpus)) if name.endswith(".tar"))
+    data = bytearray(files(corpus)[shard])
+    data[700] ^= 1
+    files_there.pipe_file(f"upload-proof/corpus/{shard}", bytes(data))
+    assert {problem.file for problem in verify(url)} == {shard}
+    files_there.rm_file(f"upload-proof/corpus/{shard}")
+    assert Problem(shard, "", "is missing") in verify(url)
+    files_there.pipe_file(f"upload-proof/corpus/{shard}", files(corpus)[shard])
+    files_there.pipe_file("upload-proof/corpus/drive/notes.txt", b"mine")
+    assert verify(url) == [Problem("drive/notes.txt", "", "is not listed in manifest.json")]
+
+
+@pytest.mark.usefixtures("server")
+def test_what_is_no_corpus_at_a_url_is_told_in_a_line() -> None:
+    make_bucket("upload-none")
+    for command in ("verify", "stats"):
+        shown = CliRunner().invoke(cli, [command, "s3://upload-none/corpus"])
+        assert shown.exit_code == 1
+        assert "corpus.json: no such file" in shown.output
+        assert shown.output.count("\n") == 1
