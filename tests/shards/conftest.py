@@ -36,6 +36,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_phantoms(SLUGS, tmp_path_factory.mktemp("phantoms"))
 
 
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus of all phantoms, for the long proofs."""
+    return build_phantoms(phantoms.slugs(), tmp_path_factory.mktemp("everything"))
+
+
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     """A folder of downloads: the phantom of DRIVE."""

@@ -1,7 +1,6 @@
 """The likeness test: what is the same view is found, what is not is left alone, and time and memory stay bounded."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,39 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from medshards.shards.build.likeness import SAME, Sets, Views, join_alike, nearest
 from medshards.shards.encode.fingerprint import SIDE, blank, fingerprint
-from tests.shards.build.pictures import picture, pixels
-
-Picture = NDArray[np.uint8]
-
-
-def _jpeg(image: Picture, quality: int) -> Picture:
-    return np.asarray(
-        cv2.imdecode(
-            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
-        )
-    )
-
-
-def _resized(image: Picture) -> Picture:
-    return np.asarray(cv2.resize(image, (200, 180), interpolation=cv2.INTER_AREA))
-
-
-def _cropped(image: Picture) -> Picture:
-    y, x = (round(0.02 * n) for n in image.shape)
-    return image[y:, : image.shape[1] - x]
-
-
-CHANGES: dict[str, Callable[[Picture], Picture]] = {
-    "re-encoded": lambda image: _jpeg(image, 50),
-    "resized": _resized,
-    "2 % cropped": _cropped,
-    "brighter": lambda image: np.clip(image * 1.2 + 15.0, 0, 255).astype(np.uint8),
-    "resized, re-encoded and 2 % cropped": lambda image: _jpeg(_resized(_cropped(image)), 75),
-}
+from tests.shards.build.pictures import CHANGES, Picture, picture, pixels
 
 
 def _joined(fingerprints: list[bytes]) -> list[int]:

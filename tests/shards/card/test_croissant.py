@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from medshards.curate import phantoms
 from tests.shards.conftest import SLUGS
 
 
@@ -31,14 +33,25 @@ def _plain(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def test_it_is_valid_and_every_record_set_loads(corpus: Path) -> None:
+def check(corpus: Path, slugs: Sequence[str]) -> None:
+    """It is valid, and the first records of every record set are the rows of its index."""
     mlcroissant = pytest.importorskip("mlcroissant", reason="needs mlcroissant (extra dev)")
     dataset = mlcroissant.Dataset(jsonld=str(corpus / "croissant.json"))
     assert not dataset.metadata.ctx.issues.errors
-    assert [each.id for each in dataset.metadata.record_sets] == list(SLUGS)
-    for slug in SLUGS:
+    assert [each.id for each in dataset.metadata.record_sets] == sorted(slugs)
+    for slug in slugs:
         rows = pq.read_table(corpus / slug / "index.parquet").to_pylist()
         for record, row in islice(zip(dataset.records(slug), rows, strict=False), 3):
             found = {name.removeprefix(f"{slug}/"): _plain(value) for name, value in record.items()}
             assert len(found) > 20
             assert found == {name: row[name] for name in found}
+
+
+def test_it_is_valid_and_every_record_set_loads(corpus: Path) -> None:
+    check(corpus, SLUGS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_it_is_valid_for_every_phantom(everything: Path) -> None:
+    check(everything, phantoms.slugs())

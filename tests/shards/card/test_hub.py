@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medshards.curate import phantoms
-from tests.shards.conftest import SLUGS, build_phantoms
+from tests.shards.conftest import SLUGS
 
 datasets = pytest.importorskip("datasets", reason="needs the library `datasets` (extra dev)")
 
@@ -77,9 +77,7 @@ def test_columns_are_declared(corpus: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("streaming", [False, True], ids=["ordinary", "streaming"])
-def test_every_phantom_loads(tmp_path: Path, streaming: bool) -> None:
-    slugs = phantoms.slugs()
-    corpus = build_phantoms(slugs, tmp_path)
-    for config, pattern in [("all", "*"), *((slug, slug) for slug in slugs)]:
-        for split, rows in load(corpus, config, tmp_path / "cache", streaming).items():
-            assert same(rows, corpus, f"{pattern}/{split}/*.tar"), (config, split)
+def test_every_phantom_loads(everything: Path, tmp_path: Path, streaming: bool) -> None:
+    for config, pattern in [("all", "*"), *((slug, slug) for slug in phantoms.slugs())]:
+        for split, rows in load(everything, config, tmp_path / "cache", streaming).items():
+            assert same(rows, everything, f"{pattern}/{split}/*.tar"), (config, split)

@@ -19,7 +19,6 @@ from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.manifest import read_manifest
 from medshards.shards.cli.export import export
 from medshards.shards.encode.policy import SLICES, Making
-from tests.shards.conftest import build_phantoms
 
 SAID = {"title": "Mine", "modality": "CT", "licence": "ours", "homepage": "https://example.org"}
 SAID |= {"citation": "us", "group": "none", "split": r"(train|val|test)"}
@@ -93,9 +92,8 @@ def test_there_and_back_loses_nothing(corpus: Path, tmp_path: Path, form: str) -
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("form", ["coco", "yolo-seg"])
-def test_every_phantom_there_and_back_loses_nothing(tmp_path: Path, form: str) -> None:
-    corpus = build_phantoms(phantoms.slugs(), tmp_path / "phantoms")
-    assert same(*there_and_back(corpus, form, tmp_path))
+def test_every_phantom_there_and_back_loses_nothing(everything: Path, tmp_path: Path, form: str) -> None:
+    assert same(*there_and_back(everything, form, tmp_path))
 
 
 def in_space(path: Path) -> dict[tuple[float, ...], float]:

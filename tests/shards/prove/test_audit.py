@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
@@ -16,12 +17,12 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.sample import Reject
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
-from medshards.shards.encode.fingerprint import SIDE
+from medshards.shards.encode.fingerprint import SIDE, fingerprint
 from medshards.shards.encode.policy import Making, Profile
 from medshards.shards.prove.audit import Sample, leaks, nearest_pair, read_samples
 from medshards.shards.prove.fix import move
 from medshards.shards.prove.verify import verify
-from tests.shards.build.pictures import picture
+from tests.shards.build.pictures import CHANGES, picture, pixels
 
 KVASIR = "Kvasir-SEG/images/cju0qkwl35piu0993l0dewei2.jpg"
 
@@ -133,6 +134,23 @@ def test_every_kind_of_tie_is_told() -> None:
     assert [{s.key for tie in leak.ties for s in (tie.a, tie.b)} for leak in found] == [
         {str(n), str(n + 1)} for n in (0, 2, 4, 6)
     ]
+
+
+def test_planted_copies_are_told_apart_from_ten_thousand_unrelated_pairs() -> None:
+    """150 training pictures of one dataset, 70 unrelated test pictures of another, 30 changed copies among them."""
+
+    def stored(dataset: str, number: int, split: str, shown: np.ndarray) -> Sample:
+        name = f"{dataset}{number}"
+        return Sample(dataset, name, split, name, name, fingerprint(shown), f"{name}.png")
+
+    copied = CHANGES["resized, re-encoded and 2 % cropped"]
+    samples = [stored("a", n, "train", pixels(n)) for n in range(150)]
+    samples += [stored("b", n, "test", pixels(n)) for n in range(1000, 1070)]
+    samples += [stored("b", n, "test", copied(pixels(n))) for n in range(30)]
+    found = leaks(samples)
+    assert [tie.kind for leak in found for tie in leak.ties] == ["same view"] * 30
+    pairs = {frozenset((tie.a.key, tie.b.key)) for leak in found for tie in leak.ties}
+    assert pairs == {frozenset((f"a{n}", f"b{n}")) for n in range(30)}
 
 
 def test_what_is_tied_over_others_is_one_leak_with_its_counts() -> None:

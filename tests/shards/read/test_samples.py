@@ -68,11 +68,20 @@ def test_what_is_no_corpus_is_told(tmp_path: Path) -> None:
 
 def test_the_lines_of_the_readme_run(corpus: Path) -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    result = subprocess.run([sys.executable, "-c", code], cwd=corpus.parent, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    annotated = sum(len(sample.prompts) for sample in medshards.open(corpus))
-    assert len(re.findall(r"^(?:kvasir_seg|ravir)/", result.stdout, re.MULTILINE)) == annotated
+    plain, torch = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    samples = medshards.open(corpus)
+
+    def printed(code: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=corpus.parent, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    annotated = sum(len(sample.prompts) for sample in samples)
+    assert len(re.findall(r"^(?:kvasir_seg|ravir)/", printed(plain), re.MULTILINE)) == annotated
+    shown = [f"{sample.image.shape} { {p: len(m) for p, m in sample.masks.items()} }" for sample in samples]
+    assert sorted(printed(torch).splitlines()) == sorted(shown)
 
 
 def test_reading_needs_no_torch(corpus: Path) -> None:
