@@ -17,6 +17,7 @@ from medshards.curate.catalog.entry import CatalogError, Instances
 from medshards.curate.listing import list_download
 from medshards.curate.sample import Reject
 from medshards.curate.source import Own, get_source
+from medshards.curate.standard.finding import Found
 from medshards.curate.standard.importing import (
     CONVERTER,
     ENTRY,
@@ -88,7 +89,7 @@ def import_(folder: Path, form: str, slug: str, target: Path, labels: Path | Non
     try:
         found = find(folder, form)
         if labels is None:
-            raise click.UsageError(_template(slug, found.labels))
+            raise click.UsageError(_template(slug, found))
         answers = Answers(slug=slug, **_complete(form, format_of(form, found), said))
         write_dataset(target, form, found, answers, labels, load_labels(slug, labels))
         own = Own((target / CONVERTER).resolve(), (target / LABELS).resolve())
@@ -142,7 +143,7 @@ def _complete(form: str, chosen: Format, said: dict[str, Any]) -> dict[str, Any]
     return said | paths | {"group": group, "instances": fixed or said["instances"]}
 
 
-def _template(slug: str, labels: tuple[str, ...]) -> str:
+def _template(slug: str, found: Found) -> str:
     """What a label file would hold, with the concepts that may be meant."""
     vocabulary = Vocabulary.load()
     lines = [
@@ -150,9 +151,14 @@ def _template(slug: str, labels: tuple[str, ...]) -> str:
         "exhaustive: false  # true: all that is visible of these is annotated",
         "labels:",
     ]
-    for label in labels or ("LABEL",):
+    for label in found.labels or ("LABEL",):
+        value = found.values.get(label)
+        if value == 0:
+            lines.append(f"  {json.dumps(label)}: {{ignore: true, value: 0}}")
+            continue
+        concept = "CONCEPT" if value is None else f"{{concept: CONCEPT, value: {value}}}"
         near = [concept.id for concept in vocabulary.search(label)][:3]
         hint = f"  # {', '.join(near)}?" if near else ""
-        lines.append(f"  {json.dumps(label)}: CONCEPT{hint}")
+        lines.append(f"  {json.dumps(label)}: {concept}{hint}")
     text = "\n".join(lines)
     return f"--labels is missing: write a file that says what each label means, such as\n\n{text}\n"

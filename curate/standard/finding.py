@@ -18,12 +18,14 @@ from medshards.curate.tree import File
 class Found:
     """What lies in a folder.
 
-    needs: globs of the layout. labels: native labels, where the files name them. volumes: these are volumes, where
-    the format may hold pictures as well. facts: what the files say of all samples, by name in the converter.
+    needs: globs of the layout. labels: native labels, where the files name them; values: their values. volumes: these
+    are volumes, where the format may hold pictures as well. facts: what the files say of all samples, by name in the
+    converter.
     """
 
     needs: tuple[str, ...]
     labels: tuple[str, ...] = ()
+    values: Mapping[str, int] = field(default_factory=dict)
     volumes: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,14 +80,15 @@ def find_nnunet(files: dict[str, File]) -> Found:
         raise Reject("not_recognised", "no dataset.json; point at the folder DatasetNNN_NAME itself")
     content = read_object(files["dataset.json"])
     ending, labels = content.get("file_ending"), content.get("labels")
-    known = tuple(str(name) for name in labels) if isinstance(labels, dict) else ()
+    told = labels if isinstance(labels, dict) else {}
+    known, values = tuple(told), {name: value for name, value in told.items() if isinstance(value, int)}
     if ending == ".png":
-        return Found((), known)
+        return Found((), known, values)
     if ending not in (".nii.gz", ".nii"):
         raise Reject("not_recognised", f"file_ending is {ending!r}; .png, .nii.gz and .nii are read")
     channel = _first_channel(content)
     facts = {"modality": channel, "unit": "hu" if channel.upper() == "CT" else "arbitrary"}
-    return Found((f"imagesTr/*_0000{ending}", f"labelsTr/*{ending}"), known, True, facts)
+    return Found((f"imagesTr/*_0000{ending}", f"labelsTr/*{ending}"), known, values, True, facts)
 
 
 def _first_channel(content: Mapping[str, Any]) -> str:

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -77,12 +82,16 @@ class Repository:
 
     def head(self, revision: str | None = None) -> Head | None:
         """The newest commit (of a branch or tag); None when there is no such repository, or not for this account."""
-        with self._failing(f"has no revision {revision}" if revision else "cannot be asked"):
-            try:
+        try:
+            with self._failing("cannot be looked up"):
                 info = self._api.repo_info(self.name, repo_type=self.kind, revision=revision)
-            except RepositoryNotFoundError:
+                return Head(str(info.sha), bool(info.private))
+        except HubError as error:
+            if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None
-            return Head(str(info.sha), bool(info.private))
+            if isinstance(error.__cause__, RevisionNotFoundError):
+                raise HubError(f"the {self} has no revision {revision}") from error
+            raise
 
     def ready(self, public: bool) -> Head:
         """The repository, made (private unless `public`) where there is none; one that is public must be meant."""
@@ -213,4 +222,6 @@ class Repository:
             advice = {401: LOGIN, 403: LOGIN, 409: "somebody else pushed; push again"}
             advice |= {404: LOGIN, 412: "somebody else pushed; push again"}
             todo = advice.get(status or 0, "run it again to go on from here")
-            raise HubError(f"{self} {what}".strip() + f": {' '.join(told.split())}; {todo}") from error
+            raise HubError(
+                f"{self} {what}".strip() + f": {' '.join(told.split()).rstrip(' :')}; {todo}"
+            ) from error

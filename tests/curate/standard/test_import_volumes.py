@@ -103,6 +103,15 @@ def test_nnunet_volumes_come_in_slice_by_slice(tmp_path: Path, ending: str) -> N
     }
 
 
+def test_the_label_file_that_is_shown_has_the_values(tmp_path: Path) -> None:
+    write_nnunet(tmp_path / "data", AXIAL)
+    words = [tmp_path / "data", "--format", "nnunet", "--slug", "mine", "--out", tmp_path / "mine"]
+    result = CliRunner().invoke(import_, list(map(str, words)))
+    assert result.exit_code == 2
+    assert '"background": {ignore: true, value: 0}' in result.output
+    assert '"spleen": {concept: CONCEPT, value: 2}  # spleen?' in result.output
+
+
 def test_volumes_of_other_orientation_become_axial(tmp_path: Path) -> None:
     write_nnunet(tmp_path / "data", np.diag([0.8, 0.7, 3.0, 1.0]), channel="T1")
     assert run(tmp_path, "nnunet", VALUES).exit_code == 0
