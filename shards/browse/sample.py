@@ -22,7 +22,7 @@ QUALITY = 82  # JPEG
 
 def small_picture(raw: Raw) -> bytes:
     """A JPEG for the grid. Raises BadSample."""
-    pixels = decode_image(raw)
+    pixels = decode_image(raw, side=SMALL[0])
     size = fitted(pixels.shape, SMALL)
     return _jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
 

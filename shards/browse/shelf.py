@@ -1,14 +1,14 @@
-"""A dataset of a corpus as one browses it: rows a thousand at a time, and any sample by its key."""
+"""A dataset of a corpus as one browses it: rows a thousand at a time, and any sample by its row."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,89 +21,83 @@ from medshards.shards.read.corpus import Corpus, Raw
 
 ROWS = 1000  # rows that a page asks for at a time
 COLUMNS = ["key", "split", "group", "concepts", "instances", "volume", "slice"]
-NEIGHBOURS = 400  # samples of a group, or slices of a volume, that a page names
+SHOWN = ["key", "split", "concepts", "instances", "smallest", "largest"]
+NEIGHBOURS = 400  # samples of a group that a page names
 
 
 class Shelf:
-    """The samples of a dataset, in the order of its index. most: only so many, evenly spread.
+    """The samples of a dataset, in the order of their keys.
 
     Tables are read when the first row is asked for, pixels never before their sample is.
     """
 
-    def __init__(self, out: Path, slug: str, most: int | None = None) -> None:
-        self.out, self.slug, self.most = out, slug, most
+    def __init__(self, out: Path, slug: str) -> None:
+        self.out, self.slug = out, slug
         self._reading = threading.Lock()
         self._corpora: dict[str, Corpus] = {}
 
     @cached_property
     def table(self) -> pa.Table:
-        """The columns `COLUMNS` of all samples that are shown, with `number`, their place in their split."""
+        """The columns `COLUMNS` of all samples; `number`, their place in their split; `smallest` and `largest`, the
+        areas (px) of instances, null where there is none."""
         table = pq.read_table(self.out / self.slug / INDEX, columns=COLUMNS)
-        seen: dict[str, int] = dict.fromkeys(SPLITS, 0)
-        numbers = []
-        for split in table["split"].to_pylist():
-            numbers.append(seen[split])
-            seen[split] += 1
-        table = table.append_column("number", pa.array(numbers, pa.int64()))
-        if self.most is not None and self.most < len(table):
-            table = table.take(spread(range(len(table)), self.most))
-        return table.combine_chunks()
+        splits, numbers = np.asarray(table["split"].to_numpy(), str), np.zeros(len(table), np.int64)
+        for split in SPLITS:
+            numbers[splits == split] = np.arange((splits == split).sum())
+        areas = pq.read_table(self.out / self.slug / ANNOTATIONS, columns=["key", "area"])
+        areas = areas.group_by("key").aggregate([("area", "min"), ("area", "max")])
+        places = pc.index_in(table["key"], areas["key"].combine_chunks())
+        table = table.append_column("number", pa.array(numbers))
+        for name, column in (("smallest", "area_min"), ("largest", "area_max")):
+            table = table.append_column(name, areas[column].take(places))
+        return table.take(pc.sort_indices(table["key"])).combine_chunks()
 
-    @cached_property
-    def areas(self) -> dict[str, tuple[int, int]]:
-        """Smallest and largest area (px) of the instances of each sample that has any."""
-        table = pq.read_table(self.out / self.slug / ANNOTATIONS, columns=["key", "area"])
-        found = table.group_by("key").aggregate([("area", "min"), ("area", "max")])
-        columns = (found[name].to_pylist() for name in ("key", "area_min", "area_max"))
-        return {key: (low, high) for key, low, high in zip(*columns, strict=True)}
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """Row of each key."""
-        return {key: row for row, key in enumerate(self.table["key"].to_pylist())}
+    def __len__(self) -> int:
+        return len(self.table)
 
     @property
-    def pages(self) -> int:
-        """Number of pages of `ROWS` rows."""
-        return -(-len(self.table) // ROWS)
+    def firsts(self) -> list[str]:
+        """The first key of each page of `ROWS` rows."""
+        keys: list[str] = self.table["key"].take(pa.array(range(0, len(self), ROWS), pa.int64())).to_pylist()
+        return keys
+
+    def place(self, key: str) -> int | None:
+        """The row of a key; None where there is none."""
+        row: int = pc.index(self.table["key"], key).as_py()
+        return row if row >= 0 else None
 
     def rows(self, page: int) -> list[dict[str, Any]]:
         """A page of rows: key, split, concepts, number of instances, smallest and largest area."""
-        found = []
-        for row in self.table.slice(page * ROWS, ROWS).to_pylist():
-            low, high = self.areas.get(row["key"], (None, None))
-            facts = {name: row[name] for name in ("key", "split", "concepts", "instances")}
-            found.append({**facts, "smallest": low, "largest": high})
-        return found
+        rows: list[dict[str, Any]] = self.table.select(SHOWN).slice(page * ROWS, ROWS).to_pylist()
+        return rows
 
-    def read(self, key: str) -> Raw:
-        """The encoded members of a sample. Raises KeyError, BadSample, StoreError."""
-        row = self.table.slice(self.places[key], 1).to_pylist()[0]
+    def some(self, most: int) -> list[int]:
+        """At most so many rows, evenly spread; of volumes the first, so that slices lie side by side."""
+        if self.table["volume"].null_count < len(self):
+            return list(range(min(most, len(self))))
+        return spread(range(len(self)), most)
+
+    def read(self, row: int) -> Raw:
+        """The encoded members of a sample. Raises BadSample, StoreError."""
+        split, number = (self.table[name][row].as_py() for name in ("split", "number"))
         with self._reading:  # a corpus keeps few files open and is not for several threads at once
-            return self._corpus(row["split"]).read(row["number"])
+            return self._corpus(split).read(number)
 
     def _corpus(self, split: str) -> Corpus:
         if split not in self._corpora:
             self._corpora[split] = Corpus.open(self.out, split, [self.slug])
         return self._corpora[split]
 
-    def neighbours(self, key: str) -> dict[str, Any]:
-        """The samples before and after, those of the same group, and the slices of the same volume, in order."""
-        row = self.places[key]
-        keys = self.table["key"]
-        own = self.table.slice(row, 1).to_pylist()[0]
-        group = keys.filter(pc.equal(self.table["group"], own["group"])).to_pylist()
-        slices = []
-        if own["volume"] is not None:
-            volume = self.table.filter(pc.equal(self.table["volume"], own["volume"])).sort_by("slice")
-            slices = volume["key"].to_pylist()
-        return {
-            "before": keys[row - 1].as_py() if row else None,
-            "after": keys[row + 1].as_py() if row + 1 < len(keys) else None,
-            "group": group[:NEIGHBOURS],
-            "in_group": len(group),
-            "slices": slices,
-        }
+    def group(self, name: str) -> list[str]:
+        """The keys of a group."""
+        keys: list[str] = self.table["key"].filter(pc.equal(self.table["group"], name)).to_pylist()
+        return keys
+
+    def volume(self, name: str) -> list[str]:
+        """The keys of the slices of a volume, in their order."""
+        slices = self.table.filter(pc.equal(self.table["volume"], name))
+        keys: list[str] = slices["key"].take(pc.sort_indices(slices["slice"])).to_pylist()
+        return keys
 
     def first_with_instances(self) -> str | None:
         """The key of a sample to stand for the dataset."""
@@ -111,9 +105,8 @@ class Shelf:
         chosen = filled if len(filled) else self.table
         return chosen["key"][0].as_py() if len(chosen) else None
 
-    def rejects(self) -> Iterator[dict[str, str]]:
+    @cached_property
+    def rejects(self) -> list[dict[str, str]]:
         """What the build refused: case, file, code, message."""
-        path = self.out / self.slug / REJECTS
-        if path.exists():
-            with path.open(encoding="utf-8") as lines:
-                yield from (json.loads(line) for line in lines)
+        with (self.out / self.slug / REJECTS).open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]

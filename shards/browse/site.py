@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 
 from medshards.curate.catalog.entry import Entry
 from medshards.shards.browse import catalog, sample, statistics
+from medshards.shards.browse.pack import packed
 from medshards.shards.browse.runs import Run
-from medshards.shards.browse.shelf import Shelf
+from medshards.shards.browse.shelf import ROWS, Shelf
 from medshards.shards.build.manifest import read_corpus
 from medshards.shards.encode.record import json_bytes
+from medshards.shards.read.corpus import Raw
 from medshards.shards.view.html import templates
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -32,10 +35,10 @@ TYPES = {
 }
 KEY = r"(?P<key>[A-Za-z0-9_-]{1,80})"
 SLUG = r"(?P<slug>[a-z0-9_]{1,80})"
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
 POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"  # a page on its own, without scripts
-REFUSED = 200  # rejects of a dataset that its page lists
+PACK = 12  # samples of one file of a static site; half a page of the grid
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Answer:
 
 
 class Site:
-    """The catalog, and a corpus seen through it. most: samples of each dataset that are shown; None: all.
+    """The catalog, and a corpus seen through it. pack: samples of one answer. full: pictures of each dataset that are
+    there in full and not only small; None: all.
 
     runs: folders of training runs. audit: what `medshards audit --json` printed of the corpus. Raises
     FileNotFoundError when `out` is no corpus or a run none.
@@ -58,16 +62,17 @@ class Site:
         self,
         out: Path,
         entries: dict[str, Entry],
-        most: int | None = None,
+        pack: int = 1,
+        full: int | None = None,
         runs: Sequence[Path] = (),
         audit: dict[str, Any] | None = None,
     ) -> None:
         facts = read_corpus(out)
         if facts is None:
             raise FileNotFoundError(f"{out} is no corpus: it has no corpus.json; `medshards build` makes one")
-        self.out, self.entries, self.facts, self.most = out, entries, facts, most
+        self.out, self.entries, self.facts, self.pack, self._full = out, entries, facts, pack, full
         self.runs, self.audit = [Run(folder) for folder in runs], audit
-        self.shelves = {slug: Shelf(out, slug, most) for slug in sorted(facts["datasets"])}
+        self.shelves = {slug: Shelf(out, slug) for slug in sorted(facts["datasets"])}
         self._templates = templates(HERE / "pages")
         self._routes: list[tuple[re.Pattern[str], Callable[..., Answer | None]]] = [
             (re.compile(pattern), answer)
@@ -75,7 +80,7 @@ class Site:
                 (r"(index\.html)?", self._catalog),
                 (rf"datasets/{SLUG}\.html", self._dataset),
                 (r"corpus\.html", self._corpus),
-                (r"sample\.html", lambda: self._page("sample.html.j2", "sample")),
+                (r"sample\.html", lambda: self._page("sample.html.j2", "sample", facts=self._contents)),
                 (r"statistics\.html", self._statistics),
                 (r"statistics/(?P<name>[a-z_]+)\.csv", self._table),
                 (r"runs\.html", self._runs),
@@ -85,7 +90,8 @@ class Site:
                 (rf"rows/{SLUG}/(?P<page>\d{{1,6}})\.js", self._rows),
                 (rf"small/{SLUG}/{KEY}\.jpg", self._small),
                 (rf"pictures/{SLUG}/{KEY}", self._picture),
-                (rf"samples/{SLUG}/{KEY}\.js", self._sample),
+                (rf"samples/{SLUG}/(?P<number>\d{{1,8}})\.js", self._samples),
+                (rf"rejects/{SLUG}/(?P<page>\d{{1,6}})\.js", self._rejects),
                 (rf"numbers/{SLUG}/{KEY}\.js", self._numbers),
             )
         ]
@@ -99,10 +105,9 @@ class Site:
         return None
 
     def prepare(self) -> None:
-        """Read all tables now, so that no page has to wait for them."""
-        for shelf in self.shelves.values():
-            _ = shelf.places, shelf.areas
-        _ = self._figures
+        """Read all tables and templates now, so that no page has to wait for them."""
+        for address in ("index.html", "corpus.html", "sample.html", "statistics.html"):
+            self.get(address)
 
     def addresses(self) -> Iterator[str]:
         """All addresses."""
@@ -116,10 +121,14 @@ class Site:
         if self.runs:
             yield "runs.html"
         for slug, shelf in self.shelves.items():
-            yield from (f"rows/{slug}/{page}.js" for page in range(shelf.pages))
-            volumes = shelf.table["volume"].to_pylist()
-            for key, volume in zip(shelf.table["key"].to_pylist(), volumes, strict=True):
-                yield from (f"small/{slug}/{key}.jpg", f"pictures/{slug}/{key}", f"samples/{slug}/{key}.js")
+            yield from (f"rows/{slug}/{page}.js" for page in range(_pages(len(shelf), ROWS)))
+            yield from (f"rejects/{slug}/{page}.js" for page in range(_pages(len(shelf.rejects), ROWS)))
+            yield from (f"samples/{slug}/{number}.js" for number in range(_pages(len(shelf), self.pack)))
+            if stands := shelf.first_with_instances():
+                yield f"small/{slug}/{stands}.jpg"
+            for row in self.full[slug]:
+                key, volume = (shelf.table[name][row].as_py() for name in ("key", "volume"))
+                yield f"pictures/{slug}/{key}"
                 if volume is not None:
                     yield f"numbers/{slug}/{key}.js"
 
@@ -130,7 +139,16 @@ class Site:
 
     @cached_property
     def _figures(self) -> statistics.Statistics:
-        return statistics.Statistics(self.out, list(self.shelves), self.entries)
+        return statistics.Statistics(self.out, self.shelves, self.entries)
+
+    @cached_property
+    def full(self) -> dict[str, Collection[int]]:
+        """Rows of each dataset whose picture is there in full."""
+        most = self._full
+        return {
+            slug: range(len(shelf)) if most is None else shelf.some(most)
+            for slug, shelf in self.shelves.items()
+        }
 
     def _page(self, template: str, here: str, root: str = "", **content: Any) -> Answer:
         html = self._templates.get_template(template).render(
@@ -139,14 +157,18 @@ class Site:
         return Answer(html.encode(), TYPES["html"])
 
     def _catalog(self) -> Answer:
-        cards = catalog.cards(self.entries, self.shelves, self.facts["datasets"])
-        return self._page("catalog.html.j2", "catalog", cards=cards, choices=catalog.choices(cards))
+        return self._page(
+            "catalog.html.j2", "catalog", cards=self._cards, choices=catalog.choices(self._cards)
+        )
+
+    @cached_property
+    def _cards(self) -> list[dict[str, Any]]:
+        return catalog.cards(self.entries, self.shelves, self.facts["datasets"])
 
     def _dataset(self, slug: str) -> Answer | None:
         if slug not in self._known:
             return None
         shelf, entry = self.shelves.get(slug), self.entries.get(slug)
-        rejects = list(shelf.rejects()) if shelf else []
         measured = next((row for row in self._figures.measured if row["slug"] == slug), None)
         return self._page(
             "dataset.html.j2",
@@ -157,11 +179,15 @@ class Site:
             sheet=catalog.sheet(entry) if entry else [],
             labels=catalog.labels(slug),
             measured=measured,
-            rejects=rejects[:REFUSED],
-            rejected=len(rejects),
+            rejected=sorted(Counter(r["code"] for r in shelf.rejects).items()) if shelf else [],
         )
 
     def _corpus(self) -> Answer:
+        return self._page("corpus.html.j2", "corpus", facts=self._contents)
+
+    @cached_property
+    def _contents(self) -> dict[str, Any]:
+        """What the pages of samples have to know of the corpus to find one."""
         vocabulary = Vocabulary.load()
         datasets, concepts = [], set[str]()
         for row in self._figures.measured:
@@ -170,16 +196,16 @@ class Site:
                 {
                     "slug": row["slug"],
                     "title": entry.title if entry else row["slug"],
-                    "samples": len(shelf.table),
-                    "of": row["images"],
-                    "pages": shelf.pages,
+                    "samples": len(shelf),
+                    "firsts": shelf.firsts,
                     "concepts": list(row["concepts"]),
-                    "rejects": row["rejects"],
+                    "rejects": len(shelf.rejects),
                 }
             )
             concepts |= set(row["concepts"])
         texts = {c: vocabulary[c].text if c in vocabulary else c for c in sorted(concepts)}
-        return self._page("corpus.html.j2", "corpus", facts={"datasets": datasets, "concepts": texts})
+        reasons = sorted({r["code"] for shelf in self.shelves.values() for r in shelf.rejects})
+        return {"pack": self.pack, "datasets": datasets, "concepts": texts, "reasons": reasons}
 
     def _statistics(self) -> Answer:
         return self._page("statistics.html.j2", "statistics", figures=self._figures, audit=self.audit)
@@ -206,35 +232,43 @@ class Site:
 
     def _rows(self, slug: str, page: str) -> Answer | None:
         shelf = self.shelves.get(slug)
-        if shelf is None or int(page) >= shelf.pages:
+        if shelf is None or int(page) >= _pages(len(shelf), ROWS):
             return None
         return _script(f"rows/{slug}/{page}", shelf.rows(int(page)))
 
+    def _rejects(self, slug: str, page: str) -> Answer | None:
+        shelf = self.shelves.get(slug)
+        found = shelf.rejects[int(page) * ROWS :][:ROWS] if shelf else []
+        return _script(f"rejects/{slug}/{page}", found) if found else None
+
+    def _samples(self, slug: str, number: str) -> Answer | None:
+        shelf = self.shelves.get(slug)
+        if shelf is None or int(number) >= _pages(len(shelf), self.pack):
+            return None
+        first = int(number) * self.pack
+        rows = range(first, min(first + self.pack, len(shelf)))
+        return _script(f"samples/{slug}/{number}", packed(shelf, rows, self.full[slug]))
+
     def _small(self, slug: str, key: str) -> Answer | None:
-        shelf = self._holding(slug, key)
-        return Answer(sample.small_picture(shelf.read(key)), "image/jpeg") if shelf else None
+        raw = self._read(slug, key)
+        return Answer(sample.small_picture(raw), "image/jpeg") if raw else None
 
     def _picture(self, slug: str, key: str) -> Answer | None:
-        shelf = self._holding(slug, key)
-        return Answer(*sample.picture(shelf.read(key))) if shelf else None
-
-    def _sample(self, slug: str, key: str) -> Answer | None:
-        shelf = self._holding(slug, key)
-        if shelf is None:
-            return None
-        raw = shelf.read(key)
-        members = {f"{key}.{raw.extension}": len(raw.image)}
-        members |= {f"{key}.mask{plane or ''}.png": len(data) for plane, data in enumerate(raw.planes)}
-        content = {"record": raw.record, "outlines": sample.outlines(raw), "members": members}
-        return _script(f"samples/{slug}/{key}", {**content, **shelf.neighbours(key)})
+        raw = self._read(slug, key)
+        return Answer(*sample.picture(raw)) if raw else None
 
     def _numbers(self, slug: str, key: str) -> Answer | None:
-        shelf = self._holding(slug, key)
-        return _script(f"numbers/{slug}/{key}", sample.numbers(shelf.read(key))) if shelf else None
+        raw = self._read(slug, key)
+        return _script(f"numbers/{slug}/{key}", sample.numbers(raw)) if raw else None
 
-    def _holding(self, slug: str, key: str) -> Shelf | None:
+    def _read(self, slug: str, key: str) -> Raw | None:
         shelf = self.shelves.get(slug)
-        return shelf if shelf is not None and key in shelf.places else None
+        row = shelf.place(key) if shelf else None
+        return shelf.read(row) if shelf is not None and row is not None else None
+
+
+def _pages(many: int, size: int) -> int:
+    return -(-many // size)
 
 
 def _script(address: str, content: Any) -> Answer:

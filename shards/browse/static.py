@@ -32,7 +32,7 @@ def write_site(
             path = work / address
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(answer.body)
-            progress("pages", done, len(addresses))
+            progress("files", done, len(addresses))
         (work / MARK).touch()
         shutil.rmtree(folder, ignore_errors=True)
         work.replace(folder)

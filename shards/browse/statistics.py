@@ -40,13 +40,13 @@ class Figure:
 class Statistics:
     """What is measured of the corpus at `out`: tables by name, plots of them, and Table 1 of the paper beside it."""
 
-    def __init__(self, out: Path, slugs: Sequence[str], entries: Mapping[str, Entry]) -> None:
+    def __init__(self, out: Path, shelves: Mapping[str, Shelf], entries: Mapping[str, Entry]) -> None:
         self.measured = corpus_stats(out, dict(entries))
         counts = _Counts()
-        for slug in slugs:
+        for slug in shelves:
             counts.add(out / slug)
-        rejects = Counter((slug, r["code"]) for slug in slugs for r in Shelf(out, slug).rejects())
-        modality = {slug: entries[slug].modality if slug in entries else "other" for slug in slugs}
+        rejects = Counter((slug, r["code"]) for slug, shelf in shelves.items() for r in shelf.rejects)
+        modality = {slug: entries[slug].modality if slug in entries else "other" for slug in shelves}
         self.tables: dict[str, Table] = {
             "samples": [
                 {"dataset": m["slug"], **{s: m["splits"][s]["images"] for s in SPLITS}} for m in self.measured
@@ -104,7 +104,7 @@ class Statistics:
                 bars("Instances by concept", split("concepts", SHOWN), SPLITS),
                 f"{many} more concepts are in the table." if many > 0 else "",
             ),
-            Figure("Areas of instances", "areas", bars("Areas of instances", areas), "Each bar is twice as large."),
+            Figure("Areas of instances", "areas", bars("Areas of instances", areas), "The areas of each bar are twice those of the one before."),
             Figure(
                 "Concepts in one picture",
                 "together",

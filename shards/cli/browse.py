@@ -9,7 +9,7 @@ import click
 
 from medshards.common.console import progress_bar
 from medshards.curate.catalog.entry import CatalogError, load_catalog
-from medshards.shards.browse.site import Site
+from medshards.shards.browse.site import PACK, Site
 from medshards.shards.read.corpus import BadSample, CorpusError
 
 own_catalog = click.option(
@@ -58,7 +58,7 @@ def browse(
     """
     from medshards.shards.browse.server import open_server
 
-    site = _site(out, extra, None, runs, audit)
+    site = _site(out, extra, runs, audit)
     try:
         server = open_server(site, host, port)
     except (OSError, ValueError) as error:
@@ -82,11 +82,12 @@ def browse(
     help="Folder of the site.",
 )
 @click.option(
-    "--per-dataset",
-    type=click.IntRange(1),
+    "--pictures",
+    type=click.IntRange(0),
     default=100,
     show_default=True,
-    help="Samples of each dataset that are shown, evenly spread; figures are of all.",
+    help="Pictures of each dataset that are copied in full, evenly spread; of volumes the first slices. All samples "
+    "are there with a small one.",
 )
 @with_runs
 @with_audit
@@ -94,38 +95,40 @@ def browse(
 def site(
     out: Path,
     folder: Path,
-    per_dataset: int,
+    pictures: int,
     runs: tuple[Path, ...],
     audit: Path | None,
     extra: tuple[Path, ...],
 ) -> None:
     """Write the catalog and the corpus OUT as a static site: plain files, no network, no server needed.
 
-    Open index.html from the disk, or copy the folder into a bucket. The pictures of the samples shown are copied into
-    it: mind the licences before you publish it.
+    Open index.html from the disk, or copy the folder into a bucket. All samples are in it, a dozen to a file. Pictures
+    are copied into it, small or in full: mind the licences before you publish it.
 
     \b
     medshards site corpus --out site
     """
     from medshards.shards.browse.static import write_site
 
-    made = _site(out, extra, per_dataset, runs, audit)
+    made = _site(out, extra, runs, audit, pack=PACK, full=pictures)
     try:
         with progress_bar("site") as progress:
             first = write_site(made, folder, progress)
     except (FileExistsError, BadSample, CorpusError) as error:
         raise click.ClickException(str(error)) from error
-    for shelf in made.shelves.values():
-        if len(shelf.table) < made.facts["datasets"][shelf.slug]["samples"]:
-            click.echo(
-                f"{shelf.slug}: {len(shelf.table)} of {made.facts['datasets'][shelf.slug]['samples']:,} samples shown "
-                "(--per-dataset)"
-            )
+    full, samples = (sum(map(len, each.values())) for each in (made.full, made.shelves))
+    if full < samples:
+        click.echo(f"{full:,} of {samples:,} pictures are there in full, the others small (--pictures)")
     click.echo(f"{first}")
 
 
 def _site(
-    out: Path, extra: tuple[Path, ...], most: int | None, runs: tuple[Path, ...], audit: Path | None
+    out: Path,
+    extra: tuple[Path, ...],
+    runs: tuple[Path, ...],
+    audit: Path | None,
+    pack: int = 1,
+    full: int | None = None,
 ) -> Site:
     try:
         found = json.loads(audit.read_text(encoding="utf-8")) if audit else None
@@ -134,6 +137,6 @@ def _site(
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{audit}: {error}", param_hint="--audit") from error
     try:
-        return Site(out, load_catalog(extra=extra), most, runs, found)
+        return Site(out, load_catalog(extra=extra), pack, full, runs, found)
     except (CatalogError, FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error

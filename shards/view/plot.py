@@ -135,8 +135,8 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[float]]], names: Sequenc
 def matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """Counts of pairs of names as fields, the darker the larger (by the square root); a title tells each."""
     most = max((n for row in counts for n in row), default=0) or 1
-    side, top = 16, 150
-    width, height = LABELS + side * len(names) + 20, top + side * len(names) + 6
+    side, top, slanted = 16, 150, 90  # room above the fields and behind the last for their slanted names
+    width, height = LABELS + side * len(names) + slanted, top + side * len(names) + 6
     parts = [
         f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" width="{width}" {INK}>',
     ]

@@ -4,8 +4,6 @@ const { element } = medshards;
 let turn = 0;
 let numbers = null;
 
-const address = (slug, key) => `sample.html#dataset=${slug}&key=${key}`;
-
 function pairs(list, facts) {
   list.replaceChildren(
     ...facts.flatMap(([name, value]) => [
@@ -17,7 +15,7 @@ function pairs(list, facts) {
 
 function link(id, slug, key) {
   if (key === null) part(id).removeAttribute("href");
-  else part(id).href = address(slug, key);
+  else part(id).href = addressOf(slug, key);
 }
 
 function showPrompts(sample) {
@@ -40,13 +38,15 @@ async function showPicture(slug, key, sample, mine) {
   const alt = `${key}: ${[...new Set(sample.outlines.map((outline) => outline.text))].join(", ") || "no instance"}`;
   numbers = null;
   part("value").textContent = "";
-  part("window").hidden = sample.record.intensity === null;
+  part("window").hidden = !sample.full || sample.record.intensity === null;
+  part("only").hidden = sample.full;
   let picture;
-  if (sample.record.intensity === null) {
+  if (!sample.full) {
+    picture = element("img", { src: sample.small, alt, width, height });
+  } else if (sample.record.intensity === null) {
     picture = element("img", { src: `pictures/${slug}/${key}`, alt, width, height });
   } else {
     const loaded = await medshards.load(`numbers/${slug}/${key}`);
-    medshards.forget(`numbers/${slug}/${key}`);
     if (mine !== turn) return;
     numbers = new Numbers(loaded);
     picture = element("canvas", { role: "img", ariaLabel: alt });
@@ -74,21 +74,21 @@ async function apply() {
   part("name").textContent = document.title = `${slug}/${key}`;
   let sample;
   try {
-    sample = await medshards.load(`samples/${slug}/${key}`);
+    sample = await sampleAt(slug, await rowOf(slug, key));
   } catch (error) {
     part("stage").textContent = "This sample is not here.";
     return;
   }
-  medshards.forget(`samples/${slug}/${key}`);
   if (mine !== turn) return;
   link("before", slug, sample.before);
   link("after", slug, sample.after);
   showPrompts(sample);
   pairs(part("members"), Object.entries(sample.members).map(([name, size]) => [name, `${size.toLocaleString("en")} bytes`]));
   pairs(part("origin"), sample.record.origin.map((own) => [own.role, `${own.file} (SHA-256 ${own.sha256})`]));
+  const { keys, of } = sample.group;
   part("group").replaceChildren(
-    ...sample.group.map((other) => element("li", {}, other === key ? element("b", { textContent: other }) : element("a", { href: address(slug, other), textContent: other }))),
-    ...(sample.in_group > sample.group.length ? [element("li", { textContent: `and ${sample.in_group - sample.group.length} more` })] : []),
+    ...keys.map((other) => element("li", {}, other === key ? element("b", { textContent: other }) : element("a", { href: addressOf(slug, other), textContent: other }))),
+    ...(of > keys.length ? [element("li", { textContent: `and ${of - keys.length} more` })] : []),
   );
   part("record").textContent = JSON.stringify(sample.record, null, 1);
   showVolume(slug, key, sample.slices);

@@ -3,15 +3,18 @@
 // address, and elements made of text, never of HTML.
 const medshards = {
   waiting: new Map(),
+  kept: 64,
   root: document.body.dataset.root,
 
   receive(address, content) {
     this.waiting.get(address)?.resolve(content);
   },
 
+  // What an address holds. The last `kept` answers stay, so that memory is flat however many samples are seen.
   load(address) {
     if (!this.waiting.has(address)) {
       const entry = {};
+      if (this.waiting.size >= this.kept) this.waiting.delete(this.waiting.keys().next().value);
       entry.promise = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
       this.waiting.set(address, entry);
       const script = document.createElement("script");
@@ -24,10 +27,6 @@ const medshards = {
       document.head.append(script);
     }
     return this.waiting.get(address).promise;
-  },
-
-  forget(address) {
-    this.waiting.delete(address);
   },
 
   element(name, facts = {}, ...children) {

@@ -23,15 +23,21 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lesions of two classes, and CT slices; a reject with markup for a name."""
+    """Lesions of two classes, and CT slices; two rejects, one with markup for a name."""
     folder, catalog = tmp_path_factory.mktemp("browse"), load_catalog()
     for slug in ("btcv", "busi"):
         write_phantom(slug, folder / "raw" / slug)
         build_dataset(catalog[slug], folder / "raw" / slug, folder / "corpus")
     write_corpus(folder / "corpus", "default", "none")
     with (folder / "corpus" / "busi" / "rejects.jsonl").open("a") as lines:
-        reject = {"case": EVIL, "file": EVIL, "code": EVIL, "message": EVIL}
-        lines.write(json.dumps(reject) + "\n")
+        plain = {
+            "case": "none",
+            "file": "malignant/none.png",
+            "code": "mask_missing",
+            "message": "there is no mask",
+        }
+        for reject in (dict.fromkeys(plain, EVIL), plain):
+            lines.write(json.dumps(reject) + "\n")
     return folder / "corpus"
 
 

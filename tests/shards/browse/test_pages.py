@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from medshards.common.window import values
+from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.formats.pictures import png
+from medshards.shards.browse.shelf import Shelf
 from medshards.shards.browse.site import Site
 from medshards.shards.browse.static import write_site
 from medshards.shards.read.decode import decode_image
@@ -19,6 +21,7 @@ PAGES = (
     "index.html",
     "datasets/busi.html",
     "corpus.html",
+    "corpus.html#show=refused",
     "statistics.html",
     "sample.html#dataset=busi&key={key}",
 )
@@ -65,7 +68,7 @@ def test_the_catalog_is_searched_filtered_and_sorted(page: Any) -> None:
 def test_the_grid_is_filtered_and_leads_to_a_sample_and_back(page: Any, site: Site) -> None:
     page.goto("corpus.html")
     page.wait_for_selector("#grid svg path")
-    assert page.locator("#grid li").count() == sum(len(s.table) for s in site.shelves.values())
+    assert page.locator("#grid li").count() == sum(map(len, site.shelves.values()))
     page.select_option("[name=dataset]", "busi")
     page.fill("[name=instances]", "1")
     page.press("[name=instances]", "Enter")
@@ -86,10 +89,55 @@ def test_the_grid_is_filtered_and_leads_to_a_sample_and_back(page: Any, site: Si
     assert page.input_value("[name=dataset]") == "busi"
 
 
+def test_each_filter_of_the_grid_leaves_what_it_says(page: Any, site: Site) -> None:
+    rows = [row for shelf in site.shelves.values() for row in shelf.rows(0)]
+    areas = sorted(row["largest"] for row in rows if row["largest"])
+    wanted = {
+        "split=val": lambda row: row["split"] == "val",
+        "concept=liver": lambda row: "liver" in row["concepts"],
+        "instances=2&most=9": lambda row: 2 <= row["instances"] <= 9,
+        "most=0": lambda row: row["instances"] == 0,
+        f"area={areas[-2]}": lambda row: row["largest"] is not None and row["largest"] >= areas[-2],
+        "below=300": lambda row: row["smallest"] is not None and row["smallest"] <= 300,
+    }
+    for address, fits in wanted.items():
+        expected = [row["key"] for row in rows if fits(row)]
+        assert 0 < len(expected) < len(rows), address
+        page.goto("about:blank")
+        page.goto(f"corpus.html#{address}")
+        until(page, "/of/.test(document.querySelector('#count').textContent)")
+        assert (
+            page.locator("#grid .name:first-of-type, #grid .frame + .name").all_inner_texts() == expected
+        ), address
+
+
+def test_what_was_refused_is_filtered_by_reason_and_named(page: Any) -> None:
+    page.goto("corpus.html")
+    page.select_option("[name=show]", "refused")
+    until(page, "document.querySelectorAll('#grid .reject').length === 2")
+    assert visible(page, "[name=concept]") == 0
+    page.select_option("[name=reason]", "mask_missing")
+    until(page, "document.querySelectorAll('#grid .reject').length === 1")
+    told = page.locator("#grid .reject").inner_text()
+    for word in ("malignant/none.png", "mask_missing", "there is no mask", "busi"):
+        assert word in told
+    assert page.evaluate("location.hash") == "#show=refused&reason=mask_missing"
+    page.go_back()
+    until(page, "document.querySelectorAll('#grid .reject').length === 2")
+    page.go_back()
+    page.wait_for_selector("#grid svg path")
+    page.goto("datasets/busi.html")
+    page.get_by_role("link", name="mask_missing").click()
+    until(page, "document.querySelectorAll('#grid .reject').length === 1")
+
+
 def test_a_sample_tells_all_and_names_its_instances(page: Any, site: Site, key: str) -> None:
     page.goto(f"sample.html#dataset=busi&key={key}")
     page.wait_for_selector("#stage svg path")
-    record = site.shelves["busi"].read(key).record
+    shelf = site.shelves["busi"]
+    row = shelf.place(key)
+    assert row is not None
+    record = shelf.read(row).record
     assert page.locator("#stage svg path").count() == len(record["instances"])
     assert record["origin"][0]["sha256"] in page.locator("#origin").inner_text()
     assert f"{key}.mask.png" in page.locator("#members").inner_text()
@@ -98,20 +146,21 @@ def test_a_sample_tells_all_and_names_its_instances(page: Any, site: Site, key: 
     assert page.locator("#hover").inner_text() == f"{first['text']} 1, {first['area']:,} px"
     page.check("#fill")
     assert page.evaluate("getComputedStyle(document.querySelector('#stage path')).fill") != "none"
-    after = site.shelves["busi"].neighbours(key)["after"]
+    after = shelf.table["key"][row + 1].as_py()
     page.locator("#after").click()
     until(page, f"document.querySelector('h1').textContent === 'busi/{after}'")
 
 
 def test_slices_of_a_ct_are_turned_and_windowed(page: Any, site: Site) -> None:
     shelf = site.shelves["btcv"]
-    first = shelf.table["key"][0].as_py()
-    slices = shelf.neighbours(first)["slices"]
+    slices = shelf.volume(shelf.table["volume"][0].as_py())
     assert len(slices) > 1
     page.goto(f"sample.html#dataset=btcv&key={slices[0]}")
     page.wait_for_selector("#stage canvas")
     pixel = "document.querySelector('canvas').getContext('2d').getImageData(20, 20, 1, 1).data[0]"
-    raw = shelf.read(slices[0])
+    first = shelf.place(slices[0])
+    assert first is not None
+    raw = shelf.read(first)
     for name, window in (("as recorded", {}), ("bone", {"HU": (-450, 1050)}), ("lung", {"HU": (-1350, 150)})):
         page.select_option("#preset", name)
         assert page.evaluate(pixel) == pytest.approx(int(decode_image(raw, window)[20, 20]), abs=1), name
@@ -124,7 +173,7 @@ def test_slices_of_a_ct_are_turned_and_windowed(page: Any, site: Site) -> None:
 def test_a_number_under_the_pointer_is_that_of_the_volume(page: Any, site: Site) -> None:
     shelf = site.shelves["btcv"]
     key = shelf.table["key"][0].as_py()
-    raw = shelf.read(key)
+    raw = shelf.read(0)
     expected = values(png.decode(raw.image), raw.record)
     page.goto(f"sample.html#dataset=btcv&key={key}")
     page.wait_for_selector("#stage canvas")
@@ -136,8 +185,9 @@ def test_a_number_under_the_pointer_is_that_of_the_volume(page: Any, site: Site)
 
 
 def test_markup_in_names_is_shown_as_text(page: Any) -> None:
-    for address in ("datasets/busi.html", "statistics.html", "runs.html"):
+    for address in ("datasets/busi.html", "statistics.html", "runs.html", "corpus.html#show=refused"):
         page.goto(address)
+        page.wait_for_load_state("networkidle")
         assert EVIL in page.locator("main").text_content()
         assert page.locator("img[src=x]").count() == 0
 
@@ -160,11 +210,22 @@ def test_every_page_fits_and_is_accessible(page: Any, key: str, scheme: str) -> 
     assert (dark == "rgb(20, 24, 31)") == (scheme == "dark")
 
 
-def test_the_static_site_works_from_a_disk(page: Any, site: Site, key: str, tmp_path: Path) -> None:
-    first = write_site(site, tmp_path / "site")
+def test_the_static_site_works_from_a_disk(page: Any, corpus: Path, key: str, tmp_path: Path) -> None:
+    """Packed: each tile shows its own sample, and a sample without its picture in full shows the small one."""
+    first = write_site(Site(corpus, load_catalog(), pack=5, full=1), tmp_path / "site")
     page.goto(first.as_uri())
     assert visible(page, ".card") == 43
-    page.goto((first.parent / "corpus.html").as_uri())
+    page.goto((first.parent / "corpus.html").as_uri() + "#dataset=busi&page=0")
     page.wait_for_selector("#grid svg path")
-    page.goto((first.parent / "sample.html").as_uri() + f"#dataset=busi&key={key}")
+    shelf = Shelf(corpus, "busi")
+    until(page, f"document.querySelectorAll('#grid img').length === {len(shelf)}")
+    for row, tile in enumerate(page.locator("#grid li").all()):
+        assert tile.locator("svg path").count() == len(shelf.read(row).record["instances"])
+    keys = shelf.table["key"].to_pylist()
+    page.goto((first.parent / "sample.html").as_uri() + f"#dataset=busi&key={keys[0]}")
     page.wait_for_selector("#stage svg path")
+    assert page.locator("#stage img").get_attribute("src") == f"pictures/busi/{keys[0]}"
+    page.locator("#after").click()
+    until(page, f"document.querySelector('h1').textContent === 'busi/{keys[1]}'")
+    until(page, "document.querySelector('#stage img').src.startsWith('data:')")
+    assert visible(page, "#only") == 1
