@@ -58,6 +58,17 @@ def sheet(entry: Entry) -> list[tuple[str, list[str]]]:
     return [(name.strip(), lines) for name, lines in sheet_of(entry)[1:] if name != "citation"]
 
 
+def counts(entry: Entry | None, measured: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Images, annotations and median area (px): as the authors and the paper print them, and as they are here, by
+    the paper's rule and in all."""
+    printed = [
+        source.model_dump() if source else {} for source in (entry and entry.official, entry and entry.paper)
+    ]
+    sources = [*printed, measured["table1"] or {}, measured]
+    facts = {"images": "images", "annotations": "annotations", "median_area": "median area, px"}
+    return [(text, [figure(source.get(name)) for source in sources]) for name, text in facts.items()]
+
+
 def labels(slug: str) -> list[dict[str, Any]]:
     """The labels of a dataset and the texts of their concepts (None: ignored, and why)."""
     vocabulary = Vocabulary.load()

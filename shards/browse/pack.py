@@ -26,15 +26,12 @@ def packed(shelf: Shelf, rows: range, full: Collection[int]) -> dict[str, Any]:
 
 def _sample(shelf: Shelf, row: int, full: bool) -> dict[str, Any]:
     raw, keys = shelf.read(row), shelf.table["key"]
-    key = raw.record["key"]
-    members = {f"{key}.{raw.extension}": len(raw.image)}
-    members |= {f"{key}.mask{plane or ''}.png": len(data) for plane, data in enumerate(raw.planes)}
     return {
         "small": "data:image/jpeg;base64," + base64.b64encode(sample.small_picture(raw)).decode(),
         "full": full,
         "outlines": sample.outlines(raw),
         "record": raw.record,
-        "members": members,
+        "members": shelf.members(row),
         "before": keys[row - 1].as_py() if row else None,
         "after": keys[row + 1].as_py() if row + 1 < len(shelf) else None,
     }

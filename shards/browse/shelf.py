@@ -20,7 +20,10 @@ from medshards.shards.build.split import SPLITS
 from medshards.shards.read.corpus import Corpus, Raw
 
 ROWS = 1000  # rows that a page asks for at a time
-COLUMNS = ["key", "split", "group", "concepts", "instances", "volume", "slice"]
+COLUMNS = [
+    "key", "split", "group", "concepts", "instances", "volume", "slice",
+    "image_extension", "image_size", "mask_sizes", "text_size", "json_size",
+]  # fmt: skip
 SHOWN = ["key", "split", "concepts", "instances", "smallest", "largest"]
 NEIGHBOURS = 400  # samples of a group that a page names
 
@@ -82,6 +85,14 @@ class Shelf:
         split, number = (self.table[name][row].as_py() for name in ("split", "number"))
         with self._reading:  # a corpus keeps few files open and is not for several threads at once
             return self._corpus(split).read(number)
+
+    def members(self, row: int) -> dict[str, int]:
+        """The files of a sample and their bytes, in their order in the shard."""
+        own = self.table.slice(row, 1).to_pylist()[0]
+        sizes = {own["image_extension"]: own["image_size"]}
+        sizes |= {f"mask{plane or ''}.png": size for plane, size in enumerate(own["mask_sizes"])}
+        sizes |= {"txt": own["text_size"], "json": own["json_size"]}
+        return {f"{own['key']}.{suffix}": size for suffix, size in sizes.items()}
 
     def _corpus(self, split: str) -> Corpus:
         if split not in self._corpora:

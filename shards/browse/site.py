@@ -19,7 +19,7 @@ from medshards.shards.browse import catalog, sample, statistics
 from medshards.shards.browse.pack import packed
 from medshards.shards.browse.runs import Run
 from medshards.shards.browse.shelf import ROWS, Shelf
-from medshards.shards.build.manifest import read_corpus
+from medshards.shards.build.manifest import read_corpus, read_manifest
 from medshards.shards.encode.record import json_bytes
 from medshards.shards.read.corpus import Raw
 from medshards.shards.view.html import templates
@@ -179,8 +179,15 @@ class Site:
             sheet=catalog.sheet(entry) if entry else [],
             labels=catalog.labels(slug),
             measured=measured,
+            counts=catalog.counts(entry, measured) if measured else [],
+            left=self._left_out(slug) if shelf else {},
             rejected=sorted(Counter(r["code"] for r in shelf.rejects).items()) if shelf else [],
         )
+
+    def _left_out(self, slug: str) -> dict[str, int]:
+        """What the build left out without refusing it, by reason."""
+        manifest = read_manifest(self.out / slug)
+        return {**manifest["counts"]["skipped"], **manifest["counts"]["lost"]} if manifest else {}
 
     def _corpus(self) -> Answer:
         return self._page("corpus.html.j2", "corpus", facts=self._contents)

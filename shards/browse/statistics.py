@@ -104,7 +104,7 @@ class Statistics:
                 bars("Instances by concept", split("concepts", SHOWN), SPLITS),
                 f"{many} more concepts are in the table." if many > 0 else "",
             ),
-            Figure("Areas of instances", "areas", bars("Areas of instances", areas), "The areas of each bar are twice those of the one before."),
+            Figure("Areas of instances", "areas", bars("Areas of instances", areas), "From bar to bar areas double."),
             Figure(
                 "Concepts in one picture",
                 "together",

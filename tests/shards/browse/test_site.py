@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import tarfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -143,6 +144,30 @@ def test_a_picture_is_the_stored_file(site: Site) -> None:
     answer = site.get(f"pictures/busi/{shelf.table['key'][0].as_py()}")
     assert answer is not None
     assert answer.body == shelf.read(0).image
+
+
+def test_members_are_those_of_the_shards(corpus: Path) -> None:
+    stored = {}
+    for shard in (corpus / "busi").glob("*/*.tar"):
+        with tarfile.open(shard) as tar:
+            stored |= {member.name: member.size for member in tar}
+    shelf = Shelf(corpus, "busi")
+    told = [shelf.members(row) for row in range(len(shelf))]
+    assert {name: size for members in told for name, size in members.items()} == stored
+
+
+def test_a_dataset_says_what_is_printed_of_it_and_what_is_here(site: Site) -> None:
+    answer = site.get("datasets/busi.html")
+    assert answer is not None
+    text = answer.body.decode()
+    shelf = site.shelves["busi"]
+    instances = sum(len(shelf.read(row).record["instances"]) for row in range(len(shelf)))
+    row = text.partition('<th scope="row">annotations</th>')[2].partition("</tr>")[0]
+    cells = row.replace("</td>", "").split("<td>")[1:]
+    assert cells[1] == "647"  # BUSI in Table 1 of the paper
+    assert cells[3] == str(instances)
+    assert "medshards download busi" in text
+    assert "refused, <a href=" in text
 
 
 def test_outlines_are_those_of_the_masks(site: Site) -> None:
