@@ -84,8 +84,9 @@ def read_volumes(root: Path) -> int:
     """PET as SUVbw and CT as HU."""
     from medshards.curate.formats.dicom.series import scan
     from medshards.curate.formats.dicom.stack import read_suv, read_volume
+    from medshards.curate.tree import File
 
-    found = scan(sorted(root.rglob("*.dcm")))
+    found = scan(File(path.name, path) for path in sorted(root.rglob("*.dcm")))
     volumes = [read_suv(found.only("PT")), read_volume(found.only("CT"))]
     return sum(len(volume.array) for volume in volumes)
 
@@ -97,14 +98,16 @@ def convert(root: Path) -> int:
     from medshards.curate.sample import Sample
     from medshards.curate.source import get_source
     from medshards.shards.encode.policy import Making, Policy
-    from medshards.shards.encode.record import encode
+    from medshards.shards.encode.record import Origin, encode
     from medshards.vocab.vocabulary import Vocabulary
 
     source = get_source("umd_petct")
     policy = Policy.of(load_catalog()["umd_petct"], Making(), source.labels, Vocabulary.load())
     count = 0
     for case in list_download(source, root).cases:
-        origin = [{"role": role, "file": file.name, "sha256": ""} for role, file in case.files.items()]
+        origin: list[Origin] = [
+            {"role": role, "file": file.name, "sha256": ""} for role, file in case.files.items()
+        ]
         for item in source.load(case):
             if isinstance(item, Sample):
                 encode(item, policy, origin)

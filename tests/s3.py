@@ -65,7 +65,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             """Say nothing of requests."""
 
     server = Server(moto.DomainDispatcherApplication(moto.create_backend_app))
-    web = make_server("127.0.0.1", 0, server, threaded=True, request_handler=Quiet)  # type: ignore[arg-type]
+    web = make_server("127.0.0.1", 0, server, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=web.serve_forever)
     thread.start()
     server.endpoint = f"http://127.0.0.1:{web.server_port}"

@@ -87,15 +87,15 @@ def test_outside_the_tree(download: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     names = {"catalog.yaml": "my_catalog.yaml", f"curate/datasets/{SLUG}/labels.yaml": "my_labels.yaml"}
     names |= {f"curate/datasets/{SLUG}/converter.py": f"{SLUG}.py"}
-    for name, own in names.items():
-        (tmp_path / own).write_text(FILES[name], encoding="utf-8")
+    for name, called in names.items():
+        (tmp_path / called).write_text(FILES[name], encoding="utf-8")
     own = ["--source", f"{SLUG}.py", "--catalog", "my_catalog.yaml", "--labels", "my_labels.yaml"]
     status, told = here("check", SLUG, "--raw", download, *own)
     assert status == 0, told
     assert (tmp_path / f"check-{SLUG}.png").is_file()
     status, told = here("inspect", SLUG, "--raw", download, *own)
     assert (status, "4 cases: 4 samples, 7 instances" in told) == (0, True), told
-    build = ["build", SLUG, "--raw", download, "--out", "corpus", *own]
+    build: list[str | Path] = ["build", SLUG, "--raw", download, "--out", "corpus", *own]
     status, told = here(*build, "--workers", "2")
     assert (status, "4 samples (3 train, 1 val), 7 instances" in told) == (0, True), told
     assert "up to date" in here(*build)[1]

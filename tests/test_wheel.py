@@ -67,7 +67,7 @@ def test_it_works_beside_a_package_and_scripts_of_the_same_names(wheel: Path, tm
     work.mkdir()
     for name in ("train", "evaluate", "shards", "vocab", "curate", "common"):
         (work / f"{name}.py").write_text("raise SystemExit('the script of the user was imported')\n")
-    medshards = [python, "-m", "medshards"]
+    medshards: list[str | Path] = [python, "-m", "medshards"]
     where = run(python, "-c", "import medshards; print(medshards.__file__)", cwd=work)
     assert Path(where.strip()).is_relative_to(place)
     run(*medshards, "phantom", "ravir", "--out", "raw", cwd=work)

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -70,7 +71,7 @@ def test_what_unpacks_to_far_more_than_itself_is_not_unpacked(
     if kind == "zip":
         _zip(archive, *((f"{n}.raw", bytes(1 << 20)) for n in range(8)))
     else:
-        with tarfile.open(archive, f"w:{kind[4:]}") as tar:
+        with tarfile.open(archive, "w:gz" if kind == "tar.gz" else "w:xz") as tar:
             for n in range(8):
                 info = tarfile.TarInfo(f"{n}.raw")
                 info.size = 1 << 20
@@ -83,8 +84,8 @@ def test_what_unpacks_to_far_more_than_itself_is_not_unpacked(
 def test_room_is_looked_for_before_anything_is_written(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = module.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=2))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2))
     with pytest.raises(Reject, match=r"no_space.*3 bytes.*MEDSHARDS_CACHE"):
         unpack(_zip(tmp_path / "a.zip", ("1.png", b"one")))
     assert not any((cache / "unpacked").rglob("1.png"))
@@ -96,7 +97,7 @@ def test_a_disk_that_fills_is_no_corrupt_archive(tmp_path: Path, monkeypatch: py
 
     archive = _zip(tmp_path / "a.zip", ("1.png", b"one"))
     with monkeypatch.context() as patch:
-        patch.setattr(module.shutil, "copyfileobj", full)
+        patch.setattr(shutil, "copyfileobj", full)
         with pytest.raises(Reject, match="no_space"):
             unpack(archive)
     assert _files(unpack(archive)) == {"1.png": b"one"}

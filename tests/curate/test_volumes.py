@@ -81,7 +81,7 @@ def test_resampling_agrees_with_simpleitk(turn: float, kind: str, outside: float
 def test_own_grid_gives_the_same_values_in_spite_of_rounding() -> None:
     near = CT.affine.copy()
     near[:3] += 1e-8
-    grid = Grid(CT.array.shape, near)  # type: ignore[arg-type]
+    grid = Grid(CT.array.shape, near)
     np.testing.assert_allclose(resample(CT, grid).array, CT.array, atol=1e-2)
     assert resample(CT, grid).outside == -1000
 

@@ -195,7 +195,8 @@ def test_killed_half_way_it_goes_on_and_ends_in_the_same_bytes(
         "2",
     )
     assert call(*options, "--out", tmp_path / "whole.json").exit_code == 0
-    target, asked = tmp_path / "halves.json", []
+    target = tmp_path / "halves.json"
+    asked: list[str] = []
     real = ModelSegmenter.segment
 
     def segment(self: ModelSegmenter, queries: list, *rest: object) -> object:
@@ -221,8 +222,8 @@ def test_killed_half_way_it_goes_on_and_ends_in_the_same_bytes(
 
 
 def test_two_ranks_write_the_report_of_one(corpus: Path, run: Path, tmp_path: Path) -> None:
-    options = ("--data", corpus, "--checkpoint", run, "--device", "cpu", "--datasets", "busi,ravir")
-    options = (*options, "--threshold", "auto")
+    options = ["--data", corpus, "--checkpoint", run, "--device", "cpu", "--datasets", "busi,ravir"]
+    options += ["--threshold", "auto"]
     assert call(*options, "--out", tmp_path / "one.json").exit_code == 0
     assert processes.run(2, _evaluate, [*map(str, options), "--out", str(tmp_path / "two.json")]) == [0, 0]
     assert sorted(path.name for path in tmp_path.iterdir()) == [

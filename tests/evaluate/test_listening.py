@@ -1,5 +1,6 @@
 """The listening report, of models whose answers are known."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ RULE = Rule("top1", 0.1)
 class Reader(Baseline):
     """Answers every text that is written in small letters and names a vessel with the whole image."""
 
-    def segment(self, queries: list[Query], floor: float = 0.5, semantic: bool = False) -> list[list[Answer]]:  # type: ignore[override]
+    def segment(
+        self, queries: Sequence[Query], floor: float = 0.5, semantic: bool = False
+    ) -> list[list[Answer]]:
         whole, none = Baseline("everything"), Baseline("empty")
         return [
             [

@@ -56,7 +56,7 @@ def test_empty_masks_follow_the_stated_rule(shape: tuple[int, ...], convention: 
 def test_shapes_and_spacing_must_fit() -> None:
     for measure in (overlap, distances):
         with pytest.raises(ValueError, match="different shapes"):
-            measure(np.zeros((4, 1), bool), np.zeros((4, 4), bool))  # type: ignore[operator]
+            measure(np.zeros((4, 1), bool), np.zeros((4, 4), bool))
     for spacing in [(1, 1, 1), (1, 0)]:
         with pytest.raises(ValueError, match="2 positive numbers"):
             distances(np.zeros((4, 4)), np.zeros((4, 4)), spacing)

@@ -42,7 +42,7 @@ def model() -> Sam3Graph:
     """Random weights, but sure enough of everything that every rule gives masks, and others than the next."""
     model = build_model(preset="tiny", seed=3)
     with torch.no_grad():
-        model.detr_decoder.presence_head.layer3.bias.fill_(9.0)
+        model.detr_decoder.get_parameter("presence_head.layer3.bias").fill_(9.0)
     return model
 
 
@@ -56,10 +56,10 @@ def test_validation_equals_evaluation_to_the_last_digit(batch: int, square: Path
     report = evaluate(segmenter, open_datasets(square, split="train"), Measure(list(RULES.values())), {})
     for rule in RULES:
         assert 0 < validated["ravir"][rule] < 1
-    for rule, summaries in report.scores.items():
+    for scored, summaries in report.scores.items():
         for own in summaries:
             found = validated[own["dataset"]]
             assert own["pairs"] > 2
-            assert found[rule.aggregate] == own["dice"]
-            if rule.aggregate == "union" and own["absent"]:
+            assert found[scored.aggregate] == own["dice"]
+            if scored.aggregate == "union" and own["absent"]:
                 assert found["absent"] == own["absent_empty"] / own["absent"]

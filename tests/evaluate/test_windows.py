@@ -83,7 +83,7 @@ def test_evaluate_writes_volumes_and_says_the_window(volumes: Path, run: Path, t
     assert [name[-3:] for name in folders] == ["-ct", "-pt"]
     for folder in tmp_path.iterdir():
         assert len(list(folder.glob("*.nii.gz"))) == 13
-        liver = nib.load(folder / "liver.nii.gz")
+        liver = nib.Nifti1Image.from_filename(folder / "liver.nii.gz")
         assert liver.shape == (20, 16, 20)
         assert set(np.unique(np.asarray(liver.dataobj))) <= {0, 1}
 

@@ -20,7 +20,7 @@ def tiny_tracker() -> Any:
 
 def tiny_video_tracker(seed: int = 0, *, sees: bool = True) -> Any:
     """The tracker for videos; sees: whether it takes the object for visible, on every frame or on none."""
-    from transformers import Sam3TrackerVideoConfig, Sam3TrackerVideoModel
+    from transformers import Sam3TrackerVideoConfig, Sam3TrackerVideoModel, Sam3VisionConfig
 
     width = 128
     config = Sam3TrackerVideoConfig(
@@ -35,6 +35,7 @@ def tiny_video_tracker(seed: int = 0, *, sees: bool = True) -> Any:
         memory_fuser_intermediate_dim=64,
     )
     config.image_size = SIDE  # its constructor sets both back to those of 1008 px
+    assert isinstance(config.vision_config, Sam3VisionConfig)
     config.vision_config.backbone_feature_sizes = FEATURES
     torch.manual_seed(seed)
     model = Sam3TrackerVideoModel(config)

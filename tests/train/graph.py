@@ -11,7 +11,8 @@ from transformers import Sam3Config
 
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.model.graph import Sam3Graph
-from medshards.train.model.weights import Regularisation, build_model, load_tensors
+from medshards.train.model.options import Regularisation
+from medshards.train.model.weights import build_model, load_tensors
 from tests.train.cases import load
 
 

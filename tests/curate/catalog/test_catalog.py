@@ -21,7 +21,8 @@ from medshards.curate.tree import open_download
 from medshards.vocab.vocabulary import Vocabulary, load_labels
 
 CATALOG = load_catalog()
-TRAIN = [slug for slug, entry in CATALOG.items() if entry.paper is not None]  # others may be added
+PAPER = {slug: entry.paper for slug, entry in CATALOG.items() if entry.paper is not None}
+TRAIN = list(PAPER)  # others may be added
 
 # Table 1 of Medical SAM3 (arXiv 2601.10880v1): images, annotations, median area in px
 TABLE_1 = {
@@ -113,24 +114,20 @@ def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
 
 
 def test_table_1_is_complete_and_as_printed() -> None:
-    rows = {
-        slug: (entry.paper.images, entry.paper.annotations, entry.paper.median_area)
-        for slug, entry in CATALOG.items()
-        if entry.paper
-    }
+    rows = {slug: (row.images, row.annotations, row.median_area) for slug, row in PAPER.items()}
     assert rows == TABLE_1
     assert list(rows) == list(TABLE_1), "in the order of the table"
 
 
 def test_sums_are_those_the_paper_states() -> None:
-    assert sum(row.paper.images for row in map(CATALOG.get, TRAIN)) == 76_956
-    assert sum(row.paper.annotations for row in map(CATALOG.get, TRAIN)) == 263_705
-    images = Counter()
-    for slug in TRAIN:
-        images[CATALOG[slug].modality] += CATALOG[slug].paper.images
+    assert sum(row.images for row in PAPER.values()) == 76_956
+    assert sum(row.annotations for row in PAPER.values()) == 263_705
+    images: Counter[str] = Counter()
+    for slug, row in PAPER.items():
+        images[CATALOG[slug].modality] += row.images
     assert images["CXR"] + images["X-ray"] == 40_160
     assert images["Ultrasound"] == 12_179
-    assert images["Endoscopy"] + CATALOG["fetoplac"].paper.images == 12_887
+    assert images["Endoscopy"] + PAPER["fetoplac"].images == 12_887
 
 
 def test_roles_and_modalities() -> None:
@@ -161,14 +158,14 @@ def test_digests_and_dois_are_the_dossiers(dossiers: dict[str, str]) -> None:
 def test_rules_name_concepts_and_labels_that_there_are() -> None:
     vocabulary = {concept.id for concept in Vocabulary.load()}
     for slug in TRAIN:
-        rule, labels = CATALOG[slug].paper.rule, load_labels(slug)
+        rule, labels = PAPER[slug].rule, load_labels(slug)
         assert rule.concept is None or rule.concept in vocabulary, slug
         assert set(rule.ignore_labels) <= set(labels.labels), slug
         left = {label.concept for name, label in labels.labels.items() if name not in rule.ignore_labels}
         assert left - {None}, slug
 
 
-@pytest.mark.parametrize("slug", [slug for slug in TRAIN if CATALOG[slug].paper.rule.official_split])
+@pytest.mark.parametrize("slug", [slug for slug in TRAIN if PAPER[slug].rule.official_split])
 def test_official_split_of_a_rule_is_one_the_converter_gives(slug: str, samples: Path) -> None:
     try:
         source = get_source(slug)
@@ -178,11 +175,11 @@ def test_official_split_of_a_rule_is_one_the_converter_gives(slug: str, samples:
     splits = {case.split for tree in trees for case in source.discover(tree) if isinstance(case, Case)}
     if not splits:
         pytest.skip(f"no complete case of {slug} among the samples")
-    assert CATALOG[slug].paper.rule.official_split in splits
+    assert PAPER[slug].rule.official_split in splits
 
 
 def test_floor_of_drive_leaves_one_component_an_image(samples: Path) -> None:
-    rule = CATALOG["drive"].paper.rule
+    rule = PAPER["drive"].rule
     masks = sorted((samples / "drive").rglob("*_manual1.gif"))
     if not masks:
         pytest.skip("no DRIVE masks among the samples")

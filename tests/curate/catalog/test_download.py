@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ class Server:
         self.sent += len(part)
         request.wfile.write(part)
 
-    def archive(self, name: str, body: bytes, **known: str) -> Archive:
+    def archive(self, name: str, body: bytes, **known: Any) -> Archive:
         self.files[name] = body
         return Archive(file=name, url=f"http://127.0.0.1:{self.http.server_port}/{name}", **known)
 

@@ -14,6 +14,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Skip, get_source
+from tests.samples import position_of
 
 FIRST = "2e99ee0e-506a-443b-8c16-e8a0619da2f7"
 
@@ -37,11 +38,11 @@ def test_annotated_frames_of_either_grade(phantom: Path) -> None:
     frames = sitk.GetArrayFromImage(
         sitk.ReadImage(str(phantom / f"images/stacked_fetal_ultrasound/{FIRST}.mha"))
     )
-    mine = [s for s in found.values() if s.position.volume == FIRST]
+    mine = [s for s in found.values() if position_of(s).volume == FIRST]
     assert [s.key for s in mine] == [f"{FIRST}-{index:04d}" for index in (2, 3, 4)]
     assert [[i.label for i in s.instances] for s in mine] == [["suboptimal"], ["optimal"], ["suboptimal"]]
     for sample in mine:
-        index = sample.position.index
+        index = position_of(sample).index
         assert np.array_equal(sample.image.pixels, frames[index])
         assert np.array_equal(sample.instances[0].region.mask(acouslic.SIZE), masks[index] > 0)
         assert sample.instances[0].concept == "fetal_abdomen"
@@ -51,7 +52,7 @@ def test_annotated_frames_of_either_grade(phantom: Path) -> None:
 
 def test_largest_frame_is_the_papers(phantom: Path) -> None:
     found, skips = load(phantom, "largest")
-    assert [s.position.index for s in found.values()] == [3, 3, 3]
+    assert [position_of(s).index for s in found.values()] == [3, 3, 3]
     assert len(skips) == 1
 
 
@@ -70,7 +71,7 @@ def test_sweep_is_told_where_all_six_are_there(phantom: Path) -> None:
     masks[[0, 139, 140, 839], 1:3, 1:3] = 1
     save_mha(phantom / f"masks/stacked_fetal_abdomen/{FIRST}.mha", masks)
     save_mha(phantom / f"images/stacked_fetal_ultrasound/{FIRST}.mha", masks * 90)
-    mine = [s for s in load(phantom)[0].values() if s.position.volume == FIRST]
+    mine = [s for s in load(phantom)[0].values() if position_of(s).volume == FIRST]
     assert [s.extra["sweep"] for s in mine] == [1, 1, 2, 6]
     assert {s.spacing for s in mine} == {None}  # the header is silent
 

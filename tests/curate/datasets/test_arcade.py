@@ -11,14 +11,11 @@ import pytest
 from medshards.curate.datasets.arcade.phantom import REGIONS
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("arcade")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def test_real_samples(real: Path) -> None:
     assert len(listing.cases) == there
     assert [r["code"] for r in listing.rejects] == ["missing_image"] * (listed - there)
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         split, stem = case.key.split("-")[1:]
         assert (case.split, case.files["image"].stem) == (split, stem)
         content = json.loads(case.files["annotations"].path.read_text())
@@ -58,14 +55,14 @@ def test_real_samples(real: Path) -> None:
 
 def test_real_frames_that_go_wrong_by_id(real: Path) -> None:
     """In train, annotation ids occur twice; in val, the image id is not the file's number."""
-    found = load_all(real)
+    found = samples_at(SOURCE, real)
     for key, count in {"train-169": 1, "train-433": 1, "train-780": 2, "train-218": 0, "val-171": 8}.items():
         if f"stenosis-{key}" in found:
             assert len(found[f"stenosis-{key}"].instances) == count, key
 
 
 def test_regions_go_to_the_frames_that_their_file_names(phantom: Path) -> None:
-    counts = {key: len(sample.instances) for key, sample in load_all(phantom).items()}
+    counts = {key: len(sample.instances) for key, sample in samples_at(SOURCE, phantom).items()}
     assert counts == {
         f"stenosis-{split}-{stem}": count
         for split, frames in REGIONS.items()
@@ -74,7 +71,7 @@ def test_regions_go_to_the_frames_that_their_file_names(phantom: Path) -> None:
 
 
 def test_area_of_a_circle(phantom: Path) -> None:
-    for sample in load_all(phantom).values():
+    for sample in samples_at(SOURCE, phantom).values():
         for instance in sample.instances:
             assert abs(instance.area - np.pi * 81) < 15
 
@@ -93,11 +90,11 @@ def test_layout_of_other_copies(phantom: Path, tmp_path: Path, inside: str) -> N
         shutil.move(phantom / task, target / task)
     (target / "stenosis/train/labels").mkdir()
     (target / "stenosis/train/labels/1.txt").write_text("0 0.1 0.1 0.2 0.2\n")
-    assert len(load_all(tmp_path / "copy")) == 9
+    assert len(samples_at(SOURCE, tmp_path / "copy")) == 9
 
 
 def test_older_record_gives_the_same_samples(phantom: Path, tmp_path: Path) -> None:
-    new = load_all(phantom)
+    new = samples_at(SOURCE, phantom)
     older = tmp_path / "older/arcade_challenge_datasets"
     names = {
         "train": ("dataset_phase_1/stenosis_dataset/sten_train", "sten_train"),
@@ -108,7 +105,7 @@ def test_older_record_gives_the_same_samples(phantom: Path, tmp_path: Path) -> N
         shutil.copytree(phantom / "stenosis" / split, older / folder)
         (older / folder / f"annotations/{split}.json").rename(older / folder / f"annotations/{name}.json")
     shutil.copytree(phantom / "syntax/train", older / "dataset_phase_1/segmentation_dataset/seg_train")
-    old = load_all(tmp_path / "older")
+    old = samples_at(SOURCE, tmp_path / "older")
     assert old.keys() == new.keys()
     assert {k: [i.region.bbox for i in s.instances] for k, s in old.items()} == {
         k: [i.region.bbox for i in s.instances] for k, s in new.items()
@@ -131,12 +128,12 @@ def test_size_and_category_must_agree(phantom: Path) -> None:
         Reject,
         match=r"val/images/1\.png: size_mismatch: has 50 x 96 px, .*val\.json lists it with 96 x 96 px",
     ):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
     file = phantom / "stenosis/val/annotations/val.json"
     file.write_text(file.read_text().replace('"category_id": 26', '"category_id": 27'))
     PIL.Image.new("L", (96, 96)).save(phantom / "stenosis/val/images/1.png")
     with pytest.raises(Reject, match="unknown_label: label 'category 27'"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_one_bad_annotation_costs_its_image_and_a_crowd_is_no_instance(phantom: Path) -> None:
@@ -161,7 +158,7 @@ def test_one_bad_annotation_costs_its_image_and_a_crowd_is_no_instance(phantom: 
     refused = []
     for case in listing.cases:
         try:
-            (sample,) = get_source("arcade").load(case)
+            (sample,) = samples_of(get_source("arcade"), case)
         except Reject as reject:
             refused.append((case.files["image"].path.name, reject))
             continue

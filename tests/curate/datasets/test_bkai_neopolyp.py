@@ -21,6 +21,7 @@ from medshards.curate.source import get_source
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_of
 
 SOURCE = get_source("bkai_neopolyp")
 POLICY = Policy.of(load_catalog()["bkai_neopolyp"], Making(), SOURCE.labels, Vocabulary.load())
@@ -42,7 +43,7 @@ def test_real_samples(samples: Path) -> None:
     assert listing.cases
     assert not listing.rejects
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         instances, _ = POLICY.instances(sample)
         r, g, _ = np.moveaxis(np.asarray(PIL.Image.open(case.files["mask"].path)).astype(int), 2, 0)
         found = {"neoplastic_polyp": (r > 127) & (r > g), "non_neoplastic_polyp": (g > 127) & (g > r)}
@@ -62,7 +63,7 @@ def test_colour_noise_makes_no_polyps(phantom: Path) -> None:
     case = next(c for c in list_download(SOURCE, phantom).cases if c.key.startswith("aa17"))
     colors = np.asarray(PIL.Image.open(case.files["mask"].path))
     assert colors[:, :, 0].max() > 0  # red noise in a mask that is green only
-    (sample,) = SOURCE.load(case)
+    (sample,) = samples_of(SOURCE, case)
     assert [i.concept for i in POLICY.instances(sample)[0]] == ["non_neoplastic_polyp"]
 
 

@@ -10,15 +10,12 @@ import pytest
 from medshards.curate.datasets.breast_cancer_seg.converter import without_frame
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("breast_cancer_seg")
 RELEASE = "0_Public-data-Amgad2019_0.25MPP"
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {s.key: s for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def test_real_masks_with_made_up_images(samples: Path, tmp_path: Path) -> None:
     assert len(listing.cases) == len(found)
     values = {name: value for value, name in SOURCE.labels.by_value().items()}
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         mask = codes[sample.key]
         assert (sample.group, sample.spacing) == (sample.key[:12], (0.00025, 0.00025))
         labelled = set(np.unique(mask)) - {0, 7, 15, 21}
@@ -60,7 +57,7 @@ def test_real_masks_with_made_up_images(samples: Path, tmp_path: Path) -> None:
 
 
 def test_frame_is_left_out_and_counted(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     upright = found["TCGA-A1-A0SK-DX1_xmin45749_ymin25055"]
     assert upright.lost == {"px of the frame of stroma": 2 * (120 + 150) - 4}
     stroma = next(i for i in upright.instances if i.label == "stroma").region.mask((120, 150))
@@ -80,12 +77,12 @@ def test_ring_of_real_tissue_stays() -> None:
 
 
 def test_outside_and_excluded_are_no_instances(phantom: Path) -> None:
-    rotated = load_all(phantom)["TCGA-D8-A27M-DX1_xmin45749_ymin25055"]
+    rotated = samples_at(SOURCE, phantom)["TCGA-D8-A27M-DX1_xmin45749_ymin25055"]
     assert {i.label for i in rotated.instances} == {"tumor", "stroma"}
 
 
 def test_split_by_site_and_group_by_patient(phantom: Path) -> None:
-    assert {(s.group, s.official_split) for s in load_all(phantom).values()} == {
+    assert {(s.group, s.official_split) for s in samples_at(SOURCE, phantom).values()} == {
         ("TCGA-A1-A0SK", "train"),
         ("TCGA-A2-A0SX", "train"),
         ("TCGA-D8-A27M", "train"),
@@ -95,11 +92,11 @@ def test_split_by_site_and_group_by_patient(phantom: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["MPP-0.2500", "MAG-40.00", "MAG-0"])
 def test_names_and_folders_of_the_download_script(phantom: Path, suffix: str) -> None:
-    keys = load_all(phantom).keys()
+    keys = samples_at(SOURCE, phantom).keys()
     (phantom / "rgbs_colorNormalized").rename(phantom / "images")
     for path in [*phantom.glob("images/*.png"), *phantom.glob("masks/*.png")]:
         path.rename(path.with_name(path.name.replace("MPP-0.2500", suffix)))
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert found.keys() == keys
     assert {s.spacing for s in found.values()} == {(0.00025, 0.00025) if suffix.startswith("MPP") else None}
 
@@ -110,14 +107,14 @@ def test_unknown_code_is_named(phantom: Path) -> None:
     mask[60, 60] = 22
     PIL.Image.fromarray(mask).save(path)
     with pytest.raises(Reject, match=r"unknown_label.*22 \(1 px\)"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_sizes_must_agree(phantom: Path) -> None:
     path = next((phantom / "masks").iterdir())
     PIL.Image.open(path).crop((0, 0, 149, 120)).save(path)
     with pytest.raises(Reject, match="size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_halves_of_pairs(phantom: Path) -> None:

@@ -13,16 +13,12 @@ import scipy.sparse
 from medshards.curate.datasets.btcv import phantom as btcv
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import intensity_of, samples_at
 
 SOURCE = get_source("btcv")
 RAS = np.diag([0.8, 0.7, 3.0, 1.0])
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    loaded = [s for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)]
-    return {s.key: s for s in loaded if isinstance(s, Sample)}
 
 
 @pytest.fixture
@@ -32,13 +28,13 @@ def phantom(tmp_path: Path) -> Path:
 
 
 def stored(path: Path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj).T
+    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj).T
 
 
 def test_slices_are_axial_and_upright(phantom: Path) -> None:
     image, labels = (stored(phantom / f"Training/{p}0001.nii.gz") for p in ("img/img", "label/label"))
-    sample = load_all(phantom)["case-0001-0003"]
-    assert np.array_equal(sample.image.pixels.astype(int) + sample.intensity.intercept, image[3, ::-1])
+    sample = samples_at(SOURCE, phantom)["case-0001-0003"]
+    assert np.array_equal(sample.image.pixels.astype(int) + intensity_of(sample).intercept, image[3, ::-1])
     for instance in sample.instances:
         value = {name: v for v, name in SOURCE.labels.by_value().items()}[instance.label]
         assert np.array_equal(instance.region.mask(btcv.SIZE), labels[3, ::-1] == value)
@@ -51,12 +47,12 @@ def test_slices_are_axial_and_upright(phantom: Path) -> None:
 
 
 def test_numbers_stay_hounsfield_units(phantom: Path) -> None:
-    intensity = load_all(phantom)["case-0001-0001"].intensity
+    intensity = intensity_of(samples_at(SOURCE, phantom)["case-0001-0001"])
     assert (intensity.slope, intensity.unit, intensity.window) == (1.0, "HU", (-160.0, 240.0))
 
 
 def test_label_without_header_lies_on_its_image(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     with_header = {i.label: i.region.bbox for i in found["case-0001-0002"].instances}
     without = {i.label: i.region.bbox for i in found["case-0023-0002"].instances}
     assert without == {label: box for label, box in with_header.items() if label != "gallbladder"}
@@ -66,40 +62,40 @@ def test_liver_on_the_left_is_refused(phantom: Path) -> None:
     path = phantom / "Training/img/img0001.nii.gz"
     btcv.save(path, stored(path), RAS)
     with pytest.raises(Reject, match="left_right"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_image_without_orientation_is_refused(phantom: Path) -> None:
     path = phantom / "Training/img/img0001.nii.gz"
     btcv.save(path, stored(path), None)
     with pytest.raises(Reject, match=r"img0001\.nii\.gz: no_orientation"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_copies_with_eight_organs_are_refused(phantom: Path) -> None:
     path = phantom / "Training/label/label0001.nii.gz"
     btcv.save(path, np.minimum(stored(path), 8), btcv.LAS)
     with pytest.raises(Reject, match=r"label0001\.nii\.gz: renumbered"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
     btcv.save(path, stored(path) * 2 + (stored(path) > 0), btcv.LAS)
     with pytest.raises(Reject, match="unknown_label"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
     btcv.save(path, np.ones((4, *btcv.SIZE), np.uint8), btcv.LAS)
     with pytest.raises(Reject, match="size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 @pytest.mark.parametrize(
     ("image", "label"), [("ABD_{:03d}", "ABD_{:03d}"), ("ABD_{:03d}_0000", "ABD_{:03d}")]
 )
 def test_nnunet_layout(phantom: Path, tmp_path: Path, image: str, label: str) -> None:
-    expected = load_all(phantom)
+    expected = samples_at(SOURCE, phantom)
     for number in (1, 23):
         for folder, old, new in (("imagesTr", "img/img", image), ("labelsTr", "label/label", label)):
             (tmp_path / "BTCV" / folder).mkdir(parents=True, exist_ok=True)
             source = phantom / f"Training/{old}{number:04d}.nii.gz"
             shutil.copy(source, tmp_path / "BTCV" / folder / f"{new.format(number)}.nii.gz")
-    found = load_all(tmp_path / "BTCV")
+    found = samples_at(SOURCE, tmp_path / "BTCV")
     assert found.keys() == expected.keys()
 
 
@@ -141,7 +137,7 @@ def test_organs_of_real_slices_lie_where_they_should(samples: Path, tmp_path: Pa
         used += 1
         for folder, array in (("imagesTr/img", grey), ("labelsTr/label", labels)):
             btcv.save(tmp_path / f"{folder}{number:04d}.nii.gz", np.stack([array] * 3), btcv.LAS)
-        sample = load_all(tmp_path)[f"case-{number:04d}-0001"]
+        sample = samples_at(SOURCE, tmp_path)[f"case-{number:04d}-0001"]
         boxes = {i.concept: i.region for i in sample.instances}
         assert boxes["liver"].left < boxes["spleen"].left
         for organ, region in boxes.items():
@@ -154,7 +150,7 @@ def test_organs_of_real_slices_lie_where_they_should(samples: Path, tmp_path: Pa
         image = tmp_path / f"imagesTr/img{number:04d}.nii.gz"
         btcv.save(image, stored(image), RAS)
         with pytest.raises(Reject, match="left_right"):
-            load_all(tmp_path)
+            samples_at(SOURCE, tmp_path)
         btcv.save(image, stored(image), btcv.LAS)
     if not used:
         pytest.skip("no slice with liver and spleen among the samples")

@@ -11,8 +11,9 @@ import pytest
 from medshards.curate.datasets.btxrd.converter import PATIENT
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at
 
 SOURCE = get_source("btxrd")
 CONCEPTS = {
@@ -26,10 +27,6 @@ CONCEPTS = {
     "osteosarcoma": "osteosarcoma",
     "other mt": "malignant_bone_tumor",
 }
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 def shoelace(points: list[list[float]]) -> float:
@@ -55,7 +52,7 @@ def test_real_samples(real: Path, tmp_path: Path) -> None:
         else:
             plain = PIL.Image.new("L", (drawn["imageWidth"], drawn["imageHeight"]))
             plain.save(_made(tmp_path / "BTXRD/images") / f"{file.stem}.jpeg")
-    found = load_all(tmp_path)
+    found = samples_at(SOURCE, tmp_path)
     assert set(found) == {f.stem for f in files}
     for file in files:
         drawn = json.loads(file.read_text())
@@ -93,7 +90,7 @@ def test_real_table_has_the_columns(real: Path) -> None:
 
 
 def test_rectangles_are_no_instances_whatever_the_order(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert [len(found[f"IMG{n:06d}"].instances) for n in range(1, 8)] == [2, 1, 1, 1, 0, 0, 1]
     for sample in found.values():
         for instance in sample.instances:  # circle of radius 9 px with its outline, not its box of 324 px
@@ -102,21 +99,21 @@ def test_rectangles_are_no_instances_whatever_the_order(phantom: Path) -> None:
 
 
 def test_consecutive_views_of_one_patient_are_a_group(phantom: Path) -> None:
-    groups = {key: sample.group for key, sample in load_all(phantom).items()}
+    groups = {key: sample.group for key, sample in samples_at(SOURCE, phantom).items()}
     assert groups["IMG000001"] == groups["IMG000002"] == "IMG000001"
     assert len(set(groups.values())) == 6
 
 
 def test_exported_table_serves_as_well_and_none_leaves_images_alone(phantom: Path) -> None:
-    before = {key: sample.group for key, sample in load_all(phantom).items()}
+    before = {key: sample.group for key, sample in samples_at(SOURCE, phantom).items()}
     header = ["image_id", *PATIENT, "tumor"]
     (phantom / "dataset.xlsx").unlink()
-    assert {sample.group for sample in load_all(phantom).values()} == set(before)
+    assert {sample.group for sample in samples_at(SOURCE, phantom).values()} == set(before)
     rows = [header]
     for key, group in before.items():
         rows.append([f"{key}.jpeg", "1", group, *["0"] * (len(PATIENT) - 2), "0"])
     (phantom / "dataset.csv").write_text("\ufeff" + "\n".join(",".join(r) for r in rows) + "\n")
-    assert {key: sample.group for key, sample in load_all(phantom).items()} == before
+    assert {key: sample.group for key, sample in samples_at(SOURCE, phantom).items()} == before
 
 
 def test_a_gap_in_the_numbers_ends_a_run(phantom: Path) -> None:
@@ -126,24 +123,26 @@ def test_a_gap_in_the_numbers_ends_a_run(phantom: Path) -> None:
     (phantom / "dataset.csv").write_text(
         f"{columns}\n" + "".join(f"IMG{n:06d}.jpeg,{same}\n" for n in (2, 1, 4, 5))
     )
-    groups = {key: sample.group for key, sample in load_all(phantom).items()}
+    groups = {key: sample.group for key, sample in samples_at(SOURCE, phantom).items()}
     assert [groups[f"IMG{n:06d}"] for n in (1, 2, 4, 5)] == ["IMG000001"] * 2 + ["IMG000004"] * 2
 
 
 @pytest.mark.parametrize("half", ["Annotations", "images"])
 def test_a_doubled_folder_is_the_same_download(phantom: Path, half: str) -> None:
-    before = {key: len(sample.instances) for key, sample in load_all(phantom).items()}
+    before = {key: len(sample.instances) for key, sample in samples_at(SOURCE, phantom).items()}
     (phantom / half).rename(phantom / "inner")
     (phantom / half).mkdir()
     (phantom / "inner").rename(phantom / half / half)
     assert list_download(SOURCE, phantom).rejects == []
-    assert {key: len(sample.instances) for key, sample in load_all(phantom).items()} == before
+    assert {key: len(sample.instances) for key, sample in samples_at(SOURCE, phantom).items()} == before
 
 
 def test_without_the_table_no_image_is_known_to_be_normal(phantom: Path) -> None:
-    assert load_all(phantom)["IMG000005"].concepts is None  # as the label file has it: all are absent
+    assert (
+        samples_at(SOURCE, phantom)["IMG000005"].concepts is None
+    )  # as the label file has it: all are absent
     (phantom / "dataset.xlsx").unlink()
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert found["IMG000005"].concepts == found["IMG000006"].concepts == ()
 
 
@@ -174,7 +173,7 @@ def test_what_cannot_be_trusted_is_refused(phantom: Path, old: str, new: str, me
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(Reject, match=rf"IMG000003\.json: {message}"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_box_without_polygon_is_counted(phantom: Path) -> None:
@@ -182,7 +181,7 @@ def test_box_without_polygon_is_counted(phantom: Path) -> None:
     content = json.loads(file.read_text())
     content["shapes"].remove(next(s for s in content["shapes"] if s["shape_type"] == "polygon"))
     file.write_text(json.dumps(content))
-    assert load_all(phantom)["IMG000001"].lost == {"rectangles without polygon": 1}
+    assert samples_at(SOURCE, phantom)["IMG000001"].lost == {"rectangles without polygon": 1}
 
 
 def test_table_of_another_kind_is_refused(phantom: Path) -> None:

@@ -15,6 +15,7 @@ from medshards.curate.sample import Reject
 from medshards.curate.source import Case, get_source
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_of
 
 SOURCE = get_source("bus_uclm")
 CONCEPTS = {1: "benign_breast_lesion", 0: "malignant_breast_lesion"}  # by colour channel
@@ -36,7 +37,7 @@ def test_real_samples(samples: Path) -> None:
     assert found
     policy = Policy.of(load_catalog()["bus_uclm"], Making(), SOURCE.labels, Vocabulary.load())
     for key, case in found.items():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         native = np.asarray(PIL.Image.open(case.files["mask"].path).convert("RGB"))
         assert sample.image.size == native.shape[:2]
         assert sample.group == sample.key[:3]
@@ -86,7 +87,7 @@ def test_patients_are_numbered_in_the_order_of_their_codes(phantom: Path) -> Non
 def test_cropped_images_are_placed_not_resized(phantom: Path) -> None:
     found = cases(phantom)
     for key in ("HESN_000", "HESN_003"):
-        (sample,) = SOURCE.load(found[key])
+        (sample,) = samples_of(SOURCE, found[key])
         assert sample.image.size == (606, 856)
         (lesion,) = sample.instances
         inside = lesion.region.mask((606, 856))
@@ -110,7 +111,7 @@ def test_only_that_patient_is_placed(phantom: Path) -> None:
 
 def test_table_is_read_and_must_agree_with_colours(phantom: Path) -> None:
     found = cases(phantom)
-    (sample,) = SOURCE.load(found["COPE_004"])
+    (sample,) = samples_of(SOURCE, found["COPE_004"])
     assert sample.extra["doppler"] is True  # written "Y"
     assert sample.official_split == "test"
     assert found["ALWI_000"].split == "train"

@@ -8,14 +8,11 @@ import pytest
 
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("chase_db1")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -29,7 +26,7 @@ def test_real_samples(samples: Path) -> None:
     assert not listing.rejects
     assert listing.cases
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         first = case.files["image"].path.with_name(f"{case.key}_1stHO.png")
         drawn = np.asarray(PIL.Image.open(first)).astype(bool)
         (vessels,) = sample.instances
@@ -41,7 +38,7 @@ def test_real_samples(samples: Path) -> None:
 
 
 def test_first_observer_alone_is_read(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     first = np.asarray(PIL.Image.open(phantom / "Image_01L_1stHO.png"))
     second = np.asarray(PIL.Image.open(phantom / "Image_01L_2ndHO.png"))
     assert first.dtype == bool
@@ -51,19 +48,19 @@ def test_first_observer_alone_is_read(phantom: Path) -> None:
 
 
 def test_both_eyes_of_a_child_are_one_group(phantom: Path) -> None:
-    groups = {key: sample.group for key, sample in load_all(phantom).items()}
+    groups = {key: sample.group for key, sample in samples_at(SOURCE, phantom).items()}
     assert groups["Image_14L"] == groups["Image_14R"] != groups["Image_02L"]
     assert set(groups.values()) == {"01", "02", "14"}
 
 
 @pytest.mark.parametrize("masks", ["Masks", "Labels"])
 def test_copies_in_folders_are_read_alike(phantom: Path, masks: str) -> None:
-    flat = load_all(phantom)
+    flat = samples_at(SOURCE, phantom)
     for file in list(phantom.glob("*.*")):
         folder = phantom / (masks if file.suffix == ".png" else "Images")
         folder.mkdir(exist_ok=True)
         file.rename(folder / file.name)
-    assert {k: s.instances[0].area for k, s in load_all(phantom).items()} == {
+    assert {k: s.instances[0].area for k, s in samples_at(SOURCE, phantom).items()} == {
         k: s.instances[0].area for k, s in flat.items()
     }
 
@@ -82,4 +79,4 @@ def test_missing_halves_are_named(phantom: Path) -> None:
 def test_mask_of_another_size_is_refused(phantom: Path) -> None:
     PIL.Image.new("1", (1280, 960)).save(phantom / "Image_01L_1stHO.png")
     with pytest.raises(Reject, match="size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)

@@ -12,6 +12,7 @@ from medshards.curate.masks import components
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
+from tests.samples import samples_of
 
 SOURCE = get_source("chest_xray_masks")
 
@@ -19,7 +20,7 @@ SOURCE = get_source("chest_xray_masks")
 def load_all(root: Path) -> dict[str, Sample]:
     """Samples by name of their image, as published."""
     cases = list_download(SOURCE, root).cases
-    return {case.files["image"].path.stem: sample for case in cases for sample in SOURCE.load(case)}
+    return {case.files["image"].path.stem: sample for case in cases for sample in samples_of(SOURCE, case)}
 
 
 def published(root: Path, name: str) -> str:
@@ -39,7 +40,7 @@ def test_real_samples(real: Path) -> None:
     assert listing.cases
     assert not listing.rejects
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         image = case.files["image"].path
         suffix = "_mask" if case.key.startswith("CHN") else ""
         mask = np.asarray(

@@ -11,16 +11,13 @@ import pytest
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_at
 
 SOURCE = get_source("chest_xray_pneumothorax")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -48,12 +45,12 @@ def test_real_samples(real: Path) -> None:
 def test_real_pairs(real: Path) -> None:
     if not any(real.glob("**/png_images/*.png")):
         pytest.skip("no image among the samples")
-    for key, sample in load_all(real).items():
+    for key, sample in samples_at(SOURCE, real).items():
         assert (sum(i.area for i in sample.instances) > 0) == key.endswith("_1")
 
 
 def test_equal_numbers_in_two_splits_are_two_samples(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert {"0_train_0", "0_test_1"} <= set(found)
     assert {key: s.official_split for key, s in found.items()} == {key: key.split("_")[1] for key in found}
     assert found["0_train_0"].instances[0].area == 0
@@ -62,7 +59,7 @@ def test_equal_numbers_in_two_splits_are_two_samples(phantom: Path) -> None:
 
 def test_paper_keeps_the_positive_test_images(phantom: Path) -> None:
     policy = Policy.of(load_catalog()[SOURCE.slug], Making("paper"), SOURCE.labels, Vocabulary.load())
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     kept = [key for key, s in found.items() if policy.leaves_out(s, policy.instances(s)[0]) is None]
     assert sorted(kept) == ["0_test_1", "2_test_1"]
     assert len(policy.paper_annotations(found["2_test_1"]) or ()) == 2
@@ -72,7 +69,7 @@ def test_paper_keeps_the_positive_test_images(phantom: Path) -> None:
 def test_mask_and_name_must_agree(phantom: Path, name: str, white: bool) -> None:
     PIL.Image.fromarray(np.full((96, 96), 255 * white, np.uint8)).save(phantom / "png_masks" / name)
     with pytest.raises(Reject, match=f"{name}: label_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_missing_halves_are_named(phantom: Path) -> None:

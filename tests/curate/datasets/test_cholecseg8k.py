@@ -13,6 +13,7 @@ from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, get_source
 from medshards.curate.tree import File, recognise
+from tests.samples import samples_of
 
 SOURCE = get_source("cholecseg8k")
 # The watershed numbers of the authors' table, with the prompts they stand for.
@@ -52,7 +53,7 @@ def test_numbers_mean_what_the_table_says(tmp_path: Path, number: int, concept: 
     values = np.full((72, 128, 3), number, np.uint8)
     values[:5] = 50
     PIL.Image.fromarray(values).save(case.files["mask"].path)
-    (sample,) = SOURCE.load(case)
+    (sample,) = samples_of(SOURCE, case)
     assert isinstance(sample, Sample)
     assert [(i.concept, i.area) for i in sample.instances] == ([(concept, 67 * 128)] if concept else [])
 
@@ -77,7 +78,7 @@ def test_rgba_mask_and_clip_position(tmp_path: Path) -> None:
     found = cases(tmp_path)
     case = found["video18-01216"]
     assert PIL.Image.open(case.files["mask"].path).mode == "RGBA"
-    (sample,) = SOURCE.load(case)
+    (sample,) = samples_of(SOURCE, case)
     assert isinstance(sample, Sample)
     assert sample.position is not None
     assert (sample.position.volume, sample.position.index, sample.position.count) == ("video18_01139", 77, 80)

@@ -11,6 +11,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
+from tests.samples import samples_of
 
 SOURCE = get_source("coph100")
 
@@ -20,7 +21,7 @@ def load_all(root: Path) -> dict[str, Sample]:
     return {
         f"{case.files['mask'].path.parent.name}/{case.files['image'].path.stem}": sample
         for case in list_download(SOURCE, root).cases
-        for sample in SOURCE.load(case)
+        for sample in samples_of(SOURCE, case)
     }
 
 

@@ -11,6 +11,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
+from tests.samples import samples_of
 
 SOURCE = get_source("covid_qu_ex")
 LUNG, INFECTION = "Lung Segmentation Data", "Infection Segmentation Data"
@@ -22,7 +23,7 @@ def load_all(root: Path) -> dict[str, Sample]:
     return {
         "/".join(case.files["image"].path.parts[-4:]): sample
         for case in cases
-        for sample in SOURCE.load(case)
+        for sample in samples_of(SOURCE, case)
     }
 
 
@@ -45,7 +46,7 @@ def test_real_samples(real: Path) -> None:
     assert not listing.rejects
     assert len(listing.cases) + len(listing.skips) == len(images)
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         folder = case.files["image"].path.parent.parent
         assert case.split == folder.parent.name.lower()
         drawn = {

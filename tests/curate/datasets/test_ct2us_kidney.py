@@ -9,14 +9,11 @@ import pytest
 from medshards.curate.datasets.ct2us_kidney import phantom as ct2us_kidney
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import draw, write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at
 
 SOURCE = get_source("ct2us_kidney")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {s.key: s for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -27,7 +24,7 @@ def phantom(tmp_path: Path) -> Path:
 
 def test_masks_of_either_foreground_value(phantom: Path) -> None:
     kidney = draw.ellipse(ct2us_kidney.SIZE, (32, 16), (12, 8))
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     for key in ("100", "250"):
         assert np.array_equal(found[key].instances[0].region.mask(ct2us_kidney.SIZE), kidney)
     assert found["1"].instances[0].area == 0
@@ -39,22 +36,22 @@ def test_soft_borders_are_cut_in_the_middle(phantom: Path) -> None:
     grey[10:20, 10:20] = 100
     grey[12:18, 12:18] = 200
     PIL.Image.fromarray(grey).save(phantom / "mask/mask/100.png")
-    assert load_all(phantom)["100"].instances[0].area == 36
+    assert samples_at(SOURCE, phantom)["100"].instances[0].area == 36
 
 
 def test_folders_that_are_not_doubled(phantom: Path) -> None:
-    expected = load_all(phantom)
+    expected = samples_at(SOURCE, phantom)
     for kind in ("slice", "mask"):
         (phantom / kind).rename(phantom / "old")
         (phantom / "old" / kind).rename(phantom / kind)
         (phantom / "old").rmdir()
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert found.keys() == expected.keys()
     assert {k: s.group for k, s in found.items()} == {k: s.group for k, s in expected.items()}
 
 
 def test_groups_are_blocks_of_numbers(phantom: Path) -> None:
-    assert {k: s.group for k, s in load_all(phantom).items()} == {
+    assert {k: s.group for k, s in samples_at(SOURCE, phantom).items()} == {
         "0": "block-0000",
         "1": "block-0000",
         "99": "block-0000",
@@ -69,7 +66,7 @@ def test_groups_are_scans_where_names_tell(phantom: Path) -> None:
         for kind in ("slice", "mask"):
             path = phantom / kind / kind / f"{number}.png"
             path.rename(path.with_stem(name))
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert found["case_00012_034"].group == found["case_00012_035"].group == "case-00012"
     assert found["case_00123_001"].group == "case-00123"
 
@@ -85,4 +82,4 @@ def test_halves_of_pairs_and_sizes(phantom: Path) -> None:
     path = phantom / "mask/mask/100.png"
     PIL.Image.open(path).resize((32, 32)).save(path)
     with pytest.raises(Reject, match="size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)

@@ -16,6 +16,7 @@ from medshards.curate.sample import Reject
 from medshards.curate.source import Case, get_source
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_of
 
 SOURCE = get_source("cvc_clinicdb")
 FOLDERS = ("Original", "Ground Truth")
@@ -66,7 +67,7 @@ def test_of_the_complete_official_archive_every_frame_is_read_as_rgb(complete: P
     assert (len(listing.cases), listing.rejects, listing.skips) == (612, [], [])
     assert len({case.group for case in listing.cases}) == 29
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         assert np.array_equal(sample.image.pixels, strips(case.files["image"].path)), case.key
         assert sample.instances[0].area == 30
 
@@ -78,7 +79,7 @@ def test_real_official_frames_are_read_as_their_strips(real: Path) -> None:
     found = cases(real / "CVC-ClinicDB")
     assert set(found) == {path.stem for path in files}
     for path in files:
-        (sample,) = SOURCE.load(found[path.stem])
+        (sample,) = samples_of(SOURCE, found[path.stem])
         assert sample.image.size == (288, 384)
         assert np.array_equal(sample.image.pixels, strips(path))
 
@@ -95,7 +96,7 @@ def test_real_frames_with_dark_values_in_the_mask(samples: Path, tmp_path: Path)
     found = cases(tmp_path)
     assert found
     for key, case in found.items():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         grey = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L"))
         assert sample.image.size == (288, 384)
         assert sample.instances[0].area == int((grey > 127).sum())
@@ -120,7 +121,7 @@ def test_groups_and_dark_values(phantom: Path) -> None:
     assert groups["1"] == groups["2"] == groups["25"] == "sequence-01"
     assert (groups["26"], groups["200"], groups["612"]) == ("sequence-02", "sequence-10", "sequence-29")
     for case in found.values():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         mask = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L"))
         assert (mask == 11).any()
         assert sample.instances[0].area == int((mask == 255).sum())
@@ -132,7 +133,7 @@ def test_specks_of_few_pixels_are_no_polyps(tmp_path: Path) -> None:
     policy = Policy.of(load_catalog()["cvc_clinicdb"], Making(), SOURCE.labels, Vocabulary.load())
     assert policy.min_area == 7
     for case in cases(tmp_path).values():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         _, lost = policy.instances(sample)
         assert lost == 1
 

@@ -9,14 +9,11 @@ import pytest
 
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("drive")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -30,7 +27,7 @@ def test_real_samples(samples: Path) -> None:
     assert not listing.rejects
     assert listing.cases
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         number, split = case.key.split("_")
         assert (sample.official_split, sample.group) == (split, number)
         assert sample.image.size == (584, 565)
@@ -44,12 +41,12 @@ def test_real_samples(samples: Path) -> None:
 def test_field_of_view_and_second_observer_are_not_read(phantom: Path) -> None:
     for file in [*phantom.glob("*/mask/*.gif"), *phantom.glob("*/2nd_manual/*.gif")]:
         file.write_bytes(b"no picture")
-    assert len(load_all(phantom)) == 8
+    assert len(samples_at(SOURCE, phantom)) == 8
 
 
 def test_training_folder_alone_as_root(phantom: Path) -> None:
     shutil.rmtree(phantom / "test")
-    assert {s.official_split for s in load_all(phantom / "training").values()} == {"training"}
+    assert {s.official_split for s in samples_at(SOURCE, phantom / "training").values()} == {"training"}
 
 
 def test_missing_halves_are_named(phantom: Path) -> None:
@@ -67,7 +64,7 @@ def test_lfs_pointer_is_refused(phantom: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 729790\n"
     (phantom / "training/images/21_training.tif").write_bytes(pointer)
     with pytest.raises(Reject, match=r"21_training.tif: lfs_pointer"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_renumbered_copy_is_refused_whole(phantom: Path) -> None:

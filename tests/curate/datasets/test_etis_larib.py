@@ -13,6 +13,7 @@ from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject
 from medshards.curate.source import Case, get_source
 from medshards.shards.build.dataset import build_dataset
+from tests.samples import samples_of
 
 SOURCE = get_source("etis_larib")
 
@@ -43,7 +44,7 @@ def test_real_frames_with_soft_borders(samples: Path, tmp_path: Path) -> None:
     found = cases(tmp_path)
     assert set(found) == {path.stem for path in (copy / "images").glob("*.png")}
     for case in found.values():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         grey = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L"))
         assert ((grey > 0) & (grey < 255)).any()
         assert sample.instances[0].area == int((grey > 127).sum())
@@ -55,7 +56,7 @@ def test_pairs_by_number_not_by_name(phantom: Path) -> None:
         key: f"p{key}.tif" for key in ("1", "2", "10", "196")
     }
     for case in found.values():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         white = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L")) > 127
         assert sample.instances[0].area == white.sum()
         assert ndimage.label(white)[1] == (3 if case.key == "196" else 1)

@@ -10,14 +10,11 @@ import pytest
 from medshards.curate.datasets.fetoplac.phantom import VIDEOS
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("fetoplac")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -34,7 +31,7 @@ def test_real_samples(real: Path) -> None:
         return
     for case in list_download(SOURCE, real).cases:
         assert "unannotated" not in case.files["image"].name
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         assert sample.group.startswith("video")
 
 
@@ -51,7 +48,7 @@ def test_real_clip_beside_annotated_frames(phantom: Path, real: Path) -> None:
 
 
 def test_any_channel_is_vessel_and_nothing_else_in_the_folder_is_read(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     for video, (prefix, side, count) in VIDEOS.items():
         for number in range(count):
             name = f"{prefix}_{901 + number:05d}"
@@ -74,7 +71,7 @@ def test_missing_halves_and_sizes(phantom: Path) -> None:
     }
     PIL.Image.new("RGB", (470, 470)).save(folder / "masks_gt/anon001_00903_mask.png")
     with pytest.raises(Reject, match=r"anon001_00903_mask\.png: size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_fetreg_is_another_dataset(tmp_path: Path) -> None:

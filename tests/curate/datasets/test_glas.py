@@ -14,6 +14,7 @@ from medshards.curate.sample import Reject
 from medshards.curate.source import Case, get_source
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_of
 
 SOURCE = get_source("glas")
 POLICY = Policy.of(load_catalog()["glas"], Making(), SOURCE.labels, Vocabulary.load())
@@ -34,7 +35,7 @@ def test_real_samples(samples: Path) -> None:
     assert listing.cases
     assert not listing.rejects
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         ids = np.asarray(PIL.Image.open(case.files["mask"].path))
         native = {i.native_id: i.area for i in sample.instances}
         assert native == {k: int((ids == k).sum()) for k in np.unique(ids) if k > 0}, case.key
@@ -50,7 +51,7 @@ def test_glands_with_one_id_are_separate(samples: Path) -> None:
     case = cases(samples / "glas").get("testB_3")
     if case is None:
         pytest.skip("testB_3 is not among the samples")
-    (sample,) = SOURCE.load(case)
+    (sample,) = samples_of(SOURCE, case)
     assert len(sample.instances) == 1
     instances, dropped = POLICY.instances(sample)
     assert (len(instances), dropped) == (6, 1)  # seven pieces, one of them below the floor
@@ -75,13 +76,13 @@ def test_patients_cross_the_official_splits(phantom: Path) -> None:
         "testA",
         "testB",
     )
-    (sample,) = SOURCE.load(found["train_44"])
+    (sample,) = samples_of(SOURCE, found["train_44"])
     assert sample.extra == {"grade": "malignant", "detailed_grade": "moderately-to-poorly differentated"}
     assert sample.spacing == pytest.approx((0.00062005, 0.00062005))
 
 
 def test_stray_ids_are_dropped_and_counted(phantom: Path) -> None:
-    (sample,) = SOURCE.load(cases(phantom)["train_44"])
+    (sample,) = samples_of(SOURCE, cases(phantom)["train_44"])
     assert [i.native_id for i in sample.instances] == [1, 2, 3, 4]
     instances, dropped = POLICY.instances(sample)
     assert ([i.native_id for i in instances], dropped) == ([1, 2, 3], 1)

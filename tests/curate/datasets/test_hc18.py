@@ -12,16 +12,13 @@ import pytest
 from medshards.curate.datasets.hc18.phantom import HEADS, SIZE
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import draw, write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("hc18")
 # Areas (px) of the curves that leave the image, in a copy that others filled by hand.
 OPEN = {"186_HC": 198345, "346_HC": 207646, "628_2HC": 191839, "787_HC": 200462}
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def test_real_samples(samples: Path) -> None:
     with (root / "training_set_pixel_size_and_HC.csv").open() as stream:
         table = {name: (float(pixel), float(length)) for name, pixel, length in list(csv.reader(stream))[1:]}
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         (head,) = sample.instances
         mask = head.region.mask(sample.image.size)
         outline = np.asarray(PIL.Image.open(case.files["mask"].path)) > 0
@@ -59,7 +56,7 @@ def test_real_samples(samples: Path) -> None:
 
 
 def test_outline_is_filled(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     for name, (center, axes) in HEADS.items():
         outline = np.asarray(PIL.Image.open(phantom / f"training_set/{name}_Annotation.png")) > 0
         head = draw.ellipse(SIZE, center, axes) | outline
@@ -68,7 +65,7 @@ def test_outline_is_filled(phantom: Path) -> None:
 
 
 def test_images_of_an_examination_are_one_group(phantom: Path) -> None:
-    assert {k: s.group for k, s in load_all(phantom).items()} == {
+    assert {k: s.group for k, s in samples_at(SOURCE, phantom).items()} == {
         "000_HC": "000",
         "010_HC": "010",
         "010_2HC": "010",
@@ -84,11 +81,11 @@ def test_test_set_is_skipped_though_its_names_return(phantom: Path) -> None:
 
 
 def test_pixel_size_and_circumference_come_from_the_table(phantom: Path) -> None:
-    sample = load_all(phantom)["010_HC"]  # second row of the table
+    sample = samples_at(SOURCE, phantom)["010_HC"]  # second row of the table
     assert sample.spacing == (0.2, 0.2)
     assert sample.extra == {"head_circumference_mm": 52.5}
     (phantom / "training_set_pixel_size_and_HC.csv").unlink()
-    assert load_all(phantom)["010_HC"].spacing is None
+    assert samples_at(SOURCE, phantom)["010_HC"].spacing is None
 
 
 def test_one_flat_folder_with_filled_copies(phantom: Path) -> None:
@@ -96,7 +93,7 @@ def test_one_flat_folder_with_filled_copies(phantom: Path) -> None:
     shutil.copytree(phantom / "training_set", flat)
     shutil.copy(phantom / "training_set_pixel_size_and_HC.csv", flat)
     PIL.Image.new("RGB", (160, 108), (255, 255, 255)).save(flat / "000_HC_Mask.png")
-    official, found = load_all(phantom), load_all(flat)
+    official, found = samples_at(SOURCE, phantom), samples_at(SOURCE, flat)
     assert {k: (s.instances[0].area, s.spacing) for k, s in found.items()} == {
         k: (s.instances[0].area, s.spacing) for k, s in official.items()
     }
@@ -122,14 +119,14 @@ def test_a_curve_that_encloses_nothing_is_refused(phantom: Path, left: str) -> N
         outline[:, :70] = outline[:, 90:] = 0
     PIL.Image.fromarray(outline).save(file)
     with pytest.raises(Reject, match=r"000_HC_Annotation.png: open_outline"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_that_is_filled_already_is_that_head(phantom: Path, name: str) -> None:
-    expected = load_all(phantom)[name].instances[0].region.mask(SIZE)
+    expected = samples_at(SOURCE, phantom)[name].instances[0].region.mask(SIZE)
     PIL.Image.fromarray(draw.white(expected)).save(phantom / f"training_set/{name}_Annotation.png")
-    assert np.array_equal(load_all(phantom)[name].instances[0].region.mask(SIZE), expected)
+    assert np.array_equal(samples_at(SOURCE, phantom)[name].instances[0].region.mask(SIZE), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 6), (6, 8), (7, 7)])
@@ -144,10 +141,10 @@ def test_a_curve_is_a_head_when_it_encloses_more_than_twice_itself(
     PIL.Image.fromarray(outline).save(file)
     drawn, inside = 2 * (height + width) - 4, (height - 2) * (width - 2)
     if height == 7:
-        assert load_all(phantom)["000_HC"].instances[0].area == 49
+        assert samples_at(SOURCE, phantom)["000_HC"].instances[0].area == 49
     else:
         with pytest.raises(Reject, match=f"open_outline: the curve of {drawn} px encloses only {inside} px"):
-            load_all(phantom)
+            samples_at(SOURCE, phantom)
 
 
 @pytest.mark.parametrize("row", ["010_HC.png,?,52.5", "010_HC.png,0,52.5", "010_HC.png,,", ",,", None])

@@ -11,15 +11,12 @@ from medshards.curate.datasets.intraretinal_fluid.phantom import COPIES
 from medshards.curate.formats.pictures import raster
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.curate.tree import File
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("intraretinal_fluid")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -43,12 +40,12 @@ def test_real_samples(real: Path) -> None:
         )
         assert path.parents[1].name in named
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         assert sample.instances[0].area > 0
 
 
 def test_mirror_images_share_a_group(phantom: Path) -> None:
-    groups = {key: sample.group for key, sample in load_all(phantom).items()}
+    groups = {key: sample.group for key, sample in samples_at(SOURCE, phantom).items()}
     assert all(groups[name] == groups[copy] for name, copy in COPIES.items())
     assert len(set(groups.values())) == len(COPIES)
 
@@ -65,7 +62,7 @@ def test_stray_mask_of_another_sample_is_not_read(phantom: Path) -> None:
 def test_a_single_mask_may_have_any_name(phantom: Path) -> None:
     folder = phantom / "DME511/masks"
     (folder / "DME511_mask.png").rename(folder / "MASK-7.png")
-    assert len(load_all(phantom)) == 8
+    assert len(samples_at(SOURCE, phantom)) == 8
 
 
 def test_two_masks_that_no_number_tells_apart_are_refused(phantom: Path) -> None:
@@ -90,13 +87,13 @@ def test_noise_of_a_mask_is_cut_in_the_middle(phantom: Path) -> None:
     mask = np.array(PIL.Image.open(path))
     noisy = np.clip(mask.astype(int) + np.where(mask > 0, -20, 20), 0, 255).astype(np.uint8)
     PIL.Image.fromarray(np.dstack([noisy] * 3)).save(path)
-    assert load_all(phantom)["dme_a1"].instances[0].area == (mask > 0).sum()
+    assert samples_at(SOURCE, phantom)["dme_a1"].instances[0].area == (mask > 0).sum()
 
 
 def test_sizes_must_agree(phantom: Path) -> None:
     PIL.Image.new("L", (512, 496)).save(phantom / "dme_a1/masks/dme_a1_mask.png")
     with pytest.raises(Reject, match="size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_repacked_version_is_not_recognised(tmp_path: Path) -> None:

@@ -10,15 +10,12 @@ import pytest
 
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("isic_2018")
 TRAINING = ("ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -33,7 +30,7 @@ def test_real_samples(real: Path) -> None:
     assert listing.cases
     assert not listing.rejects
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         mask = next(real.glob(f"**/{case.key}_segmentation.png"))
         drawn = np.asarray(PIL.Image.open(mask)) == 255
         (lesion,) = sample.instances
@@ -47,7 +44,7 @@ def test_real_samples(real: Path) -> None:
 
 
 def test_official_splits(phantom: Path) -> None:
-    splits = [sample.official_split for sample in load_all(phantom).values()]
+    splits = [sample.official_split for sample in samples_at(SOURCE, phantom).values()]
     assert {s: splits.count(s) for s in set(splits)} == {"train": 5, "val": 1, "test": 2}
 
 
@@ -56,7 +53,7 @@ def test_each_archive_unpacked_into_a_folder_of_its_name(phantom: Path) -> None:
         (phantom / name).rename(phantom / "inner")
         (phantom / name).mkdir()
         (phantom / "inner").rename(phantom / name / name)
-    assert len(load_all(phantom)) == 8
+    assert len(samples_at(SOURCE, phantom)) == 8
 
 
 def test_archives_as_downloaded(phantom: Path) -> None:
@@ -65,7 +62,7 @@ def test_archives_as_downloaded(phantom: Path) -> None:
             for file in sorted(folder.iterdir()):
                 archive.write(file, f"{folder.name}/{file.name}")
         shutil.rmtree(folder)
-    assert len(load_all(phantom)) == 8
+    assert len(samples_at(SOURCE, phantom)) == 8
 
 
 def test_an_input_without_its_mask_is_named(phantom: Path) -> None:
@@ -87,10 +84,10 @@ def test_resized_or_grey_masks_are_refused(phantom: Path) -> None:
     mask = phantom / TRAINING[1] / "ISIC_0000003_segmentation.png"
     PIL.Image.open(mask).resize((256, 192), PIL.Image.Resampling.NEAREST).save(mask)
     with pytest.raises(Reject, match=r"ISIC_0000003_segmentation\.png: size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
     PIL.Image.fromarray(np.full((72, 96), 200, np.uint8)).save(mask)
     with pytest.raises(Reject, match="unknown_label"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_renamed_mirror_is_not_recognised(phantom: Path) -> None:

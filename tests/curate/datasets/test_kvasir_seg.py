@@ -14,6 +14,7 @@ from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_of
 
 SOURCE = get_source("kvasir_seg")
 POLICY = Policy.of(load_catalog()["kvasir_seg"], Making(), SOURCE.labels, Vocabulary.load())
@@ -31,7 +32,7 @@ def test_real_samples(samples: Path) -> None:
     assert listing.cases
     assert not listing.rejects
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         assert sample.image.encoded is not None  # the JPEG itself is kept
         instances, dropped = POLICY.instances(sample)
         areas = component_areas(case.files["mask"].path)
@@ -46,7 +47,7 @@ def test_ringing_makes_no_specks(tmp_path: Path) -> None:
     for case in list_download(SOURCE, tmp_path).cases:
         grey = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L"))
         assert ((grey > 0) & (grey < 128)).any()  # there is ringing
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         instances, _ = POLICY.instances(sample)
         assert len(instances) == (2 if case.key == TWO_POLYPS else 1)
 

@@ -16,6 +16,7 @@ from medshards.curate.source import Case, get_source
 from medshards.curate.tree import File, recognise
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_of
 
 SOURCE = get_source("m2caiseg")
 # Colours of the authors' list, with the concepts they stand for.
@@ -36,8 +37,7 @@ def phantom(tmp_path: Path) -> Path:
 
 
 def load(listing: Listing, key: str) -> Sample:
-    (sample,) = SOURCE.load(next(case for case in listing.cases if case.key == key))
-    assert isinstance(sample, Sample)
+    (sample,) = samples_of(SOURCE, next(case for case in listing.cases if case.key == key))
     return sample
 
 

@@ -13,15 +13,12 @@ from medshards.curate.formats.pictures.aperio import read_annotations
 from medshards.curate.listing import list_download
 from medshards.curate.masks import apply_policy
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("monuseg")
 TRAIN, TEST = "MoNuSeg 2018 Training Data", "MoNuSegTestData"
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {s.key: s for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -34,7 +31,7 @@ def test_real_samples(samples: Path) -> None:
     listing = list_download(SOURCE, samples / "monuseg")
     assert not listing.rejects
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         regions = read_annotations(case.files["regions"]).regions
         assert sample.image.size == (1000, 1000)
         assert sample.group == case.key[:12]
@@ -56,7 +53,7 @@ def test_real_samples(samples: Path) -> None:
 
 
 def test_polygons_overlap_and_are_cut_at_the_border(phantom: Path) -> None:
-    sample = load_all(phantom)["TCGA-A7-A13E-01Z-00-DX1"]
+    sample = samples_at(SOURCE, phantom)["TCGA-A7-A13E-01Z-00-DX1"]
     assert [i.native_id for i in sample.instances] == [1, 2, 3, 4, 5]
     whole = np.pi * monuseg.RADIUS**2
     assert [i.area for i in sample.instances] == pytest.approx([whole] * 4 + [whole / 2], rel=0.03)
@@ -67,7 +64,7 @@ def test_polygons_overlap_and_are_cut_at_the_border(phantom: Path) -> None:
 
 
 def test_split_by_archive_and_group_by_patient(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert {(s.group, s.official_split) for s in found.values()} == {
         ("TCGA-A7-A13E", "train"),
         ("TCGA-B0-5710", "train"),
@@ -104,19 +101,19 @@ def test_every_official_name_is_read_and_the_folder_is_the_split(phantom: Path) 
 
 
 def test_other_folder_names(phantom: Path) -> None:
-    keys = load_all(phantom).keys()
+    keys = samples_at(SOURCE, phantom).keys()
     (phantom / TRAIN / "Tissue Images").rename(phantom / TRAIN / "Tissue_images")
     (phantom / TRAIN).rename(phantom / "MoNuSegTrainingData")
-    assert load_all(phantom).keys() == keys
-    assert len(load_all(phantom / "MoNuSegTrainingData")) == 3
-    assert len(load_all(phantom / TEST)) == 1
+    assert samples_at(SOURCE, phantom).keys() == keys
+    assert len(samples_at(SOURCE, phantom / "MoNuSegTrainingData")) == 3
+    assert len(samples_at(SOURCE, phantom / TEST)) == 1
 
 
 def test_opaque_alpha_is_dropped(phantom: Path) -> None:
     path = phantom / TRAIN / "Tissue Images/TCGA-A7-A13E-01Z-00-DX1.tif"
-    expected = load_all(phantom)["TCGA-A7-A13E-01Z-00-DX1"].image.pixels
+    expected = samples_at(SOURCE, phantom)["TCGA-A7-A13E-01Z-00-DX1"].image.pixels
     PIL.Image.open(path).convert("RGBA").save(path, compression="tiff_lzw")
-    assert np.array_equal(load_all(phantom)["TCGA-A7-A13E-01Z-00-DX1"].image.pixels, expected)
+    assert np.array_equal(samples_at(SOURCE, phantom)["TCGA-A7-A13E-01Z-00-DX1"].image.pixels, expected)
 
 
 def test_halves_of_pairs(phantom: Path) -> None:
@@ -153,7 +150,7 @@ def test_kaggle_mirror_pairs_by_name_and_not_by_order(phantom: Path, tmp_path: P
         masks[name][60:70, 10:20] = 255
         blank = " " if folder == "kmms_training" else ""
         PIL.Image.fromarray(masks[name]).save(base / f"masks/{name}{blank}.png")
-    found = load_all(root)
+    found = samples_at(SOURCE, root)
     assert found.keys() == masks.keys()
     for name, sample in found.items():
         assert sample.instances[0].area == (masks[name] == 255).sum()

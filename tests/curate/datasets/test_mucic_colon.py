@@ -12,15 +12,21 @@ import tifffile
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
-from medshards.curate.source import Skip, get_source
+from medshards.curate.source import Skip, Source, get_source
+from tests.samples import intensity_of, position_of, samples_at
 
+SOURCE = get_source("mucic_colon")
 LOW, HIGH = "ColonTissue_LowNoise_3D_HDF5", "ColonTissue_HighNoise_3D_HDF5"
 
 
-def load_all(root: Path, slices: str = "annotated") -> list[Sample | Skip]:
+def by_rule(slices: str) -> Source:
     source = type(get_source("mucic_colon"))()
     source.slices = slices
-    return [sample for case in list_download(source, root).cases for sample in source.load(case)]
+    return source
+
+
+def load_all(root: Path, slices: str = "annotated") -> list[Sample]:
+    return list(samples_at(by_rule(slices), root).values())
 
 
 @pytest.fixture
@@ -39,7 +45,10 @@ def test_both_noise_levels_are_one_group(phantom: Path) -> None:
     found = load_all(phantom)
     assert [s.key for s in found] == [f"{n}-0000-{k:04d}" for n in ("high", "low") for k in (1, 2, 3)]
     assert {s.group for s in found} == {"0000"}
-    assert {(s.position.volume, s.position.count) for s in found} == {("low-0000", 5), ("high-0000", 5)}
+    assert {(position_of(s).volume, position_of(s).count) for s in found} == {
+        ("low-0000", 5),
+        ("high-0000", 5),
+    }
 
 
 @pytest.mark.parametrize(
@@ -47,7 +56,7 @@ def test_both_noise_levels_are_one_group(phantom: Path) -> None:
 )
 def test_slices_by_rule(phantom: Path, rule: str, indices: list[int]) -> None:
     found = [s for s in load_all(phantom, rule) if s.key.startswith("low")]
-    assert [s.position.index for s in found] == indices
+    assert [position_of(s).index for s in found] == indices
     assert [len(s.instances) for s in found] == [int(0 < k < 4) for k in indices]
 
 
@@ -57,8 +66,8 @@ def test_labels_and_pixels_of_a_slice(phantom: Path) -> None:
     assert np.array_equal(middle.instances[0].region.mask((40, 48)), labels[2] > 0)
     assert middle.image.pixels.dtype == np.uint16
     assert np.array_equal(middle.image.pixels, image[2])
-    assert (middle.intensity.slope, middle.intensity.intercept) == (1, 0)
-    assert middle.intensity.window == tuple(np.percentile(image[image > 0], (0.5, 99.5)))
+    assert (intensity_of(middle).slope, intensity_of(middle).intercept) == (1, 0)
+    assert intensity_of(middle).window == tuple(np.percentile(image[image > 0], (0.5, 99.5)))
 
 
 def test_values_beyond_one_are_ids(phantom: Path) -> None:
@@ -105,7 +114,7 @@ def test_folder_itself_as_root(phantom: Path) -> None:
 def test_halves_of_pairs(phantom: Path) -> None:
     (phantom / LOW / "image-labels_0000.h5").unlink()
     (phantom / HIGH / "image-labels_0000.h5").rename(phantom / HIGH / "image-labels_0007.h5")
-    listing = list_download(get_source("mucic_colon"), phantom)
+    listing = list_download(SOURCE, phantom)
     assert sorted((r["code"], r["file"]) for r in listing.rejects) == [
         ("missing_image", f"{HIGH}/image-labels_0007.h5"),
         ("missing_mask", f"{HIGH}/image-final_0000.h5"),
@@ -117,7 +126,8 @@ def test_volume_without_annotation_is_skipped_and_shapes_must_agree(phantom: Pat
     shutil.rmtree(phantom / HIGH)
     with h5py.File(phantom / LOW / "image-labels_0000.h5", "a") as handle:
         handle["Image"][:] = 0
-    (skip,) = load_all(phantom)
+    (case,) = list_download(SOURCE, phantom).cases
+    (skip,) = SOURCE.load(case)
     assert isinstance(skip, Skip)
     assert skip.reason == "volume without annotation"
     (sample,) = load_all(phantom, "middle")  # an empty slice that was asked for is a negative
@@ -131,4 +141,4 @@ def test_volume_without_annotation_is_skipped_and_shapes_must_agree(phantom: Pat
 def test_other_volumes_of_the_collection_are_not_taken(tmp_path: Path) -> None:
     write_phantom("mucic_hl60", tmp_path)
     with pytest.raises(Reject, match="not_recognised"):
-        list_download(get_source("mucic_colon"), tmp_path)
+        list_download(SOURCE, tmp_path)

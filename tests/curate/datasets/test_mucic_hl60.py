@@ -10,15 +10,12 @@ import tifffile
 
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import position_of, samples_at
 
 SOURCE = get_source("mucic_hl60")
 KEYS = ["high-c75-0004", "low-c00-0004", "low-c75-0004"]
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {s.key: s for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -36,7 +33,7 @@ def test_equal_names_in_all_folders(phantom: Path) -> None:
 def test_touching_nuclei_keep_their_ids(phantom: Path) -> None:
     with h5py.File(phantom / "HL60_LowNoise_C75_3D_HDF5/image-labels_0004.h5") as handle:
         ids = handle["Image"][1]
-    sample = load_all(phantom)["low-c75-0004-0001"]
+    sample = samples_at(SOURCE, phantom)["low-c75-0004-0001"]
     assert [i.native_id for i in sample.instances] == [3, 7, 20]
     for instance in sample.instances:
         assert np.array_equal(instance.region.mask(ids.shape), ids == instance.native_id)
@@ -45,14 +42,18 @@ def test_touching_nuclei_keep_their_ids(phantom: Path) -> None:
 def test_8_bit_pixels_stay_as_they_are(phantom: Path) -> None:
     with h5py.File(phantom / "HL60_HighNoise_C75_3D_HDF5/image-final_0004.h5") as handle:
         expected = handle["Image"][2]
-    sample = load_all(phantom)["high-c75-0004-0002"]
+    sample = samples_at(SOURCE, phantom)["high-c75-0004-0002"]
     assert np.array_equal(sample.image.pixels, expected)
     assert sample.extra == {}
-    assert (sample.position.volume, sample.position.index, sample.position.count) == ("high-c75-0004", 2, 4)
+    assert (position_of(sample).volume, position_of(sample).index, position_of(sample).count) == (
+        "high-c75-0004",
+        2,
+        4,
+    )
 
 
 def test_broad_institute_tiffs_give_the_same(phantom: Path, tmp_path: Path) -> None:
-    expected = load_all(phantom)
+    expected = samples_at(SOURCE, phantom)
     for noise, level, snr in (("Low", "75", "high"), ("High", "75", "low"), ("Low", "00", "high")):
         old = phantom / f"HL60_{noise}Noise_C{level}_3D_HDF5"
         new = phantom / f"BBBC024_v1_c{level}_{snr}SNR_images_TIFF"
@@ -61,7 +62,7 @@ def test_broad_institute_tiffs_give_the_same(phantom: Path, tmp_path: Path) -> N
             with h5py.File(path) as handle:
                 tifffile.imwrite(new / f"{path.stem}.tif", handle["Image"][:], photometric="minisblack")
         shutil.rmtree(old)
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert found.keys() == expected.keys()
     for key, sample in found.items():
         assert np.array_equal(sample.image.pixels, expected[key].image.pixels)

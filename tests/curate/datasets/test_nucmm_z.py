@@ -10,14 +10,11 @@ import tifffile
 from medshards.curate.datasets.nucmm_z.phantom import save
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import position_of, samples_at
 
 SOURCE = get_source("nucmm_z")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {s.key: s for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -39,10 +36,10 @@ def test_blocks_of_both_species_with_their_official_split(phantom: Path) -> None
 def test_slices_along_z_with_the_ids_of_the_data(phantom: Path) -> None:
     with h5py.File(phantom / "Mouse (NucMM-M)/Label/train/seg_000_200_200.h5") as handle:
         ids = handle["main"][:]
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     for index in (1, 2):
         sample = found[f"000_200_200-{index:04d}"]
-        assert (sample.position.index, sample.position.count) == (index, 4)
+        assert (position_of(sample).index, position_of(sample).count) == (index, 4)
         assert [i.native_id for i in sample.instances] == [5, 70001, 123456]
         for instance in sample.instances:
             assert np.array_equal(instance.region.mask((32, 32)), ids[index] == instance.native_id)
@@ -50,13 +47,13 @@ def test_slices_along_z_with_the_ids_of_the_data(phantom: Path) -> None:
 
 
 def test_reupload_without_the_species_folder(phantom: Path) -> None:
-    assert list(load_all(phantom / "Mouse (NucMM-M)")) == ["000_200_200-0001", "000_200_200-0002"]
+    assert list(samples_at(SOURCE, phantom / "Mouse (NucMM-M)")) == ["000_200_200-0001", "000_200_200-0002"]
 
 
 def test_blank_in_the_folder_name_may_be_missing(phantom: Path) -> None:
-    keys = list(load_all(phantom))
+    keys = list(samples_at(SOURCE, phantom))
     (phantom / "Zebrafish (NucMM-Z)").rename(phantom / "Zebrafish(NucMM-Z)")
-    assert list(load_all(phantom)) == keys
+    assert list(samples_at(SOURCE, phantom)) == keys
 
 
 def test_halves_of_pairs(phantom: Path) -> None:
@@ -87,7 +84,7 @@ def test_pixels_of_real_blocks_are_kept(samples: Path, tmp_path: Path) -> None:
         save(tmp_path / f"Label/train/{path.stem.replace('img', 'seg')}.h5", ids)
     if not found:
         pytest.skip("no block among the samples")
-    loaded = load_all(tmp_path)
+    loaded = samples_at(SOURCE, tmp_path)
     for path in found:
         block = tifffile.imread(path)
         for index, pixels in enumerate(block):

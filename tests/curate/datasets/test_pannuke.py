@@ -10,13 +10,14 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import get_source
+from tests.samples import samples_of
 
 SOURCE = get_source("pannuke")
 NAMES = ["Neoplastic", "Inflammatory", "Connective/Soft tissue", "Dead", "Epithelial"]
 
 
 def load_all(root: Path) -> list[Sample]:
-    return [sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)]
+    return [sample for case in list_download(SOURCE, root).cases for sample in samples_of(SOURCE, case)]
 
 
 def write_fold(
@@ -135,7 +136,7 @@ def test_real_types_name_the_tissue_of_each_row(samples: Path, tmp_path: Path) -
         write_fold(tmp_path / types.parent.name, number, len(tissues), types)
         cases = list_download(SOURCE, tmp_path / types.parent.name).cases
         assert len(cases) == -(-len(tissues) // 100)
-        loaded = list(SOURCE.load(cases[-1]))
+        loaded = list(samples_of(SOURCE, cases[-1]))
         assert [s.extra["tissue"] for s in loaded] == tissues[(len(tissues) - 1) // 100 * 100 :].tolist()
     if not found:
         pytest.skip("no types.npy among the samples")

@@ -10,8 +10,9 @@ import pytest
 from medshards.curate.datasets.papila.phantom import DISC
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at
 
 SOURCE = get_source("papila")
 NATIVE = (1934, 2576)  # height, width of every photograph
@@ -19,10 +20,6 @@ MEASURED = {  # px by Pillow's polygon fill, which takes the outline in
     "RET002OD": {"disc": 197284, "cup": 44280},
     "RET013OS": {"disc": 183072, "cup": 29232},
 }
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 def shoelace(points: np.ndarray) -> float:
@@ -49,7 +46,7 @@ def test_real_samples(real: Path, tmp_path: Path) -> None:
             shutil.copy(image, tmp_path / f"FundusImages/{eye}.jpg")
         else:
             PIL.Image.new("RGB", NATIVE[::-1]).save(tmp_path / f"FundusImages/{eye}.jpg")
-    found = load_all(tmp_path)
+    found = samples_at(SOURCE, tmp_path)
     assert sorted(found) == eyes
     for eye, sample in found.items():
         assert sample.image.size == NATIVE
@@ -69,7 +66,7 @@ def test_real_samples(real: Path, tmp_path: Path) -> None:
 
 def test_column_comes_before_row(phantom: Path) -> None:
     row, column, radius = DISC
-    for sample in load_all(phantom).values():
+    for sample in samples_at(SOURCE, phantom).values():
         disc, cup = (i.region for i in sample.instances)
         x, y, w, h = disc.bbox
         assert (x + (w - 1) / 2, y + (h - 1) / 2) == (column, row)
@@ -78,7 +75,7 @@ def test_column_comes_before_row(phantom: Path) -> None:
 
 
 def test_both_eyes_of_a_patient_are_a_group(phantom: Path) -> None:
-    assert {key: s.group for key, s in load_all(phantom).items()} == {
+    assert {key: s.group for key, s in samples_at(SOURCE, phantom).items()} == {
         "RET002OD": "002",
         "RET002OS": "002",
         "RET004OD": "004",
@@ -89,7 +86,7 @@ def test_both_eyes_of_a_patient_are_a_group(phantom: Path) -> None:
 def test_second_expert_and_overlays_are_not_read(phantom: Path) -> None:
     for file in [*phantom.glob("**/*_exp2.txt"), *phantom.glob("**/Opht_cont_*.jpg")]:
         file.write_bytes(b"nothing")
-    assert len(load_all(phantom)) == 4
+    assert len(samples_at(SOURCE, phantom)) == 4
     assert not list_download(SOURCE, phantom).rejects
 
 
@@ -97,7 +94,7 @@ def test_contour_of_a_larger_photograph_is_refused(phantom: Path) -> None:
     image = phantom / "FundusImages/RET004OD.jpg"
     PIL.Image.open(image).resize((80, 60)).save(image)
     with pytest.raises(Reject, match=r"RET004OD_disc_exp1\.txt: size_mismatch: .* x 124, y 84; .* 80 x 60"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +104,7 @@ def test_contour_of_a_larger_photograph_is_refused(phantom: Path) -> None:
 def test_what_is_no_contour_is_refused(phantom: Path, content: str) -> None:
     (phantom / "ExpertsSegmentations/Contours/RET005OS_cup_exp1.txt").write_text(content)
     with pytest.raises(Reject, match=r"RET005OS_cup_exp1\.txt: unreadable"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_missing_halves_are_named(phantom: Path) -> None:

@@ -11,14 +11,15 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import draw, write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, get_source
+from tests.samples import samples_of
 
 SOURCE = get_source("pcmmd")
 
 
 def load_all(root: Path) -> dict[str, Sample]:
     """Samples by folder and stem, as published."""
-    loaded = [(published(case), s) for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)]
-    return {name: s for name, s in loaded if isinstance(s, Sample)}
+    cases = list_download(SOURCE, root).cases
+    return {published(case): sample for case in cases for sample in samples_of(SOURCE, case)}
 
 
 def published(case: Case) -> str:

@@ -8,14 +8,11 @@ import pytest
 
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("ph2")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -29,7 +26,7 @@ def test_real_samples(samples: Path) -> None:
     assert not listing.rejects
     assert {c.key for c in listing.cases} == {p.name for p in (samples / "ph2").glob("**/IMD[0-9][0-9][0-9]")}
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         folder = case.files["image"].path.parents[1]
         picture = PIL.Image.open(folder / f"{case.key}_lesion/{case.key}_lesion.bmp").convert("L")
         (lesion,) = sample.instances
@@ -40,7 +37,7 @@ def test_real_samples(samples: Path) -> None:
 
 
 def test_masks_of_one_bit_and_of_24_bits(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     modes = {}
     for key, sample in found.items():
         picture = PIL.Image.open(phantom / key / f"{key}_lesion/{key}_lesion.bmp")
@@ -51,7 +48,7 @@ def test_masks_of_one_bit_and_of_24_bits(phantom: Path) -> None:
 
 
 def test_lesion_may_fill_the_frame(phantom: Path) -> None:
-    sample = load_all(phantom)["IMD437"]
+    sample = samples_at(SOURCE, phantom)["IMD437"]
     assert sample.instances[0].area == sample.image.pixels[:, :, 0].size
 
 
@@ -77,4 +74,4 @@ def test_renumbered_copy_is_not_recognised(phantom: Path, tmp_path: Path) -> Non
 def test_soft_mask_is_refused(phantom: Path) -> None:
     PIL.Image.new("L", (54, 40), 128).save(phantom / "IMD003/IMD003_lesion/IMD003_lesion.bmp")
     with pytest.raises(Reject, match=r"IMD003_lesion.bmp: unknown_label"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)

@@ -17,6 +17,7 @@ from medshards.curate.source import Case, get_source
 from medshards.curate.tree import File, recognise
 from medshards.shards.encode.policy import Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_of
 
 SOURCE = get_source("polypgen")
 
@@ -48,7 +49,7 @@ def test_real_samples(samples: Path, tmp_path: Path) -> None:
         mask.paste(255, (80, 80, 180, 180))
         mask.save(tmp_path / f"data_{centre}/masks_{centre}/{frame.stem}_mask.jpg")
     for case in cases(tmp_path).values():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         original = PIL.Image.open(case.files["image"].path)
         assert np.array_equal(sample.image.pixels, np.asarray(original))
         assert sample.instances[0].area == pytest.approx(100 * 100, rel=0.01)
@@ -92,7 +93,9 @@ def test_groups_and_splits(phantom: Path) -> None:
 
 def test_paper_takes_positive_sequences_with_polyps(phantom: Path) -> None:
     policy = Policy.of(load_catalog()["polypgen"], Making("paper"), SOURCE.labels, Vocabulary.load())
-    counts = {k: policy.paper_annotations(s) for k, c in cases(phantom).items() for s in SOURCE.load(c)}
+    counts = {
+        k: policy.paper_annotations(s) for k, c in cases(phantom).items() for s in samples_of(SOURCE, c)
+    }
     kept = {key: len(areas) for key, areas in counts.items() if areas is not None}
     assert sorted(kept.values()) == [1, 1, 1, 2]
     assert all(key.startswith("seq") and "_neg" not in key for key in kept)
@@ -114,7 +117,7 @@ def test_mixed_releases_are_refused(phantom: Path) -> None:
 
 def test_masks_are_thresholded(phantom: Path) -> None:
     for case in cases(phantom).values():
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         area = sum(i.area for i in sample.instances)
         if "mask" in case.files:
             grey = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L"))

@@ -13,15 +13,12 @@ from medshards.curate.datasets.acouslic.phantom import save_mha
 from medshards.curate.datasets.ps_fh_aop_2023 import phantom as ps_fh_aop_2023
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("ps_fh_aop_2023")
 TOP = "Pubic Symphysis-Fetal Head Segmentation and Angle of Progression"
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {s.key: s for case in list_download(SOURCE, root).cases for s in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -36,7 +33,7 @@ def test_real_samples(samples: Path) -> None:
     assert not listing.rejects
     assert listing.cases
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         planes = sitk.GetArrayFromImage(sitk.ReadImage(str(case.files["image"].path)))
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(case.files["mask"].path)))
         assert np.array_equal(sample.image.pixels, planes[0])
@@ -90,13 +87,13 @@ def test_zip_in_a_zip(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     with zipfile.ZipFile(tmp_path / "raw/download.zip", "w") as archive:
         archive.write(inner, inner.name)
     shutil.rmtree(phantom)
-    assert len(load_all(tmp_path / "raw")) == 5
+    assert len(samples_at(SOURCE, tmp_path / "raw")) == 5
 
 
 def test_coloured_planes_become_a_colour_picture(phantom: Path) -> None:
     planes = np.random.default_rng(0).integers(0, 256, (3, *ps_fh_aop_2023.SIZE), np.uint8)
     save_mha(phantom / "image_mha/00002.mha", planes, (1, 1, 1))
-    assert np.array_equal(load_all(phantom)["00002"].image.pixels, planes.transpose(1, 2, 0))
+    assert np.array_equal(samples_at(SOURCE, phantom)["00002"].image.pixels, planes.transpose(1, 2, 0))
 
 
 def test_volumes_and_other_values_are_refused(phantom: Path) -> None:

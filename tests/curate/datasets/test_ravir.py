@@ -10,16 +10,13 @@ from scipy import ndimage
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.shards.encode.policy import Making, Policy, Profile
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("ravir")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 def policy(profile: Profile) -> Policy:
@@ -39,7 +36,7 @@ def test_real_samples(samples: Path) -> None:
     assert listing.cases
     assert len(listing.skips) == len(list(root.glob("*/test/*.png")))
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         values = np.asarray(PIL.Image.open(case.files["mask"].path))
         found = {i.concept: i.region.mask(values.shape) for i in sample.instances}
         assert np.array_equal(found["retinal_artery"], values == 128)
@@ -52,7 +49,7 @@ def test_real_samples(samples: Path) -> None:
 
 def test_veins_are_darker_than_arteries(samples: Path) -> None:
     """The files do not say which value is which; in infrared light veins are the darker vessels."""
-    found = load_all(samples / "ravir")
+    found = samples_at(SOURCE, samples / "ravir")
     for key, sample in found.items():
         mean = {
             i.concept: sample.image.pixels[i.region.mask(sample.image.size)].mean() for i in sample.instances
@@ -61,7 +58,7 @@ def test_veins_are_darker_than_arteries(samples: Path) -> None:
 
 
 def test_complete_copy_gives_the_figures_of_the_paper(samples: Path) -> None:
-    found = load_all(samples / "ravir")
+    found = samples_at(SOURCE, samples / "ravir")
     if len(found) != 23:
         pytest.skip(f"{len(found)} of the 23 training images lie there")
     areas = [a for s in found.values() for a in policy("paper").paper_annotations(s) or ()]
@@ -69,7 +66,7 @@ def test_complete_copy_gives_the_figures_of_the_paper(samples: Path) -> None:
 
 
 def test_default_makes_one_instance_a_concept(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert {
         key: sorted(i.concept for i in s.instances) for key, s in found.items() if key.endswith("026")
     } == {"IR_Case_026": ["retinal_vein"]}
@@ -87,7 +84,7 @@ def test_paper_joins_touching_vessels_and_drops_specks(phantom: Path) -> None:
     values[90:99, 90:101] = 128  # 99 px: just too small
     mask = phantom / "train/training_masks/IR_Case_011.png"
     PIL.Image.fromarray(values).save(mask)
-    assert policy("paper").paper_annotations(load_all(phantom)["IR_Case_011"]) == (300, 100)
+    assert policy("paper").paper_annotations(samples_at(SOURCE, phantom)["IR_Case_011"]) == (300, 100)
 
 
 def test_interpolated_values_are_refused(phantom: Path) -> None:
@@ -96,7 +93,7 @@ def test_interpolated_values_are_refused(phantom: Path) -> None:
     values[0, 0] = 64
     PIL.Image.fromarray(values).save(mask)
     with pytest.raises(Reject, match=r"IR_Case_011.png: unknown_label: pixel values 64 \(1 px\)"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_missing_halves_are_named(phantom: Path) -> None:

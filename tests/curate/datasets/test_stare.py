@@ -11,15 +11,12 @@ import pytest
 
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("stare")
 NAMES = {"im0001", "im0077", "im0239", "im0324"}  # labelled ones of the phantom
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 def raw_label(path: Path) -> np.ndarray:
@@ -51,7 +48,7 @@ def test_real_samples(samples: Path) -> None:
     labels = {p.name[:6]: p for p in (samples / "stare").glob("**/im*.ah.ppm*")}
     assert {case.key for case in listing.cases} == set(labels)  # of both layouts, where both lie there
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         (vessels,) = sample.instances
         assert vessels.concept == "retinal_vessel"
         assert np.array_equal(vessels.region.mask((605, 700)), raw_label(labels[case.key])), case.key
@@ -59,7 +56,7 @@ def test_real_samples(samples: Path) -> None:
 
 
 def test_label_of_the_first_observer(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert set(found) == NAMES
     for key, sample in found.items():
         drawn = raw_label(phantom / f"labels-ah/{key}.ah.ppm.gz")
@@ -69,7 +66,7 @@ def test_label_of_the_first_observer(phantom: Path) -> None:
 
 def test_flat_folder_gives_the_same(phantom: Path, tmp_path: Path) -> None:
     make_flat(phantom, tmp_path / "STARE")
-    official, flat = load_all(phantom), load_all(tmp_path / "STARE")
+    official, flat = samples_at(SOURCE, phantom), samples_at(SOURCE, tmp_path / "STARE")
     assert set(flat) == set(official)
     for key in flat:
         assert np.array_equal(flat[key].image.pixels, official[key].image.pixels)
@@ -82,7 +79,7 @@ def test_both_layouts_under_one_root(phantom: Path, tmp_path: Path) -> None:
         gunzip(file, tmp_path / "root/flat_layout/STARE" / file.stem)
         file.unlink()
     shutil.move(phantom, tmp_path / "root/official_layout")
-    found = load_all(tmp_path / "root")
+    found = samples_at(SOURCE, tmp_path / "root")
     assert set(found) == NAMES
 
 
@@ -97,7 +94,7 @@ def test_tars_as_downloaded(
         with tarfile.open(download / f"{folder}.tar", "w") as tar:
             for file in sorted((phantom / folder).iterdir()):
                 tar.add(file, f"{folder}/{file.name}" if folders else file.name)
-    assert set(load_all(download)) == NAMES
+    assert set(samples_at(SOURCE, download)) == NAMES
 
 
 def test_small_copies_of_the_kaggle_pack_are_not_read(phantom: Path, tmp_path: Path) -> None:
@@ -108,7 +105,7 @@ def test_small_copies_of_the_kaggle_pack_are_not_read(phantom: Path, tmp_path: P
     for file in phantom.glob("labels-*/*.gz"):
         gunzip(file, pack / "masks" / file.stem)
         PIL.Image.new("RGB", (512, 512), (99, 99, 99)).save(pack / "masks" / f"{file.stem}.png")
-    assert set(load_all(pack)) == NAMES
+    assert set(samples_at(SOURCE, pack)) == NAMES
 
 
 def test_resized_copy_is_refused(phantom: Path) -> None:
@@ -116,7 +113,7 @@ def test_resized_copy_is_refused(phantom: Path) -> None:
         PIL.Image.new(mode, (512, 512)).save(phantom / "small.ppm")
         (phantom / file).write_bytes(gzip.compress((phantom / "small.ppm").read_bytes()))
     with pytest.raises(Reject, match=r"im0001.ppm.gz: not_native: is 512 x 512 px"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_label_is_missed_only_where_there_is_one(phantom: Path) -> None:
@@ -134,4 +131,4 @@ def test_damaged_gzip_is_refused(phantom: Path) -> None:
     file = phantom / "stare-images/im0001.ppm.gz"
     file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(Reject, match=r"im0001.ppm.gz: unreadable"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)

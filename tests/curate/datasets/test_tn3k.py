@@ -11,15 +11,12 @@ from medshards.curate.datasets.tn3k.phantom import NODULES
 from medshards.curate.formats.pictures import raster
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.curate.tree import File
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("tn3k")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -35,7 +32,7 @@ def test_real_samples(real: Path) -> None:
     assert len(listing.cases) == len(files["image"] & files["mask"])
     assert len(listing.rejects) == len(files["image"] ^ files["mask"])
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         mask = np.asarray(PIL.Image.open(case.files["mask"].path).convert("L"))
         assert np.array_equal(sample.instances[0].region.mask(mask.shape), mask > 127)
         assert sample.official_split == case.key.split("-")[0]
@@ -56,7 +53,7 @@ def test_noise_of_real_masks_is_no_nodule(real: Path) -> None:
 
 
 def test_equal_names_in_both_splits(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     assert set(found) == {f"{split}-{n:04d}" for split, counts in NODULES.items() for n in range(len(counts))}
     for key, sample in found.items():
         split, number = key.split("-")
@@ -89,7 +86,7 @@ def test_missing_halves_and_sizes(phantom: Path) -> None:
     }
     PIL.Image.new("L", (50, 50)).save(phantom / "test-mask/0000.jpg")
     with pytest.raises(Reject, match=r"test-mask/0000\.jpg: size_mismatch"):
-        load_all(phantom)
+        samples_at(SOURCE, phantom)
 
 
 def test_tg3k_alone_is_another_dataset(phantom: Path) -> None:

@@ -12,11 +12,10 @@ import pydicom
 import pytest
 
 from medshards.curate.listing import Listing, list_download
-from medshards.curate.paired.converter import PairedStudies
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.phantoms.bodies.anatomy import ORGANS, SHAPE, organ_mask
 from medshards.curate.sample import Reject, Sample
-from medshards.curate.source import get_source
+from medshards.curate.source import Source, get_source
 
 SOURCE = get_source("umd_petct")
 LAYOUTS = [
@@ -50,12 +49,12 @@ def layout(phantom: Path, tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
-def load_all(root: Path, source: PairedStudies = SOURCE) -> dict[str, list[Sample]]:
+def load_all(root: Path, source: Source = SOURCE) -> dict[str, list[Sample]]:
     cases = list_download(source, root).cases
     return {case.key: [s for s in source.load(case) if isinstance(s, Sample)] for case in cases}
 
 
-def samples_of(root: Path, source: PairedStudies = SOURCE) -> list[Sample]:
+def samples_of(root: Path, source: Source = SOURCE) -> list[Sample]:
     return [sample for samples in load_all(root, source).values() for sample in samples]
 
 
@@ -68,7 +67,7 @@ def codes(listing: Listing) -> list[str]:
     return [row["code"] for row in listing.rejects]
 
 
-def refusal(root: Path, source: PairedStudies = SOURCE) -> Reject:
+def refusal(root: Path, source: Source = SOURCE) -> Reject:
     """Why the only study below `root` is refused, on listing or on loading."""
     listing = list_download(source, root)
     if listing.rejects:
@@ -82,7 +81,7 @@ def refusal(root: Path, source: PairedStudies = SOURCE) -> Reject:
 
 def edit_nifti(path: Path, affine: Callable[[np.ndarray], object] | None = None, **how: float) -> None:
     """Write a NIfTI file again: with another affine, or its values multiplied by `times`."""
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     moved = np.array(image.affine)
     if affine is not None:
         affine(moved)
@@ -154,13 +153,15 @@ def test_only_a_resampled_image_says_what_lies_outside(phantom: Path) -> None:
 
 
 def test_suv_of_dicom_is_computed_and_of_nifti_as_supplied(phantom: Path) -> None:
+    def flags_of(sample: Sample) -> list[str]:
+        flags = sample.extra["flags"]
+        assert isinstance(flags, list)
+        return flags
+
     flags = {
         name: {
-            flag
-            for s in samples_of(phantom / name)
-            if s.extra["modality"] == "PT"
-            for flag in s.extra["flags"]
-        }  # type: ignore[attr-defined]
+            flag for s in samples_of(phantom / name) if s.extra["modality"] == "PT" for flag in flags_of(s)
+        }
         for name in ("L2 flat", "L7 DICOM")
     }
     assert "suv_as_supplied" in flags["L2 flat"]
@@ -450,7 +451,7 @@ def test_contours_of_a_real_patient(samples: Path, tmp_path: Path) -> None:
     assert (reject.code, "GTV" in reject.message) == ("unknown_label", False)
     (tmp_path / "roi.csv").write_text("id,name\nGTV Mass PET,liver\n")
     found = samples_of(tmp_path)
-    truth = np.asarray(nib.load(patient / "PET/nifti/mask/mask.nii.gz").dataobj) > 0
+    truth = np.asarray(nib.Nifti1Image.from_filename(patient / "PET/nifti/mask/mask.nii.gz").dataobj) > 0
     for modality in ("PT", "CT"):
         own = [s for s in found if s.extra["modality"] == modality]
         assert sum(i.area for s in own for i in s.instances) == truth.sum()

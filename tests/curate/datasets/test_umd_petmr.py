@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
@@ -51,7 +52,7 @@ def edited(folder: Path, target: Path, *edits: Callable[[pydicom.Dataset], objec
     for path in sorted(folder.iterdir()):
         ds = pydicom.dcmread(path)
         ds.SeriesInstanceUID += f".{sum(target.name.encode())}"
-        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = (
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(
             f"{ds.SOPInstanceUID}.{sum(target.name.encode())}"
         )
         for edit in edits:
@@ -150,7 +151,7 @@ def test_stations_are_refused_and_a_composed_series_taken(dicom: Path) -> None:
         ds = pydicom.dcmread(path)
         whole[1](ds)
         ds.SeriesInstanceUID = pydicom.dcmread(dicom / "6-composed" / path.name).SeriesInstanceUID
-        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{number}")
         ds.save_as(dicom / "6-composed" / f"upper{path.name}")
     mr = [s for s in samples_of(dicom) if s.extra["modality"] == "MR"]
     assert mr[0].extra["original_grid"]["shape"][0] == 20  # type: ignore[index]

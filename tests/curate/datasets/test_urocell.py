@@ -12,6 +12,7 @@ from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Skip, get_source
+from tests.samples import position_of
 
 BLOCK = "fib1-0-0-0.nii.gz"
 
@@ -31,7 +32,7 @@ def phantom(tmp_path: Path) -> Path:
 
 def stored(path: Path) -> np.ndarray:
     """Voxels in the order of the file: third, second, first axis."""
-    return np.asarray(nib.load(path).dataobj).T
+    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj).T
 
 
 def test_real_labels_with_made_up_images(samples: Path, tmp_path: Path) -> None:
@@ -75,7 +76,11 @@ def test_affines_do_not_turn_anything(phantom: Path) -> None:
     assert np.array_equal(lyso, stored(phantom / "lyso/binary/fib1-1-0-3.nii.gz")[:, 4] > 0)
     assert np.abs(sample.image.pixels[lyso].mean() - 90) < 10  # the tone in which the phantom draws it
     assert sample.spacing == (15e-6, 16e-6)
-    assert (sample.position.volume, sample.position.index, sample.position.count) == ("fib1-1-0-3", 4, 8)
+    assert (position_of(sample).volume, position_of(sample).index, position_of(sample).count) == (
+        "fib1-1-0-3",
+        4,
+        8,
+    )
 
 
 def test_blank_slices_are_left_out_and_told(phantom: Path) -> None:
@@ -86,7 +91,7 @@ def test_blank_slices_are_left_out_and_told(phantom: Path) -> None:
         "middle": [4],
     }.items():
         found, skips = load(phantom, rule)
-        assert [s.position.index for s in found.values() if s.group == "fib1-0-0-0"] == list(indices)
+        assert [position_of(s).index for s in found.values() if s.group == "fib1-0-0-0"] == list(indices)
         assert [s.reason for s in skips if "0-0-0" in s.file] == ["slice without image data"] * 2
 
 

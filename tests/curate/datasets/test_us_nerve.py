@@ -11,17 +11,14 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.datasets.us_nerve.phantom import EMPTY, NAMES
 from medshards.curate.listing import list_download
 from medshards.curate.phantoms import write_phantom
-from medshards.curate.sample import Reject, Sample
+from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from medshards.shards.build.split import TRAIN, paper_split
 from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making, Policy
 from medshards.vocab.vocabulary import Vocabulary
+from tests.samples import samples_at, samples_of
 
 SOURCE = get_source("us_nerve")
-
-
-def load_all(root: Path) -> dict[str, Sample]:
-    return {case.key: sample for case in list_download(SOURCE, root).cases for sample in SOURCE.load(case)}
 
 
 @pytest.fixture
@@ -53,7 +50,7 @@ def test_real_samples(samples: Path) -> None:
     names = {p.stem for p in (samples / "us_nerve/train").glob("*.tif")}
     assert {case.key for case in listing.cases} == {n for n in names if not n.endswith("_mask")}
     for case in listing.cases:
-        (sample,) = SOURCE.load(case)
+        (sample,) = samples_of(SOURCE, case)
         assert sample.group == case.key.split("_")[0]
         assert sample.image.pixels.shape == (420, 580)
         drawn = np.asarray(PIL.Image.open(samples / f"us_nerve/train/{case.key}_mask.tif")) > 0
@@ -62,7 +59,7 @@ def test_real_samples(samples: Path) -> None:
 
 
 def test_masks_equal_the_run_lengths(samples: Path, run_lengths: dict[str, list[int]]) -> None:
-    for key, sample in load_all(samples / "us_nerve").items():
+    for key, sample in samples_at(SOURCE, samples / "us_nerve").items():
         assert np.array_equal(sample.instances[0].region.mask((420, 580)), decode(run_lengths[key])), key
 
 
@@ -76,7 +73,7 @@ def test_paper_split_gives_the_printed_median(run_lengths: dict[str, list[int]])
 
 
 def test_empty_masks_are_negatives_that_the_paper_leaves_out(phantom: Path) -> None:
-    found = load_all(phantom)
+    found = samples_at(SOURCE, phantom)
     policies = [
         Policy.of(load_catalog()["us_nerve"], Making(profile), SOURCE.labels, Vocabulary.load())
         for profile in ("default", "paper")

@@ -77,7 +77,7 @@ def write_contours(study: Path, **organs: list[Dataset]) -> None:
 
 
 def write_segmentation(study: Path, edit: Callable[[Dataset], None] | None = None) -> None:
-    pet = [pydicom.dcmread(p) for p in sorted((study / "pt").iterdir())]
+    pet: list[Dataset] = [pydicom.dcmread(p) for p in sorted((study / "pt").iterdir())]
     ds = dicom.segmentation("P01", 4, BODY, pet)
     if edit is not None:
         edit(ds)

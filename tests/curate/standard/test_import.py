@@ -14,6 +14,7 @@ from medshards.curate.cli.imports import import_
 from medshards.curate.listing import list_download
 from medshards.curate.sample import Sample
 from medshards.curate.source import Own, get_source
+from tests.samples import samples_of
 
 SIZE = (40, 50)  # height, width
 SQUARES = {"p01_a": (5, 5, 10), "p01_b": (8, 20, 12), "p02_a": (3, 30, 6)}  # top, left, side
@@ -112,10 +113,10 @@ def load(folder: Path) -> dict[str, Sample]:
     get_source.cache_clear()
     source = get_source("mine", own)
     cases = list_download(source, folder / "data").cases
-    found = {}
+    found: dict[str, Sample] = {}
     for case in cases:
-        (found[case.files["image"].stem],) = source.load(case)  # type: ignore[assignment]
-    return found  # type: ignore[return-value]
+        (found[case.files["image"].stem],) = samples_of(source, case)
+    return found
 
 
 @pytest.mark.parametrize("form", FORMATS)

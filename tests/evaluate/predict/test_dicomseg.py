@@ -76,7 +76,8 @@ def test_the_segmentation_lies_on_its_source(series: Path, run: Path, tmp_path: 
     ]
 
     # every frame names the slice it was found in, and holds the pixels that the NIfTI holds there
-    ids = np.asarray(nib.load(next(out.glob("*.nii.gz"))).dataobj).T  # the same order along the normal
+    volume = nib.Nifti1Image.from_filename(next(out.glob("*.nii.gz")))
+    ids = np.asarray(volume.dataobj).T  # the same order along the normal
     height = {uid: float(ds.ImagePositionPatient[2]) for uid, ds in sources.items()}
     places = {z: k for k, z in enumerate(sorted(height.values()))}
     content = json.loads(next(out.glob("*.json")).read_text())

@@ -159,7 +159,8 @@ def test_a_volume_comes_back_on_its_own_grid(volume: Path, run: Path, tmp_path: 
     )
     result = call(volume, *options, "--format", "nifti", "--format", "png", "--json")
     assert result.exit_code == 0, result.output
-    source, found = nib.load(volume), nib.load(tmp_path / "out" / "scan.nii.gz")
+    source = nib.Nifti1Image.from_filename(volume)
+    found = nib.Nifti1Image.from_filename(tmp_path / "out" / "scan.nii.gz")
     assert found.shape == source.shape
     np.testing.assert_array_equal(found.affine, source.affine)
     ids = np.asarray(found.dataobj)

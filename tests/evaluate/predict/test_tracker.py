@@ -115,7 +115,7 @@ def test_the_command_follows_what_it_found(scan: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     made = json.loads(result.stdout)["made"]
     assert made["tracker"] == str(tmp_path / "tracker")
-    labels = np.asarray(nib.load(tmp_path / "out" / "ct.nii.gz").dataobj)  # type: ignore[attr-defined]
+    labels = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out" / "ct.nii.gz").dataobj)
     assert labels.shape == (40, 30, 6)
     assert (labels == 1).any(axis=(0, 1)).all()
     assert not (labels == 1).all()  # the baseline's answer was everywhere

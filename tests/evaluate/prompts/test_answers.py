@@ -84,7 +84,7 @@ class Med3D:
         def get_dense_pe() -> None:
             return None
 
-        def __new__(cls, points: Any, boxes: Any, masks: Any) -> Any:  # type: ignore[misc]
+        def __new__(cls, points: Any, boxes: Any, masks: Any) -> Any:
             assert points is None
             assert boxes is None
             assert masks.shape == (1, 1, 32, 32, 32)

@@ -46,7 +46,7 @@ def mask_of(prompt: Prompt) -> Part:
 
 def ball(shape: tuple[int, ...], centre: tuple[int, ...], radius: float) -> np.ndarray:
     grids = np.ogrid[tuple(slice(n) for n in shape)]
-    return sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2
+    return np.asarray(sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2)
 
 
 @given(
@@ -137,7 +137,7 @@ def test_the_prompts_do_not_hang_on_the_floats_of_the_header(scene: Scene) -> No
     ids = ("M1-grow", "M5-shift", "M7-wobble", "M12-blob", "M13-leak", "M14-jitter", "P6-brightest")
     digests = []
     for dtype in (np.float32, np.float64):
-        spacing = units(np.array([5.0, 0.7421875 * 4, 2.9 + 0.0688], dtype))
+        spacing = units(np.array([5.0, 0.7421875 * 4, 2.9 + 0.0688], dtype).tolist())
         image = np.rint(scene.image.astype(dtype)).astype(np.int32)
         again = Scene("c", "x", scene.shape, spacing, "mm", scene.classes, {}, lambda i=image: i)  # type: ignore[misc]
         digests.append([p.record["digest"] for p in made(again, "spleen", *ids)])
@@ -176,6 +176,7 @@ def test_cavity_and_blob_are_where_they_should_be(scene: Scene) -> None:
         if prompt.usable:
             extra = mask_of(prompt).whole(scene.shape) & ~liver
             assert (mask_of(prompt).whole(scene.shape) >= liver).all()
+            assert scene.air is not None
             assert (scene.image[extra] > scene.air).all()
 
 
@@ -220,7 +221,7 @@ def test_measured_distances_are_those_of_the_metrics(seed: int) -> None:
     scene = replace(_scene(truth), spacing=tuple(int(s) for s in spacing))
     target = Target(scene, "liver", scene.classes["liver"])
     found = Ruler(target).measure(Part(shown, (0,) * axes))
-    expected = metrics.distances(shown, truth, spacing / UNITS)
+    expected = metrics.distances(shown, truth, (spacing / UNITS).tolist())
     both = np.concatenate([expected.ahead, expected.back])
     assert found["hd95"] == pytest.approx(expected.hausdorff(), abs=1e-3)  # mm, as it is rounded
     assert found["mean_surface_distance"] == pytest.approx(both.mean(), abs=1e-3)

@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from medshards.evaluate.prompts.cli.prompts import prompts as command
+from medshards.evaluate.prompts.prompt import make_prompts
 from medshards.evaluate.prompts.sets import build
 from medshards.evaluate.prompts.sets.build import Recipe, build_set
 from medshards.evaluate.prompts.sets.overlay import read_shard
+from medshards.evaluate.prompts.sets.scenes import places
 from medshards.evaluate.prompts.sets.verify import verify_set
 from medshards.shards.prove.verify import verify
 from medshards.shards.read.corpus import Corpus
@@ -38,7 +40,7 @@ def files(out: Path) -> dict[str, bytes]:
 def test_order_and_workers_do_not_matter(
     corpus: Path, made: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forwards = build.places
+    forwards = places
     monkeypatch.setattr(build, "places", lambda *arguments: forwards(*arguments)[::-1])
     assert build_set(corpus, CORE, tmp_path, workers=4).keys() == made[1].keys()
     assert files(tmp_path) == files(made[0])
@@ -106,7 +108,7 @@ def test_a_flipped_bit_of_a_mask_names_its_prompt(
     corpus: Path, made: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when whoever flipped it mended every digest of the set."""
-    monkeypatch.setattr(build, "make_prompts", spoilt(build.make_prompts, "polyp/M7-wobble/3/0"))
+    monkeypatch.setattr(build, "make_prompts", spoilt(make_prompts, "polyp/M7-wobble/3/0"))
     build_set(corpus, CORE, tmp_path, ["kvasir_seg"])
     monkeypatch.undo()
     assert verify_set(corpus, "kvasir_seg", "core", tmp_path, rebuild=False) == []

@@ -17,6 +17,7 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.phantoms import write_phantom
 from medshards.evaluate.cli.evaluate import evaluate
 from medshards.evaluate.dataset import open_datasets, truth_of
+from medshards.evaluate.report.rows import Measured
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.read.decode import decode
@@ -139,12 +140,12 @@ def test_a_volume_cut_short_is_measured_again_to_the_same_report(
     cut = tmp_path / "cut" / "report.json"
     from medshards.evaluate.report import journal
 
-    seen = []
+    seen: list[Measured] = []
 
     class Stopped(Exception):
         pass
 
-    def add(self: journal.Journal, measured: journal.Measured) -> None:
+    def add(self: journal.Journal, measured: Measured) -> None:
         if len(seen) == 2:
             raise Stopped
         seen.append(measured)

@@ -83,9 +83,14 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=address)
     context.set_default_timeout(60_000)
     opened, told, asked = context.new_page(), list[str](), list[str]()
+
+    def refuse(dialog: Any) -> None:
+        told.append(dialog.message)
+        dialog.dismiss()
+
     opened.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: told.append(str(error)))
-    opened.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+    opened.on("dialog", refuse)
     opened.on("request", lambda request: asked.append(request.url))
     yield opened
     context.close()

@@ -57,7 +57,9 @@ def names(folder: Path) -> Iterator[str]:
                 for member in tar.getmembers():
                     yield member.name
                     if member.name.endswith(".json"):
-                        record = json.load(tar.extractfile(member))
+                        content = tar.extractfile(member)
+                        assert content is not None, member.name
+                        record = json.load(content)
                         yield from (str(record[field]) for field in IDENTITY if record.get(field))
     yield from (folder / "rejects.jsonl").read_text().splitlines()
     yield str(json.loads((folder / "manifest.json").read_bytes())["partly_skipped"])

@@ -48,6 +48,11 @@ def _paint(path: Path, color: tuple[int, int, int] | int) -> None:
     PIL.Image.fromarray(pixels).save(path)
 
 
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 FAULTS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     # fault: (dataset and pattern of the file to spoil, reason code, how)
     "a truncated JPEG image": ("kvasir_seg/*/images/*.jpg", "unreadable", _truncate),
@@ -64,11 +69,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     ),
     "an unknown value": ("ravir/*/train/training_masks/*.png", "unknown_label", lambda p: _paint(p, 77)),
     "a missing mask": ("kvasir_seg/*/masks/*.jpg", "missing_mask", Path.unlink),
-    "a folder in place of a file": (
-        "kvasir_seg/*/masks/*.jpg",
-        "missing_mask",
-        lambda p: (p.unlink(), p.mkdir()),
-    ),
+    "a folder in place of a file": ("kvasir_seg/*/masks/*.jpg", "missing_mask", _folder),
 }
 
 
@@ -164,7 +165,7 @@ def test_a_download_whose_labels_are_all_empty_is_no_success(slug: str, tmp_path
     phantoms.write_phantom(slug, tmp_path / "raw")
     for path in (tmp_path / "raw").rglob("*.nii*"):
         if {"img", "imagesTr", "MRI", "US", "data"}.isdisjoint(path.parts):
-            volume = nib.load(path)
+            volume = nib.Nifti1Image.from_filename(path)
             nib.save(nib.Nifti1Image(np.zeros_like(np.asanyarray(volume.dataobj)), volume.affine), path)
     for words, gives in (
         (("build", slug, "--out", str(tmp_path / "out")), "gave"),

@@ -21,8 +21,9 @@ from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, Source, get_source, slugs
 from medshards.shards.build import index
-from medshards.shards.build.dataset import WORK, build_dataset
+from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.manifest import read_corpus
+from medshards.shards.build.place import WORK
 from medshards.shards.prove.verify import verify
 from tests.command import medshards
 from tests.shards.build.names import names, told
@@ -136,8 +137,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byte
         name = f"{number % 47 + 1}_{200 + number}"
         shutil.copy(image, train / f"{name}.tif")
         shutil.copy(image.with_name(f"{image.stem}_mask.tif"), train / f"{name}_mask.tif")
-    command = ["build", "us_nerve", "--raw", folder / "raw", "--out", folder / "out", "--workers", "2"]
-    assert medshards(*command).exit_code == 0
+    into = ("--raw", folder / "raw", "--out", folder / "out")
+    assert medshards("build", "us_nerve", *into, "--workers", "2").exit_code == 0
     return folder / "raw", contents(folder / "out")
 
 
@@ -147,7 +148,7 @@ def test_a_killed_build_goes_on_where_it_was(
 ) -> None:
     raw, whole = many
     out = tmp_path / "out"
-    command = ["build", "us_nerve", "--raw", str(raw), "--out", str(out), "--workers", "2"]
+    command: list[str | Path] = ["build", "us_nerve", "--raw", str(raw), "--out", str(out), "--workers", "2"]
     process = subprocess.Popen([sys.executable, "-m", "medshards", *command], stderr=subprocess.DEVNULL)
     packs = out / WORK / "us_nerve" / "packs"
     deadline = time.monotonic() + 300

@@ -14,6 +14,13 @@ from medshards.shards.encode.fingerprint import SIDE, blank, fingerprint
 from tests.shards.build.pictures import CHANGES, Picture, picture, pixels
 
 
+def _green(path: Path) -> Picture:
+    """The green channel of a picture on the disk."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None, path
+    return np.asarray(image[:, :, 1], np.uint8)
+
+
 def _joined(fingerprints: list[bytes]) -> list[int]:
     sets = Sets([str(i) for i in range(len(fingerprints))])
     join_alike(Views(fingerprints), sets)
@@ -36,9 +43,8 @@ def real(samples: Path) -> list[Picture]:
         "tn3k": "**/*-image/*.jpg",
     }
     paths = [p for slug, pattern in patterns.items() for p in sorted((samples / slug).glob(pattern))]
-    images = [cv2.imdecode(np.fromfile(p, np.uint8), cv2.IMREAD_COLOR) for p in paths]
-    assert len(images) >= 30
-    return [image[:, :, 1] for image in images]
+    assert len(paths) >= 30
+    return [_green(path) for path in paths]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -73,7 +79,7 @@ def test_the_same_frame_under_two_names_is_found(samples: Path) -> None:
     )  # frame 1 with its contrast enhanced
     if not other.is_file():
         pytest.skip("the frames of ARCADE are absent")
-    images = [cv2.imdecode(np.fromfile(p, np.uint8), cv2.IMREAD_COLOR)[:, :, 1] for p in (*frames, other)]
+    images = [_green(path) for path in (*frames, other)]
     assert _joined([fingerprint(p) for p in images]) == [0, 1, 0]
 
 
@@ -119,7 +125,7 @@ def test_the_threshold_lies_between_copies_and_other_eyes(samples: Path) -> None
     eyes = [samples / f"chase_db1/CHASE_DB1/Image_0{n}R.jpg" for n in (1, 5)]
     if not all(eye.is_file() for eye in eyes):
         pytest.skip("the images of CHASE_DB1 are absent")
-    images = [cv2.imdecode(np.fromfile(eye, np.uint8), cv2.IMREAD_COLOR)[:, :, 1] for eye in eyes]
+    images = [_green(eye) for eye in eyes]
     changed = CHANGES["resized, re-encoded and 2 % cropped"](images[0])
     views = Views([fingerprint(p) for p in (*images, changed)])
     assert views.aligned(0, 1) < SAME - 0.02

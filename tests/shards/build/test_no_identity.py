@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import pyarrow.parquet as pq
@@ -122,6 +123,11 @@ def test_a_study_full_of_names(study: list[Path], tmp_path: Path) -> None:
     assert search(raw, tmp_path / "out", *secrets) == 36
 
 
+def _name_segments(ds: Dataset) -> None:
+    for segment in ds.get("SegmentSequence", []):
+        segment.SegmentLabel = MARKER.decode()
+
+
 FAILURES: dict[str, Callable[[Dataset], object]] = {
     "no weight": lambda ds: ds.__delattr__("PatientWeight"),
     "another frame": lambda ds: setattr(
@@ -129,9 +135,7 @@ FAILURES: dict[str, Callable[[Dataset], object]] = {
     ),
     "no pixels": lambda ds: ds.__delattr__("PixelData"),
     "one position": lambda ds: setattr(ds, "ImagePositionPatient", [0, 0, 0]) if "Rows" in ds else None,
-    "unknown segment": lambda ds: [
-        setattr(s, "SegmentLabel", MARKER.decode()) for s in ds.get("SegmentSequence", [])
-    ],
+    "unknown segment": _name_segments,
     "no study": lambda ds: ds.__delattr__("StudyInstanceUID"),
 }
 
@@ -153,9 +157,10 @@ def test_folders_and_headers_of_nifti(tmp_path: Path, gone: str) -> None:
     target.mkdir(parents=True)
     for path in folder.iterdir():
         if path.name.endswith(".nii.gz"):
-            image = nib.load(path)
+            image = nib.Nifti1Image.from_filename(path)
+            header: Any = image.header  # a structured array, of which the stubs know nothing
             for field in ("descrip", "aux_file", "intent_name", "db_name"):
-                image.header[field] = MARKER
+                header[field] = MARKER
             nib.save(image, target / path.name)
         else:
             (target / path.name).write_bytes(path.read_bytes())

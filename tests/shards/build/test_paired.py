@@ -80,7 +80,7 @@ def test_slices_of_a_volume_lie_together_in_order_in_one_shard(corpus: Path) -> 
 
 
 def test_patients_are_split_once_for_both_halves(corpus: Path) -> None:
-    sides = {}
+    sides: dict[str, str] = {}
     for slug in HALVES:
         for row in rows(corpus, slug):
             assert sides.setdefault(row["group"], row["split"]) == row["split"]
@@ -104,7 +104,7 @@ def test_stored_numbers_are_those_of_the_files(raw: Path, corpus: Path, tmp_path
     shutil.copytree(raw / "umd_petct" / "L2 flat", tmp_path / "raw" / "umd_petct")
     build(tmp_path / "raw", tmp_path / "out", "umd_petct")
     truth = {
-        modality: np.asarray(nib.load(next((tmp_path / "raw").rglob(pattern))).dataobj).T
+        modality: np.asarray(nib.Nifti1Image.from_filename(next((tmp_path / "raw").rglob(pattern))).dataobj).T
         for modality, pattern in (("CT", "*_ct_res.nii.gz"), ("PT", "*_pet_suv.nii.gz"))
     }
     for row in rows(tmp_path / "out", "umd_petct"):

@@ -16,7 +16,7 @@ from medshards.curate.sample import Image, Instance, Region, Reject, Sample
 from medshards.curate.source import slugs
 from medshards.shards.encode.fingerprint import fingerprint
 from medshards.shards.encode.policy import Making, Policy
-from medshards.shards.encode.record import Encoded, encode, layers
+from medshards.shards.encode.record import Encoded, Origin, encode, layers
 from medshards.vocab.vocabulary import Vocabulary, load_labels
 
 
@@ -153,7 +153,7 @@ def test_a_converter_cannot_overwrite_a_field_of_the_record() -> None:
             encode(sample, _policy("drive"), [ORIGIN])
 
 
-ORIGIN = {"role": "image", "file": "a.png", "sha256": ""}
+ORIGIN: Origin = {"role": "image", "file": "a.png", "sha256": ""}
 
 
 @pytest.mark.parametrize("key", ["../../x", "a.b", "a\nb", "", "a" * 81, "grö", "a/b", " a"])

@@ -98,10 +98,10 @@ def test_every_phantom_there_and_back_loses_nothing(everything: Path, tmp_path: 
 
 def in_space(path: Path) -> dict[tuple[float, ...], float]:
     """The voxels of a NIfTI file that are not 0, by their place in mm."""
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     values = np.asarray(image.dataobj)
     places = np.argwhere(values != 0)
-    at = np.round(nib.affines.apply_affine(image.affine, places), 3) + 0.0
+    at = np.round(np.asarray(nib.affines.apply_affine(image.affine, places)), 3) + 0.0
     return {
         tuple(place): float(values[tuple(voxel)]) for place, voxel in zip(at.tolist(), places, strict=True)
     }
@@ -120,8 +120,9 @@ def test_volumes_of_nnunet_are_those_of_the_download_and_come_back(tmp_path: Pat
         image = next(data.glob(f"images*/case-{number:04d}_0000.nii.gz"))
         source = tmp_path / f"raw/RawData/Training/img/img{number:04d}.nii.gz"
         assert in_space(image) == in_space(source)
-        assert nib.load(image).shape == nib.load(source).shape
-        assert (nib.load(image).affine == nib.load(source).affine).all()
+        written, given = nib.Nifti1Image.from_filename(image), nib.Nifti1Image.from_filename(source)
+        assert written.shape == given.shape
+        assert (written.affine == given.affine).all()
     labels = in_space(next(data.glob("labels*/case-0001.nii.gz")))
     source_labels = in_space(tmp_path / "raw/RawData/Training/label/label0001.nii.gz")
     assert labels.keys() == source_labels.keys()

@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 from medshards.curate.formats.pictures import png
 from medshards.curate.sample import Region
 from medshards.shards.read.corpus import BadSample, Raw
-from medshards.train.data.batch import (
-    Builder,
-    NoPrompt,
-    boxes_of,
-    collate,
-    resize_image,
-    resize_masks,
-    unpack,
-)
+from medshards.train.data.batch import Builder, NoPrompt, collate, unpack
+from medshards.train.data.resizing import boxes_of, resize_image, resize_masks
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.run.config import DataConfig
 

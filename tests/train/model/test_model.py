@@ -201,6 +201,7 @@ def test_shapes_and_precision_under_autocast() -> None:
     assert isinstance(found, Outputs)
     for name in ("logits", "boxes", "presence", "logits_o2m", "boxes_o2m"):
         assert getattr(found, name).dtype == torch.float32, name
+    assert found.masks is not None
     assert found.masks.dtype == torch.bfloat16
     assert all(tensor.isfinite().all() for tensor in found.tensors())
 

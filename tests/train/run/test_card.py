@@ -8,6 +8,7 @@ import yaml
 from click.testing import CliRunner
 from transformers import Sam3Model
 
+from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.read.chain import CorpusError
 from medshards.train.cli import train
 from medshards.train.run.card import licence_remarks, sources_of, start_of, write_card
@@ -145,7 +146,7 @@ def test_a_dataset_that_the_catalog_does_not_hold_counts_as_unknown(
 ) -> None:
     from medshards.train.run import card
 
-    catalog = {slug: entry for slug, entry in card.load_catalog().items() if slug != "coph100"}
+    catalog = {slug: entry for slug, entry in load_catalog().items() if slug != "coph100"}
     monkeypatch.setattr(card, "load_catalog", lambda: catalog)
     (source,) = sources_of(str(mixed), load_config("tiny", ["data.datasets=[coph100]"]))
     assert source.entry is None

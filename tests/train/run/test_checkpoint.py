@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
 from medshards.train.run import save
 from medshards.train.run.checkpoint import (
@@ -106,11 +108,11 @@ def test_no_file_is_a_pickle(run: Path) -> None:
 def fake(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Saving writes one small file, so that many checkpoints can be made."""
 
-    def write(tensors: object, storage_writer: save.HuggingFaceStorageWriter) -> None:
+    def write(tensors: object, storage_writer: HuggingFaceStorageWriter) -> None:
         Path(storage_writer.path).mkdir(parents=True)
         (Path(storage_writer.path) / "shard-00001.safetensors").write_text("x")
 
-    monkeypatch.setattr(save.dcp, "save", write)
+    monkeypatch.setattr(dcp, "save", write)
     monkeypatch.setattr(save, "tensors_of", lambda model, optimizer: {})
     return run
 
@@ -290,10 +292,10 @@ def test_an_older_state_that_cannot_be_read_blocks_neither_the_best_nor_saving(f
 
 
 def test_a_disk_that_is_full_is_said(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(tensors: object, storage_writer: save.HuggingFaceStorageWriter) -> None:
+    def full(tensors: object, storage_writer: HuggingFaceStorageWriter) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "shard-1.safetensors")
 
-    monkeypatch.setattr(save.dcp, "save", full)
+    monkeypatch.setattr(dcp, "save", full)
     with (
         world() as ranks,
         pytest.raises(CheckpointError, match=r"step-00000001 cannot be written.*No space left"),

@@ -190,14 +190,14 @@ def test_optimiser_and_schedule_set_the_rates_of_each_update() -> None:
 
 
 def test_a_run_goes_on_from_saved_state() -> None:
-    def start() -> tuple[nn.Module, torch.optim.AdamW]:
+    def start() -> tuple[nn.ModuleDict, torch.optim.AdamW]:
         torch.manual_seed(0)
         model = small_model()
         return model, build_optimizer(model, OptimConfig())
 
     base = [group["lr"] for group in start()[1].param_groups]
 
-    def update(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    def update(model: nn.ModuleDict, optimizer: torch.optim.Optimizer, seed: int) -> None:
         x = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed))
         set_rates(optimizer, base, ScheduleConfig(warmup=2), seed, total=50)
         optimizer.zero_grad()
@@ -210,8 +210,8 @@ def test_a_run_goes_on_from_saved_state() -> None:
         update(*whole, seed)
     for seed in range(3):
         update(*first, seed)
-    for new, old in zip(second, first):
-        new.load_state_dict(old.state_dict())
+    second[0].load_state_dict(first[0].state_dict())
+    second[1].load_state_dict(first[1].state_dict())
     for seed in range(3, 6):
         update(*second, seed)
     for a, b in zip(whole[0].parameters(), second[0].parameters()):

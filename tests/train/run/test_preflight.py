@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from medshards.train.model.hub import access_problem, is_hub_id
 from medshards.train.run import preflight
@@ -98,7 +99,7 @@ def test_the_size_of_checkpoints_is_that_of_the_weights(
 def test_gpus_that_torch_cannot_use_are_an_error(
     corpus: Path, tmp_path: Path, ranks: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("SLURM_GPUS_ON_NODE", "8")
     (line,) = preflight.problems(tiny(), str(corpus), tmp_path / "run", ranks)
     assert "8 by Slurm" in line
@@ -120,7 +121,7 @@ def test_ranks_add_up_and_look_once_a_node(tmp_path: Path) -> None:
 def _lonely_gpu(folder: str) -> None:
     with world() as ranks:
         if ranks.rank == 1:
-            ranks = World(1, 2, preflight.torch.device("cuda", 0))
+            ranks = World(1, 2, torch.device("cuda", 0))
         Path(folder, f"{ranks.rank}.json").write_text(json.dumps(preflight._agreement(ranks)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,7 +120,9 @@ def test_a_half_push_is_not_there_and_a_half_pull_is_no_model(run: Path, tmp_pat
     ],
     ids=["attribution", "key", "weights"],
 )
-def test_what_is_no_export_is_refused(run: Path, tmp_path: Path, hub: Hub, change, words: str) -> None:
+def test_what_is_no_export_is_refused(
+    run: Path, tmp_path: Path, hub: Hub, change: Callable[[Path], object], words: str
+) -> None:
     folder = shutil.copytree(run / "export/hf", tmp_path / "hf")
     change(folder)
     assert words in one_line(medshards("push", folder, NAME))

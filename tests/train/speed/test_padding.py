@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from medshards.train.objective.losses import map_losses
 from medshards.train.speed.padding import fill, fill_inputs, filled, filling
@@ -49,9 +50,9 @@ def test_losses_and_gradients_of_maps_do_not_see_what_is_filled_in(count: int) -
     logits, targets = torch.randn(count, 8, 8, requires_grad=True), torch.rand(count, 16, 16) > 0.5
     seen = []
 
-    def watched(*given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append((len(given[0]), len(given[1])))
-        return map_losses(*given)
+    def watched(logits: Tensor, targets: Tensor, weight: float, points: bool) -> tuple[Tensor, Tensor]:
+        seen.append((len(logits), len(targets)))
+        return map_losses(logits, targets, weight, points)
 
     for points in (False, True):
         expected = torch.stack(map_losses(logits, targets, 0.25, points))

@@ -81,7 +81,7 @@ def test_what_is_not_finite_is_told_before_the_weights_are_used(
     with world() as ranks:
         learner = Learner(build_graph(config), config, ranks)
         with torch.no_grad():
-            learner.graph.mask_decoder.mask_embedder.layers[0].weight.fill_(torch.nan)
+            learner.graph.mask_decoder.get_parameter("mask_embedder.layers.0.weight").fill_(torch.nan)
         learner.update([batch], None, 6, 10)
         with pytest.raises(FloatingPointError, match="the gradient of update 7 is not finite"):
             learner.settle()

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
+from pydicom.uid import UID, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from medshards.curate.formats.dicom.series import Scan
 from medshards.curate.formats.dicom.stack import read_suv, read_volume, stack
@@ -141,7 +141,7 @@ def test_enhanced_object_without_geometry(samples: Path) -> None:
 
 def enhanced_pet(classic: Path, sop_class: str, mapped: bool) -> Edit:
     def edit(ds: Dataset) -> None:
-        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = sop_class
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID(sop_class)
         ds.Modality = "PT"
         if mapped:
             mapping = Dataset()
@@ -332,7 +332,7 @@ def test_cut_off_pixels_are_refused(ct: list[Path], tmp_path: Path) -> None:
 
 def jpeg_lossless(ds: Dataset) -> None:
     frame = imagecodecs.ljpeg_encode(ds.pixel_array.view(np.uint16), bitspersample=16)
-    ds.PixelData = encapsulate([frame])
+    ds.PixelData = encapsulate([bytes(frame)])
     ds["PixelData"].VR = "OB"
     ds.file_meta.TransferSyntaxUID = JPEGLosslessSV1
 

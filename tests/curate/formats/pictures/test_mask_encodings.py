@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,13 +21,13 @@ MASK = np.zeros((32, 48), bool)
 MASK[8:24, 12:30] = True
 
 
-def png(pixels: NDArray, mode: str | None = None, **options: object) -> bytes:
+def png(pixels: NDArray, mode: str | None = None, **options: Any) -> bytes:
     stream = io.BytesIO()
     PIL.Image.fromarray(pixels, mode).save(stream, "PNG", **options)
     return stream.getvalue()
 
 
-def tiff(pixels: NDArray, **options: object) -> bytes:
+def tiff(pixels: NDArray, **options: Any) -> bytes:
     stream = io.BytesIO()
     tifffile.imwrite(stream, pixels, **options)
     return stream.getvalue()
@@ -38,7 +39,7 @@ def jpeg(pixels: NDArray) -> bytes:
     return stream.getvalue()
 
 
-def palette(colors: list[int], form: str = "PNG", **options: object) -> bytes:
+def palette(colors: list[int], form: str = "PNG", **options: Any) -> bytes:
     """MASK as indices 0 and 1 with these two colours."""
     picture = PIL.Image.fromarray(MASK.astype(np.uint8), "P")
     picture.putpalette(colors)

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -42,7 +43,7 @@ def png(pixels: NDArray, orientation: int) -> bytes:
     return stream.getvalue()
 
 
-def tiff(pixels: NDArray, orientation: int, **options: object) -> bytes:
+def tiff(pixels: NDArray, orientation: int, **options: Any) -> bytes:
     stream = io.BytesIO()
     tifffile.imwrite(stream, pixels, extratags=[(274, "H", 1, orientation, True)], **options)
     return stream.getvalue()
@@ -143,14 +144,14 @@ def samples_of(slug: str, raw: Path) -> dict[str, Sample]:
 
 def retag(path: Path, orientation: int, turn: bool) -> None:
     """Give a file an orientation; with `turn` also the pixels that then look as before."""
-    picture = PIL.Image.open(path)
+    picture: PIL.Image.Image = PIL.Image.open(path)
     picture.load()
     if turn:
         picture = PIL.ImageOps.exif_transpose(picture).transpose(BACK[orientation])
     if path.suffix == ".tif":
         path.write_bytes(tiff(np.asarray(picture), orientation, photometric="rgb"))
     else:
-        lossless = {"quality": 100, "subsampling": 0} if path.suffix != ".png" else {}
+        lossless: dict[str, Any] = {"quality": 100, "subsampling": 0} if path.suffix != ".png" else {}
         picture.save(path, exif=exif_of(orientation), **lossless)
 
 

@@ -15,8 +15,8 @@ Points = list[tuple[float, float]]
 def covers(points: Points, x: Fraction, y: Fraction) -> bool:
     """Is (x, y) inside a polygon (even-odd) or on its boundary? Exact."""
     inside = False
-    for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1]):
-        ax, ay, bx, by = Fraction(ax), Fraction(ay), Fraction(bx), Fraction(by)
+    corners = [(Fraction(cx), Fraction(cy)) for cx, cy in points]
+    for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1]):
         turn = (bx - ax) * (y - ay) - (by - ay) * (x - ax)
         if turn == 0 and min(ax, bx) <= x <= max(ax, bx) and min(ay, by) <= y <= max(ay, by):
             return True

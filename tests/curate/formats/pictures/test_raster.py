@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -28,10 +29,14 @@ def at(path: Path, data: bytes) -> File:
     return File(path.name, path)
 
 
-def tiff(pixels: NDArray, **options: object) -> bytes:
+def tiff(pixels: NDArray, **options: Any) -> bytes:
     stream = io.BytesIO()
     tifffile.imwrite(stream, pixels, **options)
     return stream.getvalue()
+
+
+def png(pixels: NDArray) -> bytes:
+    return bytes(imagecodecs.png_encode(pixels))
 
 
 def refused(data: bytes, tmp_path: Path) -> str:
@@ -48,11 +53,7 @@ def refused(data: bytes, tmp_path: Path) -> str:
 @pytest.mark.parametrize("form", ["png", "tiff", "png of three equal channels"])
 def test_12_bits_in_16_are_shown_as_a_person_would_see_them(form: str, tmp_path: Path) -> None:
     pixels = RAMP.astype(np.uint16)
-    data = (
-        tiff(pixels)
-        if form == "tiff"
-        else imagecodecs.png_encode(np.dstack([pixels] * 3) if "three" in form else pixels)
-    )
+    data = tiff(pixels) if form == "tiff" else png(np.dstack([pixels] * 3) if "three" in form else pixels)
     image = read_image(at(tmp_path / "a", data))
     assert np.array_equal(image.pixels, pixels)  # the numbers are kept
     assert image.encoded is None  # not every viewer shows them
@@ -67,11 +68,11 @@ def test_12_bits_in_16_are_shown_as_a_person_would_see_them(form: str, tmp_path:
 
 
 def test_8_bit_pictures_have_no_window(tmp_path: Path) -> None:
-    assert read_image(at(tmp_path / "a", imagecodecs.png_encode(COLORS))).intensity is None
+    assert read_image(at(tmp_path / "a", png(COLORS))).intensity is None
 
 
 def test_16_bit_colours_are_refused_not_cut(tmp_path: Path) -> None:
-    assert "8-bit grey or RGB" in refused(imagecodecs.png_encode(COLORS.astype(np.uint16) * 16), tmp_path)
+    assert "8-bit grey or RGB" in refused(png(COLORS.astype(np.uint16) * 16), tmp_path)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
@@ -87,7 +88,7 @@ def test_a_12_bit_radiograph_gets_a_window_in_the_corpus(tmp_path: Path) -> None
     pixels = (1500 + 10 * columns + 4 * rows).astype(np.uint16)
     for part, data in (("CXR_png", pixels), ("masks", mask)):
         (folder / part).mkdir(parents=True)
-        (folder / part / "MCUCXR_0001_0.png").write_bytes(imagecodecs.png_encode(data))
+        (folder / part / "MCUCXR_0001_0.png").write_bytes(png(data))
     out = tmp_path / "out"
     command = ["build", "chest_xray_masks", "--raw", str(tmp_path / "raw"), "--out", str(out)]
     assert CliRunner().invoke(cli, command).exit_code == 0
@@ -213,7 +214,7 @@ def test_formats_that_are_no_pictures_here(data: bytes, tmp_path: Path) -> None:
 
 def test_an_image_with_transparent_pixels_is_refused(tmp_path: Path) -> None:
     alpha = np.full((48, 64, 1), 255, np.uint8)
-    opaque = imagecodecs.png_encode(np.dstack([COLORS, alpha]))
+    opaque = png(np.dstack([COLORS, alpha]))
     assert np.array_equal(read_image(at(tmp_path / "a", opaque)).pixels, COLORS)
     alpha[3, 4] = 254
-    assert "transparent" in refused(imagecodecs.png_encode(np.dstack([COLORS, alpha])), tmp_path)
+    assert "transparent" in refused(png(np.dstack([COLORS, alpha])), tmp_path)

@@ -2,6 +2,7 @@
 
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -175,7 +176,9 @@ def test_tiff_pages_are_slices(options: dict, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_tiff_of_one_page_for_all_slices_as_imagej_writes_it(order: str, tmp_path: Path) -> None:
+def test_tiff_of_one_page_for_all_slices_as_imagej_writes_it(
+    order: Literal["<", ">"], tmp_path: Path
+) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, VOLUME, imagej=True, truncate=True, byteorder=order)
     with tifffile.TiffFile(path) as file:
