@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import json
 import re
 import threading
@@ -102,6 +103,9 @@ class Handler(BaseHTTPRequestHandler):
                         act(self.hub, data, *found.groups())
             raise Answer(404, {"error": f"no such page: {path}"})
         except Answer as answer:
+            if asked := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or ""):
+                first, last = map(int, asked.groups())
+                answer.status, answer.body = 206, answer.body[first : last + 1]
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name.replace("_", "-"), value)
@@ -242,11 +246,14 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(client, "ENDPOINT", hub.endpoint)
     monkeypatch.setattr(client, "HF_HUB_DISABLE_XET", True)  # whose servers are others
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+    files = importlib.import_module("huggingface_hub").HfFileSystem
+    files.clear_instance_cache()  # an instance keeps the address
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         yield hub
     finally:
+        files.clear_instance_cache()
         server.shutdown()
         thread.join()
         server.server_close()

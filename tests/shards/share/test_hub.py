@@ -12,6 +12,7 @@ import pytest
 import yaml
 from click.testing import Result
 
+import medshards as package
 from medshards.common.files import sha256_file
 from medshards.curate.catalog.entry import default_path, load_catalog
 from medshards.shards.build.corpus import write_corpus
@@ -83,6 +84,17 @@ def test_a_corpus_goes_there_and_comes_back(free: Path, tmp_path: Path, hub: Hub
     assert contents(tmp_path / "back") == files(free)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     assert json.loads(back.stdout)["digest"] == json.loads((free / "corpus.json").read_bytes())["digest"]
+
+
+def test_it_is_read_there_as_in_a_bucket(free: Path, hub: Hub) -> None:
+    assert medshards("push", free, NAME).exit_code == 0
+    hub.met.clear()
+    there = package.open(f"hf://datasets/{NAME}")
+    for sample, here in zip(there, package.open(free), strict=True):
+        assert sample.name == here.name
+        assert (sample.image == here.image).all()
+        assert all((sample.masks[prompt] == here.masks[prompt]).all() for prompt in here.prompts)
+    assert hub.met["download"] > len(there)
 
 
 def test_what_is_there_is_not_sent_again_and_what_is_gone_is_removed(
