@@ -2,10 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import PIL.Image
 import pytest
 from click.testing import CliRunner
 
@@ -94,6 +96,55 @@ def test_there_and_back_loses_nothing(corpus: Path, tmp_path: Path, form: str) -
 @pytest.mark.parametrize("form", ["coco", "yolo-seg"])
 def test_every_phantom_there_and_back_loses_nothing(everything: Path, tmp_path: Path, form: str) -> None:
     assert same(*there_and_back(everything, form, tmp_path))
+
+
+SQUARES = {"a": [(5, 5, 10), (22, 30, 12)], "b": [(8, 20, 12)], "c": []}  # top, left, side by image
+SIZE = (48, 60)
+
+
+def write_labelme(folder: Path) -> None:
+    for name, places in SQUARES.items():
+        corners = [[(x, y), (x + n, y), (x + n, y + n), (x, y + n)] for y, x, n in places]
+        shapes = [{"label": "benign", "points": points, "shape_type": "polygon"} for points in corners]
+        told = {"imageHeight": SIZE[0], "imageWidth": SIZE[1], "shapes": shapes}
+        (folder / f"{name}.json").write_text(json.dumps(told))
+        PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, SIZE, np.uint8)).save(
+            folder / f"{name}.png"
+        )
+
+
+def write_medsam(folder: Path) -> None:
+    for name, places in SQUARES.items():
+        ids = np.zeros(SIZE, np.uint8)
+        for number, (y, x, n) in enumerate(places, start=1):
+            ids[y : y + n + 1, x : x + n + 1] = (
+                number  # as wide as LabelMe's, whose outline belongs to the object
+            )
+        image = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
+        np.savez_compressed(folder / f"{name}.npz", imgs=image, gts=ids)
+
+
+@pytest.mark.parametrize(
+    ("form", "write", "said"),
+    [("labelme", write_labelme, {}), ("medsam-npz", write_medsam, {"instances": "native"})],
+)
+def test_every_object_of_other_files_arrives_in_coco(
+    tmp_path: Path, form: str, write: Callable[[Path], None], said: dict[str, str]
+) -> None:
+    reference = pytest.importorskip("pycocotools.coco", reason="needs pycocotools (extra dev)")
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data")
+    back = imported(tmp_path / "data", form, "  benign: breast_lesion\n", tmp_path, **said)
+    found: dict[str, list[list[int]]] = {}
+    for path in exported(back, "coco", tmp_path / "coco").glob("annotations/*.json"):
+        told = reference.COCO(str(path))
+        for image in told.imgs.values():
+            masks = [told.annToMask(a) for a in told.loadAnns(told.getAnnIds(image["id"]))]
+            boxes = [[*np.argwhere(mask).min(axis=0), int(mask.sum())] for mask in masks]
+            found[Path(image["file_name"]).stem] = sorted(boxes)
+    assert found == {
+        name: sorted([y, x, (n + 1) ** 2] for y, x, n in places) for name, places in SQUARES.items()
+    }
 
 
 def in_space(path: Path) -> dict[tuple[float, ...], float]:
