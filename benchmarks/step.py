@@ -17,10 +17,8 @@ s/step               median of the steps, waiting for data included; the mean de
 memory               peak of what torch allocated on the GPU; on a CPU, peak resident memory of the process.
 data wait            part of the time in which the next batch was not there yet.
 CPU s/step           processor time of the training process without the loader's, for machines that others use too.
-TFLOP                of forward and backward passes of the mean step, as torch.utils.flop_counter counts the matrix
-                     products and convolutions of the graph on tensors without content, attention written out; the
-                     objective and the optimiser are not counted, nor what checkpointed activations compute again. The
-                     plain row counts the graph without one-to-many queries, one prompt token more than Sam3Model has.
+TFLOP                of forward and backward passes of the mean step (train/speed/work.py). The plain row counts the
+                     graph without one-to-many queries, one prompt token more than Sam3Model has.
 MFU                  model FLOPs utilisation: TFLOP/s over the dense bf16 peak of the GPU by its data sheet.
 
 A loss or gradient that is not finite ends the command with an error.
@@ -39,34 +37,27 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import Sam3Model
-from transformers.utils import logging
 
 from benchmarks.stream import build_corpus
 from medshards.train.data.batch import Batch
 from medshards.train.data.feed import Feed
 from medshards.train.data.open import open_data
 from medshards.train.data.plan import Slices
-from medshards.train.model.graph import Sam3Graph
+from medshards.train.memory.estimate import graph_of
 from medshards.train.model.outputs import Targets
-from medshards.train.model.weights import preset_config
 from medshards.train.run.config import Config, load_config
 from medshards.train.run.parallel import World, world
 from medshards.train.run.step import Learner, build_graph
+from medshards.train.speed.work import Work, peak_of, work_of
 
-# Dense bf16 FLOP/s by NVIDIA's data sheets; the first name that occurs in the device's name counts.
-PEAKS = {"H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}
 CONFIGS = {"sam3": "single-gpu", "small": "small", "tiny": "tiny"}  # of each architecture, in train/presets
 BATCH = {"sam3": 2, "small": 4, "tiny": 4}
 STEPS = {"sam3": 50, "small": 8, "tiny": 30}
@@ -177,45 +168,16 @@ ROWS: dict[str, Callable[[Config, World, int], Update]] = {
 }
 
 
-def architecture(config: Config) -> Any:
-    """The model's configuration in `transformers`."""
-    found: Any = preset_config(config.model.preset)
-    if config.model.image_size:
-        found.vision_config.backbone_config.image_size = config.model.image_size
-    return found
-
-
 def image_side(config: Config) -> int:
     """Side of the network input, px."""
-    return int(architecture(config).vision_config.backbone_config.image_size)
+    return graph_of(config).image_size
 
 
-class Flops:
-    """FLOPs of forward and backward pass by the shape of a batch, counted on tensors without content."""
-
-    def __init__(self, config: Config, row: str) -> None:
-        self.config, self.row = config, row
-        self.of_shape = cache(self._count)
-
-    def __call__(self, batch: Batch) -> int:
-        """FLOPs of a step with this batch."""
-        return self.of_shape(len(batch.images), len(batch.input_ids), len(batch.img_id))
-
-    def _count(self, images: int, texts: int, prompts: int) -> int:
-        own = self.row == "medshards"
-        if not own:
-            images = texts = prompts
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            graph = Sam3Graph(architecture(self.config)).train(own)
-            logging.set_verbosity_error()  # it is not sure about parts that have no attention of their own
-            graph.set_attn_implementation("eager")  # other attention is not counted on a CPU
-            ids = torch.zeros(texts, 32, dtype=torch.int64)
-            which = torch.zeros(prompts, dtype=torch.int64)
-            pixels = torch.empty(images, 3, graph.image_size, graph.image_size)
-            with FlopCounterMode(display=False) as counter:
-                outputs = graph(pixels, which, ids, torch.ones_like(ids), which)
-                torch.stack([output.sum() for output in outputs.tensors()]).sum().backward()
-        return int(counter.get_total_flops())
+def flops_of(row: str, work: Work, batch: Batch) -> float:
+    """FLOPs of a step with this batch; the plain row encodes image and text of each prompt anew."""
+    if row == "medshards":
+        return work.of(batch)
+    return (work.image + work.text + work.prompt) * len(batch.prompts)
 
 
 def feed(config: Config, corpus: Path, device: torch.device) -> Iterator[Batch]:
@@ -260,13 +222,13 @@ def measure(row: str, preset: str, corpus: Path, options: argparse.Namespace) ->
             memory = torch.cuda.max_memory_allocated() / 2**30
         else:
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        flops = Flops(config, row)
+        work = work_of(config, one_to_many=row == "medshards")
         return Measured(
             seconds,
             cpu,
             waited,
             sum(len(batch.images) for batch in taken),
-            sum(map(flops, taken)),
+            sum(flops_of(row, work, batch) for batch in taken),
             memory,
             (losses[0], losses[-1]),
         )
@@ -312,7 +274,6 @@ def main() -> None:
     console.print(
         f"On {gpu}." if gpu else "There is no GPU here: measured on the CPU, without sam3 by default."
     )
-    peak = next((flops for name, flops in PEAKS.items() if name in (gpu or "")), None)
     with tempfile.TemporaryDirectory() as folder:
         build_corpus(Path(folder), options.images)
         for preset in options.presets:
@@ -326,7 +287,7 @@ def main() -> None:
                 context = multiprocessing.get_context("spawn")
                 with ProcessPoolExecutor(1, mp_context=context) as pool:
                     found = pool.submit(measure, row, preset, Path(folder) / "corpus", options).result()
-                table.add_row(row, *cells(found, peak if precision == "bf16" else None))
+                table.add_row(row, *cells(found, peak_of(torch.device("cuda" if gpu else "cpu"), precision)))
             console.print(table)
 
 

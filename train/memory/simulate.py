@@ -20,6 +20,7 @@ from torch.autograd.graph import _engine_run_backward
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import flop_registry
 
 DEVICE = torch.device("meta")
 ROUNDED = 512  # bytes; torch's allocator on a GPU gives multiples of it
@@ -34,11 +35,14 @@ AUTOCAST = LOW | HIGH
 
 
 class SimulatedCard(TorchDispatchMode):
-    """Adds up the memory of tensors on the device; live, peak: bytes that they take now, and took at most."""
+    """Adds up the memory of tensors on the device and the work on them.
+
+    live, peak: bytes that they take now, and took at most. flops: of matrix products and convolutions, as torch counts.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.live = self.peak = 0
+        self.live = self.peak = self.flops = 0
         self._sizes: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -46,6 +50,8 @@ class SimulatedCard(TorchDispatchMode):
         if kwargs.get("device") == torch.device("cpu") and any(each.is_meta for each in _tensors(args)):
             return _made_up(args[0])
         out = func(*args, **kwargs)
+        if count := flop_registry.get(func.overloadpacket):
+            self.flops += count(*args, **kwargs, out_val=out)
         for each in _tensors(out):
             if each.is_meta:
                 self._take(each.untyped_storage())
@@ -67,13 +73,14 @@ class SimulatedCard(TorchDispatchMode):
 class OnGpu(TorchFunctionMode):
     """Attention by a fused kernel, and the types of autocast, which does not know the device ``meta``.
 
+    fused: without, attention is written out, so that its products can be counted.
     low: the precision of autocast, None without; it holds in all of a step but where `torch.autocast` is switched off,
     so in blocks that the backward pass computes again, too.
     """
 
-    def __init__(self, low: torch.dtype | None) -> None:
+    def __init__(self, low: torch.dtype | None, fused: bool) -> None:
         super().__init__()
-        self.low, self.on = low, True
+        self.low, self.fused, self.on = low, fused, True
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -85,7 +92,7 @@ class OnGpu(TorchFunctionMode):
         if self.low is not None and self.on and func in AUTOCAST:
             wanted = self.low if func in LOW else torch.float32
             args, kwargs = tree_map_only(Tensor, lambda each: _cast(each, wanted), (args, kwargs))
-        if func is F.scaled_dot_product_attention:
+        if func is F.scaled_dot_product_attention and self.fused:
             return attention(*args, **kwargs)
         return func(*args, **kwargs)
 
@@ -125,9 +132,11 @@ class _Fused(torch.autograd.Function):
 
 
 @contextmanager
-def simulated(low: torch.dtype | None) -> Iterator[SimulatedCard]:
-    """A simulated card on which forward passes have the precision ``low`` under autocast (None: float32)."""
-    as_there = OnGpu(low)
+def simulated(low: torch.dtype | None, fused: bool = True) -> Iterator[SimulatedCard]:
+    """A simulated card on which forward passes have the precision ``low`` under autocast (None: float32), and attention
+    is a fused kernel.
+    """
+    as_there = OnGpu(low, fused)
     with mock.patch("torch.autocast", as_there.autocast), SimulatedCard() as card, as_there:
         yield card
 

@@ -95,7 +95,7 @@ class Learner:
 
     def backward(self, chunks: Sequence[Batch], norms: Norms | None) -> dict[str, Tensor]:
         """Add the gradients of all chunks, averaged over chunks and ranks; returns loss and terms."""
-        device, sums = self.ranks.device, dict[str, Tensor]()
+        device, names, sums = self.ranks.device, list[str](), torch.zeros(())
         for number, chunk in enumerate(chunks, start=1):
             with self._low_precision(), accumulating(self.model, last=number == len(chunks)):
                 with torch.autocast(device.type, torch.bfloat16, self.config.run.precision == "bf16"):
@@ -105,10 +105,11 @@ class Learner:
                     outputs.first(len(chunk.prompts)), targets, self.config.objective, norms, self._of_maps
                 )
                 (loss / len(chunks)).backward()
-            for name, value in {"loss": loss, **terms}.items():
-                share = value.detach().to(device, non_blocking=True) / len(chunks)
-                sums[name] = sums[name] + share if name in sums else share
-        return sums
+            names = ["loss", *terms]
+            values = [value.detach().to(device, non_blocking=True) for value in (loss, *terms.values())]
+            share = torch.stack(values) / len(chunks)  # together, for each is a number
+            sums = share if number == 1 else sums + share
+        return dict(zip(names, sums.unbind(), strict=True))
 
     def _low_precision(self) -> AbstractContextManager[None]:
         """The context of a forward and a backward pass in which weights have the precision of the run."""

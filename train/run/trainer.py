@@ -37,6 +37,7 @@ from medshards.train.run.step import Learner, build_graph
 from medshards.train.run.validation import Validator
 from medshards.train.speed.clock import Clock
 from medshards.train.speed.regions import Compilations, as_it_is
+from medshards.train.speed.work import peak_of, work_of
 
 CONFIG = "config.yaml"
 
@@ -98,6 +99,8 @@ class Trainer:
         self._compilations = Compilations()
         self._dropped: Counter[str] = Counter()
         self._clock = Clock()
+        self._peak = peak_of(ranks.device, config.run.precision)
+        self._work = work_of(config) if self._peak else None
 
     def _resume(self, folder: Path, other_corpus: bool, other_config: bool) -> None:
         state = read_state(folder)
@@ -146,7 +149,7 @@ class Trainer:
                     break
                 began = time.perf_counter()
                 terms, norm = self.learner.update(chunks, norms, self.step, self.total)
-                self._advance()
+                self._advance(chunks)
                 if told := self._compilations.look(self.step - self.first, time.perf_counter() - began):
                     self.monitor.note(told)
                 if self.step % self.config.run.log_every == 0 or self.step == self.total:
@@ -194,30 +197,36 @@ class Trainer:
         with (self.run / f"samples-rank{self.ranks.rank}.jsonl").open("a") as stream:
             stream.write(json.dumps(row) + "\n")
 
-    def _advance(self) -> None:
+    def _advance(self, chunks: Sequence[Batch]) -> None:
         self.step += 1
         self.taken += self.images
         self._clock.updates += 1
+        if self._work is not None:
+            self._clock.flops += sum(map(self._work.of, chunks))
         self.monitor.tick(self.step)
         self.checkpoints.poll()
 
     def _log(self, terms: dict[str, Tensor], norm: Tensor) -> None:
         """Means over all ranks of this update's terms; the speed since the last line."""
-        interval, waited, updates = self._clock.read()
+        read = self._clock.read()
         names = sorted(terms)
         values = torch.stack([terms[name].double() for name in names]).tolist()
-        *means, wait = (total / self.ranks.size for total in self.ranks.sum(*values, waited / interval))
+        mine = (read.waited / read.seconds, read.flops / read.seconds)
+        *means, wait, rate = (total / self.ranks.size for total in self.ranks.sum(*values, *mine))
         mean = dict(zip(names, means, strict=True))
         numbers = {
             "epoch": self.taken / self.data.plan.length,
             "loss": mean.pop("loss"),
             "grad_norm": float(norm),
-            "images_per_s": updates * self.images / interval,
+            "images_per_s": read.updates * self.images / read.seconds,
+            "s_per_step": read.seconds / read.updates,
             "data_wait": wait,
             **{f"lr/{group['name']}": group["lr"] for group in self.learner.optimizer.param_groups},
         }
         if self.ranks.device.type == "cuda":
             numbers["gpu_memory_gib"] = torch.cuda.max_memory_allocated(self.ranks.device) / 2**30
+        if self._peak is not None:
+            numbers["mfu"] = rate / self._peak
         self.monitor.update(self.step, numbers, mean)
 
     def _look_back(self) -> None:

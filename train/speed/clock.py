@@ -5,13 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
+
+
+class Reading(NamedTuple):
+    """Seconds, of them of waiting for data, updates, and the FLOPs of their passes."""
+
+    seconds: float
+    waited: float
+    updates: int
+    flops: float
 
 
 class Clock:
     """Time of the updates since it was last read, without validation and saving."""
 
     def __init__(self) -> None:
-        self.updates = 0
+        self.updates, self.flops = 0, 0.0
         self._began, self._waited = time.perf_counter(), 0.0
 
     @contextmanager
@@ -28,9 +38,9 @@ class Clock:
         yield
         self._began += time.perf_counter() - began
 
-    def read(self) -> tuple[float, float, int]:
-        """Seconds, seconds of waiting and updates since the last reading."""
+    def read(self) -> Reading:
+        """What there was since the last reading."""
         now = time.perf_counter()
-        reading = max(now - self._began, 1e-9), self._waited, self.updates
-        self._began, self._waited, self.updates = now, 0.0, 0
+        reading = Reading(max(now - self._began, 1e-9), self._waited, self.updates, self.flops)
+        self._began, self._waited, self.updates, self.flops = now, 0.0, 0, 0.0
         return reading
