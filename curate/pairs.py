@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.sample import Instance, Region, Reject, Sample
+from medshards.curate.sample import Image, Instance, Region, Reject, Sample
 from medshards.curate.source import Case, Source
 from medshards.curate.tree import File
 
@@ -52,15 +52,24 @@ def pairs(
             yield Pair(key, images[key], masks[key])
 
 
+def read_both(case: Case, read: Callable[[File], NDArray[Any]]) -> tuple[Image, NDArray[Any]]:
+    """The image of a case, and what `read` makes of its file "mask" (H×W or H×W×C), as large as the image.
+
+    Raises Reject (`size_mismatch`, and those of `raster.read_image` and of `read`).
+    """
+    file = case.files["mask"]
+    image, mask = raster.read_image(case.files["image"]), read(file)
+    raster.require_size(mask, image, file)
+    return image, mask
+
+
 def sample_of_mask(source: Source, case: Case, label: str, read: Callable[[File], NDArray[Any]]) -> Sample:
     """The sample of a case whose file "mask" shows one native label: one instance, which is empty where the mask is.
 
     read: reader of the mask, H×W bool, such as `raster.read_binary`.
 
-    Raises Reject (`size_mismatch`, `unknown_label`, and those of `raster.read_image` and of `read`).
+    Raises Reject (`unknown_label`, and those of `read_both`).
     """
-    file = case.files["mask"]
-    image, mask = raster.read_image(case.files["image"]), read(file)
-    raster.require_size(mask, image, file)
-    instance = Instance(source.concept(label, file), Region.of(mask), label)
+    image, mask = read_both(case, read)
+    instance = Instance(source.concept(label, case.files["mask"]), Region.of(mask), label)
     return Sample(case.key, image, [instance], case.group, case.split)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs
+from medshards.curate.pairs import pairs, read_both
 from medshards.curate.sample import Reject, Sample, make_key
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree, glob_regex
@@ -133,7 +133,6 @@ class Pictures(Source):
         Raises Reject (`size_mismatch`, `unknown_label`, and those of the readers).
         """
         file = case.files["mask"]
-        image, pixels = raster.read_image(case.files["image"]), self.masks.read(file)
-        raster.require_size(pixels, image, file)
+        image, pixels = read_both(case, self.masks.read)
         instances = self.instances(self.masks.split(self, pixels, file), file)
         yield Sample(case.key, image, instances, case.group, case.split)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,44 +16,35 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs
-from medshards.curate.sample import Reject, Sample
-from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import File, Layout, Tree
+from medshards.curate.pictures import Masks, Pictures, paths
+from medshards.curate.sample import Reject
+from medshards.curate.source import Case, Skip
+from medshards.curate.tree import File, Tree
 
-NAME = "[0-9a-f]" * 32 + ".jpeg"
+ID = "[0-9a-f]" * 32
 SHIFT = 20  # on the complete set no validation image is then within 60 s of a training one, by the burnt-in clocks
 FOREIGN = 191  # in the native masks blue stays below 129, and red and green are never both bright
 
 
-class Converter(Source):
+class Converter(Pictures):
     """One case an image; group = examination, told by names that overlap; no patient key is published."""
 
     slug = "bkai_neopolyp"
     layouts = (
-        Layout("Kaggle, doubled folders", (f"train/train/{NAME}", f"train_gt/train_gt/{NAME}")),
-        Layout("single folders", (f"train/{NAME}", f"train_gt/{NAME}")),
+        paths("Kaggle, doubled folders", f"train/train/{{name:{ID}}}.jpeg", "train_gt/train_gt/{name}.jpeg"),
+        paths("single folders", f"train/{{name:{ID}}}.jpeg", "train_gt/{name}.jpeg"),
     )
+    skipped = dict.fromkeys(
+        (f"test/test/{ID}.jpeg", f"test/{ID}.jpeg"), "official test image without public mask"
+    )
+    masks = Masks(raster.read_color, lambda source, colors, file: _split(colors, file))
+    key = "{name}"
+    split = "train"
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        image_pattern, mask_pattern = tree.layout.needs
-        images = {f.stem: f for f in tree.glob(image_pattern)}
-        masks = {f.stem: f for f in tree.glob(mask_pattern)}
-        examination = examinations(images)
-        for pair in pairs(images, masks, "{}.jpeg in train".format, "{}.jpeg in train_gt".format):
-            if isinstance(pair, Reject):
-                yield pair
-            else:
-                yield Case(pair.key, pair.files, examination[pair.key], "train")
-        for image in tree.glob(image_pattern.replace("train", "test")):
-            yield Skip(image.name, "official test image without public mask")
-
-    def load(self, case: Case) -> Iterator[Sample]:
-        file = case.files["mask"]
-        image = raster.read_image(case.files["image"])
-        colors = raster.read_color(file)
-        raster.require_size(colors, image, file)
-        yield Sample(case.key, image, self.instances(_split(colors, file), file), case.group, case.split)
+        examination = examinations(file.stem for file in tree.glob(tree.layout.needs[0]))
+        for found in super().discover(tree):
+            yield replace(found, group=examination[found.key]) if isinstance(found, Case) else found
 
 
 def examinations(names: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs
+from medshards.curate.pairs import pairs, read_both
 from medshards.curate.sample import Reject, Sample, make_key
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import Layout, Tree
@@ -61,9 +61,8 @@ class Converter(Source):
 
     def load(self, case: Case) -> Iterator[Sample]:
         file = case.files["mask"]
-        image = raster.read_image(case.files["image"])
-        codes, frame = without_frame(raster.read_grey(file))
-        raster.require_size(codes, image, file)
+        image, pixels = read_both(case, raster.read_grey)
+        codes, frame = without_frame(pixels)
         tissues = self.instances(raster.split_values(codes, self.labels.by_value(), file), file)
         yield Sample(
             case.key,

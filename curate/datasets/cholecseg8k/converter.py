@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs
+from medshards.curate.pairs import pairs, read_both
 from medshards.curate.sample import Reject, Sample, SlicePosition
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -51,9 +51,7 @@ class Converter(Source):
 
     def load(self, case: Case) -> Iterator[Sample]:
         file = case.files["mask"]
-        image = raster.read_image(case.files["image"])
-        numbers = raster.read_grey(file)
-        raster.require_size(numbers, image, file)
+        image, numbers = read_both(case, raster.read_grey)
         regions = self.instances(raster.split_values(numbers, self.labels.by_value(), file), file)
         position = SlicePosition(case.facts["clip"], case.facts["index"], FRAMES)
         yield Sample(case.key, image, regions, case.group, position=position)

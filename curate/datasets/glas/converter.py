@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from medshards.curate import masks as regions
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.text import read_text
-from medshards.curate.pairs import pairs
+from medshards.curate.pairs import pairs, read_both
 from medshards.curate.sample import Instance, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
@@ -46,9 +46,7 @@ class Converter(Source):
                 yield Case(pair.key, pair.files, patient, match["split"], facts)
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        ids = raster.read_indices(case.files["mask"])
-        raster.require_size(ids, image, case.files["mask"])
+        image, ids = read_both(case, raster.read_indices)
         gland = self.concept("gland", case.files["mask"])
         glands = [Instance(gland, region, "gland", number) for number, region in regions.by_id(ids).items()]
         yield Sample(case.key, image, glands, case.group, case.split, (PIXEL, PIXEL), extra=case.facts)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.sample import Instance, Region, Reject, Sample, make_key
+from medshards.curate.pairs import read_both
+from medshards.curate.sample import Reject, Sample, make_key
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
 
@@ -47,12 +48,9 @@ class Converter(Source):
                         yield Skip(stray.name, "second mask, of another sample by its number")
 
     def load(self, case: Case) -> Iterator[Sample]:
-        image = raster.read_image(case.files["image"])
-        mask = raster.read_threshold(case.files["mask"])
-        raster.require_size(mask, image, case.files["mask"])
-        fluid = Instance(self.concept("fluid", case.files["mask"]), Region.of(mask), "fluid")
+        image, mask = read_both(case, raster.read_threshold)
         group = min(_digest(mask), _digest(mask[:, ::-1])) if mask.any() else case.group
-        yield Sample(case.key, image, [fluid], group)
+        yield Sample(case.key, image, self.instances({"fluid": mask}, case.files["mask"]), group)
 
 
 def _by_folder(tree: Tree, pattern: str) -> dict[str, list[File]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs
+from medshards.curate.pairs import pairs, read_both
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import Layout, Tree
@@ -53,9 +53,7 @@ class Converter(Source):
 
     def load(self, case: Case) -> Iterator[Sample]:
         file = case.files["mask"]
-        image = raster.read_image(case.files["image"])
-        colors = raster.read_color(file)
-        raster.require_size(colors, image, file)
+        image, colors = read_both(case, raster.read_color)
         masks = raster.split_colors(colors, MIXTURES | self.labels.by_color(), file)
         mixed = masks.pop(MIXED, None)
         lost = {} if mixed is None else {f"pixels in {MIXED}": int(mixed.sum())}

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
-from medshards.curate.formats.volumes import hdf5, tiffstack
-from medshards.curate.formats.volumes.container import Stack
+from medshards.curate.formats.volumes.stacks import open_stack
+from medshards.curate.pairs import pairs
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.slices import samples_by_id
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import File, Layout, Tree
+from medshards.curate.tree import Layout, Tree
 
-NAME = re.compile(
-    r".*ColonTissue_(?P<noise>Low|High)Noise[^/]*/(?:.*/)?image-(?:final|labels)_(?P<number>\d{4})\.\w+"
-)
+NAME = re.compile(r".*ColonTissue_(?P<noise>Low|High)Noise[^/]*/(?:.*/)?image-final_(?P<number>\d{4})\.\w+")
 FOLDER = "*ColonTissue_*Noise*/**/"
 
 
@@ -33,27 +30,23 @@ class Converter(Source):
     )
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        files = {f.name: f for kind in ("final", "labels") for f in tree.glob(f"{FOLDER}image-{kind}_*.*")}
-        for name, file in files.items():
-            match = NAME.fullmatch(name)
-            if match is None:
-                yield Reject("not_native", "its path is not ColonTissue_<Low|High>Noise…/image-<NNNN>", name)
-            elif "image-labels_" in name:
-                if name.replace("image-labels_", "image-final_") not in files:
-                    yield Reject("missing_image", "no image-final of that number beside it", name)
+        images = {f.name: f for f in tree.glob(f"{FOLDER}image-final_*.*")}
+        labels = {
+            f.name.replace("image-labels_", "image-final_"): f for f in tree.glob(f"{FOLDER}image-labels_*.*")
+        }
+        halves = "image-final of that number beside it".format, "image-labels of that number beside it".format
+        for pair in pairs(images, labels, *halves):
+            if isinstance(pair, Reject):
+                yield pair
+            elif (match := NAME.fullmatch(pair.key)) is None:
+                message = "its path is not ColonTissue_<Low|High>Noise…/image-<NNNN>"
+                yield Reject("not_native", message, pair.image.name, (pair.mask.name,))
             else:
-                labels = files.get(name.replace("image-final_", "image-labels_"))
-                if labels is None:
-                    yield Reject("missing_mask", "no image-labels of that number beside it", name)
-                else:
-                    key = f"{match['noise'].lower()}-{match['number']}"
-                    yield Case(key, {"image": file, "mask": labels}, match["number"])
+                yield Case(f"{match['noise'].lower()}-{match['number']}", pair.files, match["number"])
 
     def load(self, case: Case) -> Iterator[Sample | Skip]:
-        with open_stack(case.files["image"]) as image, open_stack(case.files["mask"]) as labels:
+        with (
+            open_stack(case.files["image"], "Image") as image,
+            open_stack(case.files["mask"], "Image") as labels,
+        ):
             yield from samples_by_id(self, case, image, labels, "nucleus")
-
-
-def open_stack(file: File) -> AbstractContextManager[Stack]:
-    """The volume of an HDF5 or a TIFF file."""
-    return tiffstack.open_stack(file) if file.suffix == ".tif" else hdf5.open_stack(file, "Image")

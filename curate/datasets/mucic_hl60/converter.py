@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
-from medshards.curate.formats.volumes import hdf5, tiffstack
-from medshards.curate.formats.volumes.container import Stack
+from medshards.curate.formats.volumes.stacks import open_stack
+from medshards.curate.pairs import pairs
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.slices import samples_by_id
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import File, Layout, Tree
+from medshards.curate.tree import Layout, Tree
 
 NAME = re.compile(
     r".*(?:HL60_(?P<noise>Low|High)Noise_C|BBBC024_v1_c)(?P<level>\d\d)(?:_(?P<snr>low|high)SNR)?[^/]*/"
-    r"(?:.*/)?image-(?:final|labels)_(?P<number>\d{4})\.\w+"
+    r"(?:.*/)?image-final_(?P<number>\d{4})\.\w+"
 )
 HDF5, TIFF = "*HL60_*Noise_C[0-9][0-9]*/**/", "*BBBC024_v1_c[0-9][0-9]_*SNR*/**/"
 
@@ -36,29 +35,27 @@ class Converter(Source):
     ignored = {"**/*Granulocytes*/**/*": "granulocytes, another set of the authors"}
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        patterns = [f"{folder}image-{kind}_*.*" for folder in (HDF5, TIFF) for kind in ("final", "labels")]
-        files = {f.name: f for pattern in patterns for f in tree.glob(pattern)}
-        for name, file in sorted(files.items()):
-            match = NAME.fullmatch(name)
-            if match is None:
-                yield Reject("not_native", "its path does not tell noise, clustering and number", name)
-            elif "image-labels_" in name:
-                if name.replace("image-labels_", "image-final_") not in files:
-                    yield Reject("missing_image", "no image-final of that number beside it", name)
+        images = {f.name: f for folder in (HDF5, TIFF) for f in tree.glob(f"{folder}image-final_*.*")}
+        labels = {
+            f.name.replace("image-labels_", "image-final_"): f
+            for folder in (HDF5, TIFF)
+            for f in tree.glob(f"{folder}image-labels_*.*")
+        }
+        halves = "image-final of that number beside it".format, "image-labels of that number beside it".format
+        for pair in pairs(images, labels, *halves):
+            if isinstance(pair, Reject):
+                yield pair
+            elif (match := NAME.fullmatch(pair.key)) is None:
+                message = "its path does not tell noise, clustering and number"
+                yield Reject("not_native", message, pair.image.name, (pair.mask.name,))
             else:
-                labels = files.get(name.replace("image-final_", "image-labels_"))
-                if labels is None:
-                    yield Reject("missing_mask", "no image-labels of that number beside it", name)
-                else:
-                    noise = {"low": "high", "high": "low"}.get(match["snr"]) or match["noise"].lower()
-                    group = f"c{match['level']}-{match['number']}"
-                    yield Case(f"{noise}-{group}", {"image": file, "mask": labels}, group)
+                noise = {"low": "high", "high": "low"}.get(match["snr"]) or match["noise"].lower()
+                group = f"c{match['level']}-{match['number']}"
+                yield Case(f"{noise}-{group}", pair.files, group)
 
     def load(self, case: Case) -> Iterator[Sample | Skip]:
-        with open_stack(case.files["image"]) as image, open_stack(case.files["mask"]) as labels:
+        with (
+            open_stack(case.files["image"], "Image") as image,
+            open_stack(case.files["mask"], "Image") as labels,
+        ):
             yield from samples_by_id(self, case, image, labels, "nucleus")
-
-
-def open_stack(file: File) -> AbstractContextManager[Stack]:
-    """The volume of an HDF5 or a TIFF file."""
-    return tiffstack.open_stack(file) if file.suffix == ".tif" else hdf5.open_stack(file, "Image")

@@ -9,38 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.pairs import pairs, sample_of_mask
-from medshards.curate.sample import Reject, Sample
-from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import Layout, Tree
+from medshards.curate.pictures import Pictures, one, paths
+from medshards.curate.sample import Reject
+from medshards.curate.source import Case, Skip
+from medshards.curate.tree import Tree
 
 ID = "IMD[0-9][0-9][0-9]"
 
 
-class Converter(Source):
+class Converter(Pictures):
     """One case a lesion; group = case (patients are not published)."""
 
     slug = "ph2"
     layouts = (
-        Layout(
+        paths(
             "PH2 Dataset images",
-            (f"{ID}/{ID}_Dermoscopic_Image/{ID}.bmp", f"{ID}/{ID}_lesion/{ID}_lesion.bmp"),
+            f"{{id:{ID}}}/{{id}}_Dermoscopic_Image/{{id}}.bmp",
+            "{id}/{id}_lesion/{id}_lesion.bmp",
         ),
     )
-
     ignored = {f"{ID}/{ID}_roi/*": "region of one colour class"}
+    masks = one("lesion", raster.read_binary)
+    key = "{id}"
 
     def discover(self, tree: Tree) -> Iterator[Case | Skip | Reject]:
-        image_pattern, mask_pattern = tree.layout.needs
-        images = {f.stem: f for f in tree.glob(image_pattern)}
-        masks = {f.stem.removesuffix("_lesion"): f for f in tree.glob(mask_pattern)}
-        names = "{0}/{0}_Dermoscopic_Image/{0}.bmp".format, "{0}/{0}_lesion/{0}_lesion.bmp".format
-        for pair in pairs(images, masks, *names):
-            yield pair if isinstance(pair, Reject) else Case(pair.key, pair.files, pair.key)
-        known = images | {f"{key}_lesion": mask for key, mask in masks.items()}
+        yield from super().discover(tree)
+        known = {file.stem for need in tree.layout.needs for file in tree.glob(need)}
         for copy in tree.glob(f"{ID}/*/*.jpg"):
             if copy.stem in known:
                 yield Skip(copy.name, "JPEG copy of a picture")
-
-    def load(self, case: Case) -> Iterator[Sample]:
-        yield sample_of_mask(self, case, "lesion", raster.read_binary)

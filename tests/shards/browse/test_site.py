@@ -147,7 +147,7 @@ def test_a_picture_is_the_stored_file(site: Site) -> None:
 
 
 def test_members_are_those_of_the_shards(corpus: Path) -> None:
-    stored = {}
+    stored: dict[str, int] = {}
     for shard in (corpus / "busi").glob("*/*.tar"):
         with tarfile.open(shard) as tar:
             stored |= {member.name: member.size for member in tar}
