@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test prove prove-ray lowest mutants lint docs clean constraints browser
+.PHONY: demo test prove prove-ray lowest mutants peers lint docs clean constraints browser
 
 demo: $(STAMP)
 	$(BIN)/medshards demo
@@ -32,6 +32,14 @@ lowest:
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
 	$(VENV)-lowest/bin/python -m pytest tests/common tests/vocab tests/curate tests/shards/build tests/shards/encode
+
+# What benchmarks/peers.py compares, in an environment of its own; without what they ask for and do not need here.
+peers:
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,s3,dev]'
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers.txt
+	$(VENV)-peers/bin/python -m benchmarks.peers
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
