@@ -31,7 +31,7 @@ def _sample(shelf: Shelf, row: int, full: bool) -> dict[str, Any]:
         "full": full,
         "outlines": sample.outlines(raw),
         "record": raw.record,
-        "members": shelf.members(row),
+        "members": list(shelf.members(row).items()),
         "before": keys[row - 1].as_py() if row else None,
         "after": keys[row + 1].as_py() if row + 1 < len(shelf) else None,
     }

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 420, 260
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 24, 38
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 24, 38
 BARS, LABELS, FIGURES = 560, 190, 60  # width of a bar plot, of its labels, of the figures behind the bars
 # Told apart by colour-blind people, on white and on black (Okabe and Ito 2008, without black and yellow).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -21,7 +21,7 @@ Points = Sequence[tuple[float, float]]
 def lines(
     title: str, across: str, up: str, series: Mapping[str, Points], low: float = 0.0, high: float = 1.0
 ) -> str:
-    """Curves with a marker at each point; a title for each marker tells its values."""
+    """Curves with a marker at each point, whose title tells its values; a legend where there are several."""
     most = max((x for points in series.values() for x, _ in points), default=1.0) or 1.0
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -30,10 +30,14 @@ def lines(
             TOP + (high - min(max(y, low), high)) / (high - low) * (HEIGHT - TOP - BOTTOM),
         )
 
-    parts = [_frame(title, across, up)]
+    names = list(series) if len(series) > 1 else []
+    rows = [names[k : k + 2] for k in range(0, len(names), 2)]
+    parts = [_frame(title, across, up, HEIGHT + 16 * len(rows))]
+    for k, row in enumerate(rows):
+        parts.append(_legend(row, LEFT, HEIGHT + 16 * k, (WIDTH - LEFT) // 2, 2 * k))
     for k in range(5):
         value = low + (high - low) * k / 4
-        parts.append(_level(place(0, value)[1], f"{value:g}"))
+        parts.append(_level(place(0, value)[1], f"{value:.3g}"))
         x = most * k / 4
         parts.append(_text(place(x, low)[0], HEIGHT - BOTTOM + 14, f"{x:.3g}", "middle"))
     for number, (name, points) in enumerate(series.items()):
@@ -111,12 +115,7 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[float]]], names: Sequenc
     parts = [
         f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {BARS} {height}" width="{BARS}" {INK}>',
     ]
-    for number, name in enumerate(names):
-        left = LABELS + 110 * number
-        parts.append(
-            f'<rect x="{left}" y="2" width="10" height="10" fill="{COLOURS[number % len(COLOURS)]}"/>'
-        )
-        parts.append(_text(left + 14, 11, name, "start"))
+    parts.append(_legend(names, LABELS, 2, 110))
     for k, (label, sizes) in enumerate(rows):
         y, x = top + 18 * k, float(LABELS)
         parts.append(_text(LABELS - 6, y + 12, label, "end"))
@@ -155,14 +154,24 @@ def matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[int]]) ->
     return "".join(parts) + "</svg>"
 
 
-def _frame(title: str, across: str, up: str) -> str:
+def _frame(title: str, across: str, up: str, height: int = HEIGHT) -> str:
     return (
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" {INK}>'
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" {INK}>'
         + _text(LEFT, 15, title, "start", 12)
         + _text(WIDTH / 2, HEIGHT - 6, across, "middle")
         + f'<text x="12" y="{HEIGHT / 2}" font-size="10" text-anchor="middle" '
         f'transform="rotate(-90 12 {HEIGHT / 2})">{escape(up)}</text>'
     )
+
+
+def _legend(names: Sequence[str], left: int, top: int, step: int, first: int = 0) -> str:
+    """Names in a row, each behind a field of its colour; first: the number of the first colour."""
+    parts = []
+    for k, name in enumerate(names):
+        x, colour = left + step * k, COLOURS[(first + k) % len(COLOURS)]
+        parts.append(f'<rect x="{x}" y="{top}" width="10" height="10" fill="{colour}"/>')
+        parts.append(_text(x + 14, top + 9, name, "start"))
+    return "".join(parts)
 
 
 def _level(y: float, label: str, colour: str = "") -> str:

@@ -29,26 +29,26 @@ function showPrompts(sample) {
       const swatches = own.slice(0, 12).map((k) => element("span", { className: `swatch k${k % COLOURS}` }));
       return element("li", {}, ...swatches, `${text}${own.length > 1 ? ` (${own.length})` : ""}`);
     }),
-    ...sample.record.absent.map((concept) => element("li", { className: "small", textContent: `not there: ${concept}` })),
+    ...sample.record.absent.map((concept) => element("li", { className: "small", textContent: `not there: ${facts.concepts[concept] ?? concept}` })),
   );
 }
 
-async function showPicture(slug, key, sample, mine) {
+// The stored numbers of a slice, where the site has them; null of a picture.
+async function numbersOf(slug, key, sample) {
+  if (!sample.full || sample.record.intensity === null) return null;
+  return new Numbers(await medshards.load(`numbers/${slug}/${key}`));
+}
+
+function showPicture(slug, key, sample) {
   const [height, width] = sample.record.size;
   const alt = `${key}: ${[...new Set(sample.outlines.map((outline) => outline.text))].join(", ") || "no instance"}`;
-  numbers = null;
   part("value").textContent = "";
-  part("window").hidden = !sample.full || sample.record.intensity === null;
+  part("window").hidden = numbers === null;
   part("only").hidden = sample.full;
   let picture;
-  if (!sample.full) {
-    picture = element("img", { src: sample.small, alt, width, height });
-  } else if (sample.record.intensity === null) {
-    picture = element("img", { src: `pictures/${slug}/${key}`, alt, width, height });
+  if (numbers === null) {
+    picture = element("img", { src: sample.full ? `pictures/${slug}/${key}` : sample.small, alt, width, height });
   } else {
-    const loaded = await medshards.load(`numbers/${slug}/${key}`);
-    if (mine !== turn) return;
-    numbers = new Numbers(loaded);
     picture = element("canvas", { role: "img", ariaLabel: alt });
     const windows = numbers.windows();
     const chosen = windows[part("preset").value] ? part("preset").value : "as recorded";
@@ -72,18 +72,20 @@ async function apply() {
   const { dataset: slug, key } = medshards.state();
   if (!slug || !key) return;
   part("name").textContent = document.title = `${slug}/${key}`;
-  let sample;
+  let sample, own;
   try {
     sample = await sampleAt(slug, await rowOf(slug, key));
+    own = await numbersOf(slug, key, sample);
   } catch (error) {
-    part("stage").textContent = "This sample is not here.";
+    if (mine === turn) part("stage").textContent = "This sample is not here.";
     return;
   }
   if (mine !== turn) return;
+  numbers = own;
   link("before", slug, sample.before);
   link("after", slug, sample.after);
   showPrompts(sample);
-  pairs(part("members"), Object.entries(sample.members).map(([name, size]) => [name, `${size.toLocaleString("en")} bytes`]));
+  pairs(part("members"), sample.members.map(([name, size]) => [name, `${size.toLocaleString("en")} bytes`]));
   pairs(part("origin"), sample.record.origin.map((own) => [own.role, `${own.file} (SHA-256 ${own.sha256})`]));
   const { keys, of } = sample.group;
   part("group").replaceChildren(
@@ -92,7 +94,7 @@ async function apply() {
   );
   part("record").textContent = JSON.stringify(sample.record, null, 1);
   showVolume(slug, key, sample.slices);
-  await showPicture(slug, key, sample, mine);
+  showPicture(slug, key, sample);
 }
 
 part("preset").addEventListener("change", () => numbers?.draw(part("stage").querySelector("canvas"), numbers.windows()[part("preset").value]));

@@ -47,7 +47,11 @@ def site(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
     run = tmp_path_factory.mktemp("run") / EVIL.replace("/", "")
     run.mkdir()
     lines = [{"step": 5, "loss": 4.0, "lr/all": 0.1}, {"step": 10, "loss": 3.0, "lr/all": 0.1}]
-    validation = {"step": 10, "validation": {"top1": 0.25}, "datasets": {EVIL: {"top1": 0.25}}}
+    validation = {
+        "step": 10,
+        "validation": {"top1": 0.25, "mask_iou": 0.5},
+        "datasets": {EVIL: {"top1": 0.25}},
+    }
     (run / "log.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in [*lines, validation]) + '{"ste'
     )

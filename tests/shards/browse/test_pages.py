@@ -24,7 +24,12 @@ PAGES = (
     "corpus.html#show=refused",
     "statistics.html",
     "sample.html#dataset=busi&key={key}",
+    "sample.html#dataset=btcv&key=case-0001-0001",
+    "runs.html",
 )
+SHIFTS = """window.shifts = 0; new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) shifts += entry.value;
+}).observe({ type: "layout-shift", buffered: true });"""
 
 
 @pytest.fixture
@@ -196,10 +201,13 @@ def test_markup_in_names_is_shown_as_text(page: Any) -> None:
 def test_every_page_fits_and_is_accessible(page: Any, key: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     page.emulate_media(color_scheme=scheme)
+    page.add_init_script(SHIFTS)
     for address in PAGES:
+        page.set_viewport_size({"width": 360, "height": 800})
         page.goto("about:blank")
         page.goto(address.format(key=key))
         page.wait_for_load_state("networkidle")
+        assert page.evaluate("shifts") < 0.1, address  # "good" by web.dev/cls
         for width in (1440, 360):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (address, width)

@@ -77,6 +77,8 @@ def test_a_run_shows_its_curves_and_its_reports_alone(site: Site) -> None:
     text = page.body.decode()
     assert "top1: 0.2500 at 10.0000" in text
     assert "loss: 3.0000 at 10.0000" in text
+    assert text.count(">mask_iou</text>") == 1  # a legend where a plot has several curves
+    assert text.count(">loss</text>") == 2  # none where it has one: its title, and its axis
     assert EVIL not in text
     assert "&lt;img src=x" in text
     report = site.get("runs/0/report.html")
