@@ -13,6 +13,9 @@ ROOMS = ("common", "vocab", "curate", "shards", "train", "evaluate")  # each imp
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 MOST_LINES = 300
 MOST_MODULES = 15
+HELPERS = {
+    "curate/fuzz"
+}  # folders of tests/ that hold no tests, but what tests run; golden/ holds reference numbers
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -74,3 +77,11 @@ def test_files_and_folders_stay_small() -> None:
     for folder in {path.parent for path in MODULES}:
         modules = [path for path in folder.glob("*.py") if path.stem != "__init__"]
         assert len(modules) <= MOST_MODULES, f"{named(folder)}: {len(modules)} modules"
+
+
+def test_tests_lie_where_what_they_test_lies() -> None:
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("*.py")}
+    for folder in {folder.as_posix() for folder in folders if "golden" not in folder.parts} - HELPERS:
+        assert (ROOT / folder).is_dir(), f"tests/{folder}: there is no such folder to test"
+    for folder in HELPERS:
+        assert not list((ROOT / "tests" / folder).glob("test_*.py")), f"tests/{folder} holds tests"
