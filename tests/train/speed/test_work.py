@@ -12,7 +12,6 @@ from medshards.train.memory.estimate import Load, batch_of
 from medshards.train.run import trainer
 from medshards.train.run.config import load_config
 from medshards.train.run.step import build_graph
-from medshards.train.speed import work
 from medshards.train.speed.work import Work, peak_of, work_of
 from tests.command import medshards
 
@@ -45,8 +44,8 @@ def test_a_run_tells_its_utilisation_where_the_peak_is_known(
         "run.overlays=0",
     )
     chosen = [word for option in options for word in ("--set", option)]
-    words = ["train", "--data", corpus, "--out", tmp_path, "--config", "tiny", "--steps", "1", *chosen]
-    assert medshards(*words).exit_code == 0
+    where = ("--data", corpus, "--out", tmp_path)
+    assert medshards("train", *where, "--config", "tiny", "--steps", "1", *chosen).exit_code == 0
     row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
     assert row["mfu"] * 1e12 * row["s_per_step"] == pytest.approx(4 * 5e9)
 
@@ -54,7 +53,7 @@ def test_a_run_tells_its_utilisation_where_the_peak_is_known(
 def test_the_peak_is_that_of_the_data_sheet_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     cards = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H100 PCIe": 756e12, "NVIDIA GeForce GTX 1080": None}
     for name, flops in cards.items():
-        monkeypatch.setattr(work.torch.cuda, "get_device_name", lambda device, name=name: name)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
         assert peak_of(torch.device("cuda"), "bf16") == flops
         assert peak_of(torch.device("cuda"), "fp32") is None
     assert peak_of(torch.device("cpu"), "bf16") is None
