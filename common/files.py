@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -27,11 +27,12 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """The file appears under its name complete or not at all."""
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """The file appears under its name complete or not at all. data: its content, also in pieces."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as stream:
+            stream.writelines([data] if isinstance(data, bytes) else data)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)

@@ -12,13 +12,14 @@ import hmac
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from medshards.common.machine import MachineError
 from medshards.curate.sample import Reject
-from medshards.curate.tree import File, Layout, Tree, kinds, open_download
+from medshards.curate.tree import File, Layout, Tree, open_download
 from medshards.curate.unpack import is_archive
 
 VARIABLE = "MEDSHARDS_KEY_FILE"
@@ -80,7 +81,7 @@ def open_renamed(root: Path, layouts: tuple[Layout, ...], slug: str) -> list[Tre
     """
     key = load_key()
     try:
-        trees = open_download(root, layouts, kinds)
+        trees = open_download(root, layouts, _kinds)
     except Reject as reject:
         if not reject.file or is_archive((root if root.is_dir() else root.parent) / reject.file):
             raise
@@ -94,12 +95,18 @@ def open_renamed(root: Path, layouts: tuple[Layout, ...], slug: str) -> list[Tre
     ]
 
 
+def _kinds(files: dict[str, File]) -> str:
+    """How many files of each kind a tree holds, without a name: "324 .png, 2 .json"."""
+    found = Counter(file.suffix if file.suffix[1:].isalpha() else "other" for file in files.values())
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+
+
 def write_name_map(slug: str, files: Iterable[File]) -> Path:
     """Write, beside the key and for the user alone, which file on this machine each of the project's names stands for.
 
     One line a file, SLUG.names.tsv: name, tab, path (as JSON strings write it). Returns where it was written.
     """
-    own = {file.name: str(file.path) for file in files if not file.path.as_posix().endswith(file.name)}
+    own = {file.name: file.place for file in files if not file.path.as_posix().endswith(file.name)}
     path = key_file().with_name(f"{slug}.names.tsv")
     lines = "".join(f"{name}\t{json.dumps(place)}\n" for name, place in sorted(own.items()))
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -54,13 +54,15 @@ def list_download(source: Source, root: Path) -> Listing:
         raise
     listing = Listing(trees, [], [], [], Counter())
     seen: dict[str, str] = {}
-    read: set[Path] = set()
-    named: set[Path] = set()
+    read: set[str] = set()
+    named: set[str] = set()
     for tree in trees:
         names: set[str] = set()
         for item in _discover(source, tree):
             if isinstance(item, Case):
-                read.update(path for file in item.files.values() for path in (file.path, *file.parts))
+                read.update(
+                    place for file in item.files.values() for place in (file.place, *map(str, file.parts))
+                )
             else:
                 names.update((item.file, *item.also))
             if isinstance(item, Skip):
@@ -80,10 +82,10 @@ def list_download(source: Source, root: Path) -> Listing:
             else:
                 seen[item.key] = next(iter(item.files.values())).name
                 listing.cases.append(item)
-        named.update(file.path for file in tree.files.values() if file.name in names)
+        named.update(file.place for file in tree.files.values() if file.name in names)
     for tree in trees:
         for pattern, reason in source.ignored.items():
-            if known := {file.path for file in tree.anywhere(pattern)} - read - named:
+            if known := {file.place for file in tree.anywhere(pattern)} - read - named:
                 listing.ignored[reason] += len(known)
                 named |= known
     passed_over = unread(trees[0].download, read, named, source.loose, source.private_names)

@@ -9,7 +9,7 @@ and split, which are format strings over the fields. Where a download holds more
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,7 +23,7 @@ from medshards.curate.tree import File, Layout, Tree, glob_regex
 
 FIELD = re.compile(r"\{([a-z]+)(?::([^}]*))?\}")
 
-Fields = tuple[tuple[str, str], ...]  # names and values, sorted by name
+Fields = tuple[str, ...]  # values of the fields of a path, sorted by name of the field
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class FieldPath:
         globs = {name: patterns.get(name, "*") for name, _ in FIELD.findall(path)}
         globs = {name: f"{{{glob}}}" if "," in glob else glob for name, glob in globs.items()}
         self.path = path
+        self.fields = sorted(globs)
         self.glob = FIELD.sub(lambda field: globs[field[1]], path)
         regex, end = "", 0
         for field in FIELD.finditer(path):
@@ -62,14 +63,20 @@ class FieldPath:
         regex += glob_regex(path[end:])
         self._match = re.compile(regex, re.DOTALL).fullmatch
 
-    def find(self, tree: Tree) -> dict[Fields, File]:
-        """The files of a tree that have this path, by their fields."""
-        found = ((self._match(path), file) for path, file in tree.files.items())
-        return {tuple(sorted(match.groupdict().items())): file for match, file in found if match}
+    def find(self, tree: Tree, but: Collection[File] = ()) -> dict[Fields, File]:
+        """The files of a tree that have this path, by their fields; `but`: those that are left out."""
+        found = ((self._match(path), file) for path, file in tree.files.items() if file not in but)
+        return {
+            match.group(*self.fields, 0)[:-1]: file for match, file in found if match
+        }  # a tuple also of one
+
+    def named(self, fields: Fields) -> dict[str, str]:
+        """The values by name of the field."""
+        return dict(zip(self.fields, fields, strict=True))
 
     def name(self, fields: Fields) -> str:
         """The path that has these fields: what to look for where a file is missing, `**/` being no folder at all."""
-        values = dict(fields)
+        values = self.named(fields)
         return FIELD.sub(lambda field: values[field[1]], self.path).replace("**/", "")
 
 
@@ -114,10 +121,9 @@ class Pictures(Source):
         layout = tree.layout
         assert isinstance(layout, Paths)
         masks = layout.mask.find(tree)
-        taken = set(masks.values())
-        images = {fields: file for fields, file in layout.image.find(tree).items() if file not in taken}
+        images = layout.image.find(tree, but=set(masks.values()))
         for pair in pairs(images, masks, layout.image.name, layout.mask.name):
-            yield pair if isinstance(pair, Reject) else self.case(dict(pair.key), pair.files)
+            yield pair if isinstance(pair, Reject) else self.case(layout.image.named(pair.key), pair.files)
         for pattern, reason in self.skipped.items():
             yield from (Skip(file.name, reason) for file in tree.glob(pattern))
 

@@ -26,8 +26,10 @@ from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File, Layout, Tree, open_download
 from medshards.vocab.vocabulary import DATASETS, LabelMap, load_labels
 
+_NO_FACTS: Mapping[str, Any] = {}  # one for all cases that have none
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One unit of work: small, picklable, the same on every machine.
 
@@ -42,7 +44,7 @@ class Case:
     files: Mapping[str, File]
     group: str
     split: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=lambda: _NO_FACTS)
 
 
 @dataclass(frozen=True)

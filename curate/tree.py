@@ -9,7 +9,6 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.sample import Reject
-from medshards.curate.unpack import CLOSED, SUFFIXES, is_archive, unpack
+from medshards.curate.unpack import CLOSED, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
 NOTES = {"", ".txt", ".md", ".pdf", ".html"}
@@ -26,18 +25,27 @@ _SPECIAL = re.compile(r"(\*\*/|\*|\?|\[[^]]+\]\+?|\{[^}]+\})")  # in a pattern: 
 MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True, init=False)
 class File:
-    """A file of a download.
+    """A file of a download; small, for a listing holds some hundred thousand.
 
     name: path relative to the download's root, with '/'; what records and messages show.
-    path: where it lies on this machine.
-    parts: files that count as one (the slices of a DICOM series); `path` is the first of them.
+    place: where it lies on this machine; `path` is the same as a Path, which takes twice the memory.
+    parts: files that count as one (the slices of a DICOM series); `place` is the first of them.
     """
 
     name: str
-    path: Path
-    parts: tuple[Path, ...] = ()
+    place: str
+    parts: tuple[Path, ...]
+
+    def __init__(self, name: str, place: str | Path, parts: tuple[Path, ...] = ()) -> None:
+        for field, value in (("name", name), ("place", str(place)), ("parts", parts)):
+            object.__setattr__(self, field, value)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies on this machine."""
+        return Path(self.place)
 
     @property
     def stem(self) -> str:
@@ -115,10 +123,11 @@ def list_files(root: Path) -> dict[str, File]:
         seen.add(real)
         folders[:] = [f for f in folders if f not in JUNK]
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
-        prefix = "" if relative == "." else relative + "/"
+        prefix, place = "" if relative == "." else relative + "/", os.path.join(folder, "")  # noqa: PTH118
         for name in names:
             if name not in JUNK and not name.startswith("._"):
-                found[prefix + name] = File(prefix + name, Path(folder) / name)
+                path = prefix + name
+                found[path] = File(path, place + name)
     return dict(sorted(found.items()))
 
 
@@ -250,7 +259,7 @@ def _with_archives_opened(files: dict[str, File], apart: bool, depth: int = 2) -
         if is_archive(file.path) and depth:
             folder = re.sub(r"(\.tar)?\.[^./]+$", "/", name) if apart else name[: name.rfind("/") + 1]
             members = list_files(unpack(file.path, name))
-            found = {folder + member: File(folder + member, inner.path) for member, inner in members.items()}
+            found = {folder + member: File(folder + member, inner.place) for member, inner in members.items()}
             if any(is_archive(inner.path) for inner in members.values()):
                 found = _with_archives_opened(found, apart, depth - 1)
         for path, inner in found.items():
@@ -287,14 +296,3 @@ def outline(files: dict[str, File], most: int = 8) -> str:
         kinds[folder, PurePosixPath(leaf).suffix] = kinds.get((folder, PurePosixPath(leaf).suffix), 0) + 1
     shown = [f"{printable(folder) or '.'}/*{suffix} ({n})" for (folder, suffix), n in sorted(kinds.items())]
     return ", ".join(shown[:most]) + (f", and {len(shown) - most} more kinds" if len(shown) > most else "")
-
-
-def kinds(files: dict[str, File]) -> str:
-    """How many files of each kind a tree holds, without a name: "324 .png, 2 .json"."""
-    found = Counter(file.suffix if file.suffix[1:].isalpha() else "other" for file in files.values())
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
-
-
-def find_download(raw: Path, slug: str) -> Path | None:
-    """DIR/SLUG, or an archive of that name."""
-    return next((p for s in ("", *SUFFIXES) if (p := raw / f"{slug}{s}").exists()), None)

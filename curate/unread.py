@@ -6,9 +6,10 @@ word. A converter says in `Source.ignored` of which files it knows, and why they
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from medshards.curate.sample import Reject
 from medshards.curate.tree import NOTES, File
@@ -22,31 +23,32 @@ SHOWN = 3  # names that a refusal gives of a folder's files
 
 
 def unread(
-    files: Mapping[str, File], read: Collection[Path], named: Collection[Path], loose: bool, private: bool
+    files: Mapping[str, File], read: Collection[str], named: Collection[str], loose: bool, private: bool
 ) -> Iterator[Reject]:
     """A refusal for each file among those read that is of their kind, then for each folder of others with their number.
 
     The outermost folder counts of those in which no file was read or named. Said are pictures, volumes, archives, and
     files of another kind that is read, such as outlines.
 
-    files: the whole download by path. read: what became cases. named: what was skipped, refused or ignored.
+    files: the whole download by path. read: places of what became cases. named: of what was skipped, refused or
+        ignored.
     loose: archives alone are said, as in `Source.loose`.
     private: published names must not be quoted; the first file is then called by the name that the project gave it.
     """
     known = {
         folder
         for path, file in files.items()
-        if file.path in read or file.path in named
+        if file.place in read or file.place in named
         for folder in _folders(path)
     }
-    kinds = {(file.path.parent, file.suffix) for file in files.values() if file.path in read}
+    kinds = {_kind(file) for file in files.values() if file.place in read}
     wanted = PICTURES | {suffix for _, suffix in kinds} - NOTES
     found: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for path, file in files.items():
         archive = path.lower().endswith((*SUFFIXES, *CLOSED))
-        if file.path in read or file.path in named or (loose and not archive):
+        if file.place in read or file.place in named or (loose and not archive):
             continue
-        if (file.path.parent, file.suffix) in kinds:
+        if _kind(file) in kinds:
             yield Reject("unknown_name", "no name of this dataset; it was not read", file.name)
         elif archive or PurePosixPath(path.lower().removesuffix(".gz")).suffix in wanted:
             folder = next((f for f in _folders(path) if f not in known), path.rpartition("/")[0])
@@ -61,6 +63,11 @@ def unread(
         unzip = "unpack it where it lies" if one else "unpack them where they lie"
         why = unzip if archives else "this dataset has none there under such a name"
         yield Reject("unread", f"{count} not read{names}: {why}", first if private else folder or first)
+
+
+def _kind(file: File) -> tuple[str, str]:
+    """Its folder and its suffix."""
+    return os.path.dirname(file.place), file.suffix  # noqa: PTH120
 
 
 def _folders(path: str) -> list[str]:

@@ -122,7 +122,7 @@ def _build(
             "moved": published.moved,
         },
         "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
-        "layouts": sorted({tree.layout.title for tree in listing.trees}),
+        "layouts": found.layouts,
         "partly_skipped": {
             o.case: dict(Counter(r for _, r in o.skips)) for o in outcomes if o.entries and o.skips
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medshards.curate.catalog.entry import Entry
@@ -23,10 +23,15 @@ Task = tuple[Case, str]  # and the input key under which it is finished, "" when
 
 @dataclass(frozen=True)
 class Survey:
-    """published: what OUT/<slug> holds. earlier: the finished cases by key, in shards and in packs."""
+    """What is there to build from.
+
+    listing: of the download; its trees, which hold the name of every file, are gone. layouts: their titles.
+    published: what OUT/<slug> holds. earlier: the finished cases by key, in shards and in packs.
+    """
 
     policy: Policy
     listing: Listing
+    layouts: list[str]
     published: Published
     earlier: dict[str, Outcome]
 
@@ -50,11 +55,13 @@ def survey(
     policy = policy_of(entry, making)
     place.recover(out, entry.slug)
     listing = list_download(get_source(entry.slug, making.own), root)
+    layouts = sorted({tree.layout.title for tree in listing.trees})
+    listing = replace(listing, trees=[])
     published = Published(out / entry.slug, checkers, progress)
     earlier = {o.case: o for o in published.outcomes(work / "published.meta", listing.rejects)}
     for found in run(finished, sorted((work / place.PACKS).rglob("*.journal")), checkers, _nothing):
         earlier.update({o.case: o for o in found})
-    return Survey(policy, listing, published, earlier)
+    return Survey(policy, listing, layouts, published, earlier)
 
 
 def policy_of(entry: Entry, making: Making) -> Policy:

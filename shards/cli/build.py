@@ -18,7 +18,6 @@ from medshards.curate.catalog.terms import USES, Terms, Use
 from medshards.curate.identity import key_file
 from medshards.curate.sample import Reject
 from medshards.curate.source import slugs
-from medshards.curate.tree import find_download
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import Result, build_dataset, require_profile
 from medshards.shards.build.engine import run
@@ -205,7 +204,7 @@ def _choose(
             raise click.UsageError(f"{name} is in the catalog and has no converter yet")
     chosen, absent = [], []
     for name in names:
-        root = find_download(raw, name)
+        root = options.find_download(raw, name)
         if root is not None:
             chosen.append((catalog[name], root))
         elif everything:

@@ -11,7 +11,6 @@ from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.catalog.entry import CatalogError, load_catalog
 from medshards.curate.source import Own
-from medshards.curate.tree import find_download
 from medshards.shards.build.check import check as findings
 from medshards.shards.cli import options
 
@@ -45,7 +44,7 @@ def check(
         entries = load_catalog(extra=[catalog] if catalog else [])
     except CatalogError as error:
         raise click.ClickException(str(error)) from error
-    root = raw and (find_download(raw, slug) or raw)
+    root = raw and (options.find_download(raw, slug) or raw)
     left = 0
     try:
         for finding in findings(slug, entries, own, root, picture or Path(f"check-{slug}.png")):

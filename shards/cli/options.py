@@ -14,6 +14,7 @@ from medshards.curate.catalog.entry import CatalogError, Entry, load_catalog
 from medshards.curate.identity import VARIABLE
 from medshards.curate.slices import RULES, check_rule
 from medshards.curate.source import Own, get_source
+from medshards.curate.unpack import SUFFIXES
 from medshards.shards.encode.policy import SLICES, Making, Profile
 from medshards.vocab.vocabulary import VocabularyError
 
@@ -117,3 +118,8 @@ def datasets(wanted: Sequence[str], catalog: Path | None, own: Own | None) -> di
         return entries
     except (CatalogError, VocabularyError, LookupError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def find_download(raw: Path, slug: str) -> Path | None:
+    """DIR/SLUG, or an archive of that name."""
+    return next((p for s in ("", *SUFFIXES) if (p := raw / f"{slug}{s}").exists()), None)

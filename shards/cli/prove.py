@@ -18,7 +18,7 @@ from medshards.curate.identity import write_name_map
 from medshards.curate.listing import list_download
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source, slugs
-from medshards.curate.tree import find_download, list_files, outline
+from medshards.curate.tree import list_files, outline
 from medshards.shards.build.dry_run import inspect_download
 from medshards.shards.build.manifest import read_corpus
 from medshards.shards.cli import options
@@ -87,7 +87,7 @@ def inspect(
     entries = options.datasets([slug], catalog, making.own)
     if slug not in entries or (making.own is None and slug not in slugs()):
         raise click.UsageError(no_dataset(slug, slugs()))
-    root = find_download(raw, slug) or raw
+    root = options.find_download(raw, slug) or raw
     with progress_bar(slug) as progress:
         try:
             found = inspect_download(entries[slug], root, making, workers, progress)

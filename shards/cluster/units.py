@@ -1,7 +1,7 @@
 """Work units: ranges of a dataset's cases, about equally many bytes each, that any machine encodes on its own.
 
     OUT/.work/SLUG/job.json              what is built, and how
-    OUT/.work/SLUG/units/000003.json     the cases of unit 3
+    OUT/.work/SLUG/units/000003.jsonl    the cases of unit 3
     OUT/.work/SLUG/units/000003.done     appears when all of them are finished: how many samples, which rejects
 
 What a unit encodes lies in packs of its own, as that of any build: when it is lost, the cases in work are.
@@ -88,19 +88,19 @@ def write_units(out: Path, slug: str, ranges: Sequence[Sequence[Task]]) -> None:
     for path in folder.iterdir():  # of an earlier job, whose ranges were others
         path.unlink()
     for number, tasks in enumerate(ranges):
-        facts = [{**_facts(case), "known": known} for case, known in tasks]
-        write_atomically(folder / f"{number:06d}.json", json.dumps(facts).encode())
+        rows = ({**_facts(case), "known": known} for case, known in tasks)
+        write_atomically(folder / f"{number:06d}.jsonl", (json.dumps(row).encode() + b"\n" for row in rows))
 
 
 def read_unit(out: Path, slug: str, number: int) -> list[Task]:
     """The tasks of a unit."""
-    rows = json.loads((folder_of(out, slug) / f"{number:06d}.json").read_bytes())
-    return [(_case(row), row["known"]) for row in rows]
+    with (folder_of(out, slug) / f"{number:06d}.jsonl").open("rb") as lines:
+        return [(_case(row), row["known"]) for row in map(json.loads, lines)]
 
 
 def _facts(case: Case) -> dict[str, Any]:
     files = {
-        role: {"name": f.name, "path": str(f.path), "parts": [str(p) for p in f.parts]}
+        role: {"name": f.name, "path": f.place, "parts": [str(p) for p in f.parts]}
         for role, f in case.files.items()
     }
     return {**{name: getattr(case, name) for name in ("key", "group", "split", "facts")}, "files": files}

@@ -1,0 +1,46 @@
+"""What the process that lists a download and submits its units needs of memory."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# says what a process needed since it began; getrusage would count the test's own memory, from which it was forked
+PEAK = """
+from pathlib import Path
+from medshards.cli import main
+try:
+    main()
+finally:
+    line, = (l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
+    print(line.split()[1])
+"""
+
+
+def peak(slurm: Path, cases: int) -> int:
+    """Most memory in KiB of a `build --engine slurm` of so many cases of Kvasir-SEG; nothing of it begins."""
+    (slurm.parent / "bin" / "sbatch").write_text("#!/bin/sh\necho 7\n")
+    with tempfile.TemporaryDirectory() as folder:
+        raw, out = Path(folder, "raw", "kvasir_seg"), Path(folder, "out")
+        for part in ("images", "masks"):
+            (raw / part).mkdir(parents=True)
+            for number in range(cases):
+                (raw / part / f"cju{number:022d}.jpg").touch()
+        words = ["build", "kvasir_seg", "--raw", str(raw.parent), "--out", str(out), "--engine", "slurm"]
+        line = [sys.executable, "-c", PEAK, *words]
+        done = subprocess.run(line, check=True, capture_output=True, text=True, timeout=1500)
+    assert f"{cases} cases" in done.stdout
+    return int(done.stdout.split()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory of a process")
+def test_memory_grows_by_two_kilobytes_a_case(slurm: Path) -> None:
+    assert (peak(slurm, 5000) - peak(slurm, 1000)) / 4000 < 2.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_hundred_thousand_cases_fit(slurm: Path) -> None:
+    assert peak(slurm, 100_000) < 300 << 10
