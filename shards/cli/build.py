@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,12 @@ from medshards.vocab.vocabulary import Vocabulary
 SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
 
 
+def _folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and re.match(r"[a-z0-9]+:/", str(value)):  # it would become a folder of that name
+        raise click.BadParameter(f"{value} is no folder of this machine; --upload brings a corpus to a URL")
+    return value
+
+
 @click.command()
 @click.argument("slug", nargs=-1)
 @click.option(
@@ -41,9 +48,12 @@ SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
 @click.option(
     "--raw",
     type=click.Path(path_type=Path),
+    callback=_folder,
     help="DIR/SLUG is where a download lies; needed but for --status.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, callback=_folder, help="Folder of the corpus."
+)
 @click.option(
     "--upload", "url", help="Bring the corpus to this URL, too (s3://bucket/corpus); corpus.json last."
 )

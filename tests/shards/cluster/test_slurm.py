@@ -147,6 +147,18 @@ def test_options_of_slurm_go_with_slurm_alone(downloads: Path, tmp_path: Path) -
     assert not (tmp_path / "out" / "drive").exists()
 
 
+def test_a_url_is_no_folder(downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (("drive", "--raw", downloads, "--out", "s3://bucket/corpus"),
+                  ("--status", "--out", "s3://bucket/corpus")):  # fmt: skip
+        result = invoke(*words)
+        assert result.exit_code == 2
+        assert "is no folder of this machine; --upload brings a corpus to a URL" in " ".join(
+            result.output.replace("│", " ").split()
+        )
+    assert not (tmp_path / "s3:").exists()
+
+
 def test_units_are_ranges_of_about_equally_many_bytes(tmp_path: Path) -> None:
     from medshards.curate.source import Case
     from medshards.curate.tree import File
