@@ -1,21 +1,27 @@
-"""A training step, beside the same data through `transformers`' Sam3Model in plain eager code.
+"""A training step in its variants, beside the same data through `transformers`' Sam3Model.
 
     python -m benchmarks.step                                # sam3 on a GPU; tiny and small where there is none
-    python -m benchmarks.step --presets sam3 --steps 50 --set model.compile=regions
+    python -m benchmarks.step --presets sam3 --rows eager regions "plain transformers"
 
 Random weights, a corpus of made-up images (benchmarks/build.py), one prompt an image, each row in a process of its
-own after `--warmup` steps that do not count. Both rows take their batches from train/data/loader.py.
+own after `--warmup` steps that do not count. All take their batches from train/data/loader.py.
 
-medshards            train.learner.Learner.update: the whole training graph (all decoder layers, one-to-many queries,
-                     the geometry token), matching and objective of SAM3 with masks, clipping, AdamW with layer decay.
+eager                Learner.update of train/run/step.py: the whole training graph (all decoder layers, one-to-many
+                     queries, the geometry token), matching and objective of SAM3 with masks, clipping, AdamW with layer
+                     decay.
+regions …            the same compiled by regions. vision:2, all: blocks are computed again. LoRA: adapters are trained.
 plain transformers   Sam3Model(...) on text prompts, AdamW, no compile. It does less: the final layer alone, no
                      one-to-many queries and no geometry token, the n-th instance assigned to the n-th query without
                      matching, cross-entropies and an L1 in place of the objective, masks compared at the size of the
                      prediction, no clipping. It has the same weights and the same precision.
+…, compiled          that model in torch.compile as a whole.
 
 s/step               median of the steps, waiting for data included; the mean decides the other rates.
 memory               peak of what torch allocated on the GPU; on a CPU, peak resident memory of the process.
 data wait            part of the time in which the next batch was not there yet.
+launches             of an update after the steps: on a GPU what the profiler sees launched; on a CPU calls of
+                     operators that compute (benchmarks/launches.py), where nothing is compiled.
+waits                of the host for the GPU in that update, without that for the loss, which is looked at here.
 CPU s/step           processor time of the training process without the loader's, for machines that others use too.
 TFLOP                of forward and backward passes of the mean step (train/speed/work.py). The plain row counts the
                      graph without one-to-many queries, one prompt token more than Sam3Model has.
@@ -34,9 +40,10 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,8 +51,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 from transformers import Sam3Model
 
+from benchmarks.launches import Launches
 from benchmarks.stream import build_corpus
 from medshards.train.data.batch import Batch
 from medshards.train.data.feed import Feed
@@ -76,6 +85,8 @@ class Measured:
     flops: float
     memory: float
     losses: tuple[float, float]
+    launches: int | None
+    waits: int | None
 
     @property
     def total(self) -> float:
@@ -83,13 +94,13 @@ class Measured:
         return sum(self.seconds)
 
 
-def configure(preset: str, options: argparse.Namespace) -> Config:
-    """Configuration of a row: random weights, no accumulation, one prompt an image."""
+def configure(preset: str, options: argparse.Namespace, own: Sequence[str] = ()) -> Config:
+    """Configuration of a row with options of its own: random weights, no accumulation, one prompt an image."""
     batch = options.batch or BATCH[preset]
     images = [f"batch.images={batch}", f"batch.per_rank={batch}"]
     fixed = ["model.weights=null", f"model.preset={preset}", "model.checkpoint_activations=off"]
     data = ["data.max_prompts_per_image=1", f"data.workers={options.workers}"]
-    return load_config(CONFIGS[preset], [*fixed, *data, *images, *options.set])
+    return load_config(CONFIGS[preset], [*fixed, *data, *images, *own, *options.set])
 
 
 def medshards(config: Config, ranks: World, total: int) -> Update:
@@ -103,14 +114,16 @@ def medshards(config: Config, ranks: World, total: int) -> Update:
     return update
 
 
-def plain(config: Config, ranks: World, total: int) -> Update:
-    """What a script of forty lines does."""
+def plain(config: Config, ranks: World, total: int, compiled: bool = False) -> Update:
+    """What a script of forty lines does; ``compiled`` with one line more."""
     graph = build_graph(config)
     model = Sam3Model(graph.config)
     model.load_state_dict(graph.state_dict())
     del graph
     model = model.to(ranks.device).train()  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
+    if compiled:
+        model.compile()
 
     def update(batch: Batch, step: int) -> float:
         given, targets = batch.inputs(ranks.device), batch.targets(ranks.device)
@@ -162,10 +175,45 @@ def corners(boxes: Tensor) -> Tensor:
     return torch.cat((centre - extent / 2, centre + extent / 2), dim=-1)
 
 
-ROWS: dict[str, Callable[[Config, World, int], Update]] = {
-    "medshards": medshards,
-    "plain transformers": plain,
+@dataclass(frozen=True)
+class Row:
+    """job: makes the updates. options: of the configuration. compiled: anything is."""
+
+    job: Callable[[Config, World, int], Update]
+    options: tuple[str, ...] = ()
+    compiled: bool = False
+
+
+ROWS = {
+    "eager": Row(medshards, ("model.compile=off",)),
+    "eager, all": Row(medshards, ("model.compile=off", "model.checkpoint_activations=all")),
+    "eager, LoRA": Row(medshards, ("model.compile=off", "model.lora={}")),
+    "regions": Row(medshards, ("model.compile=regions",), True),
+    "regions, vision:2": Row(
+        medshards, ("model.compile=regions", "model.checkpoint_activations=vision:2"), True
+    ),
+    "regions, all": Row(medshards, ("model.compile=regions", "model.checkpoint_activations=all"), True),
+    "regions, LoRA": Row(medshards, ("model.compile=regions", "model.lora={}"), True),
+    "plain transformers": Row(plain),
+    "plain transformers, compiled": Row(partial(plain, compiled=True), compiled=True),
 }
+LAUNCH = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx", "cudaGraphLaunch")
+WAIT = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaDeviceSynchronize")
+
+
+def launched(row: Row, update: Callable[[], float], on_gpu: bool) -> tuple[int | None, int | None]:
+    """Launches and waits of an update; None where nothing counts them."""
+    if on_gpu:
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+            update()
+        calls = {each.key: each.count for each in profiler.key_averages()}
+        waits = sum(calls.get(name, 0) for name in WAIT) - 1  # for the loss
+        return sum(calls.get(name, 0) for name in LAUNCH), waits
+    if row.compiled:
+        return None, None
+    with Launches() as counter:
+        update()
+    return counter.found.total(), None
 
 
 def image_side(config: Config) -> int:
@@ -175,7 +223,7 @@ def image_side(config: Config) -> int:
 
 def flops_of(row: str, work: Work, batch: Batch) -> float:
     """FLOPs of a step with this batch; the plain row encodes image and text of each prompt anew."""
-    if row == "medshards":
+    if not row.startswith("plain"):
         return work.of(batch)
     return (work.image + work.text + work.prompt) * len(batch.prompts)
 
@@ -191,11 +239,12 @@ def feed(config: Config, corpus: Path, device: torch.device) -> Iterator[Batch]:
 
 def measure(row: str, preset: str, corpus: Path, options: argparse.Namespace) -> Measured:
     """One row, in this process."""
-    config, total = configure(preset, options), options.warmup + (options.steps or STEPS[preset])
+    job, total = ROWS[row], options.warmup + (options.steps or STEPS[preset])
+    config = configure(preset, options, job.options)
     torch.set_num_threads(options.threads)
     with world() as ranks:
         on_gpu = ranks.device.type == "cuda"
-        update = ROWS[row](config, ranks, total)
+        update = job.job(config, ranks, total + 1)
         source = feed(config, corpus, ranks.device)
         taken: list[Batch] = []
         seconds, waited, cpu, losses = [], 0.0, 0.0, []
@@ -222,7 +271,9 @@ def measure(row: str, preset: str, corpus: Path, options: argparse.Namespace) ->
             memory = torch.cuda.max_memory_allocated() / 2**30
         else:
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        work = work_of(config, one_to_many=row == "medshards")
+        last = next(source)
+        launches, waits = launched(job, lambda: update(last, total), on_gpu)
+        work = work_of(config, one_to_many=not row.startswith("plain"))
         return Measured(
             seconds,
             cpu,
@@ -231,6 +282,8 @@ def measure(row: str, preset: str, corpus: Path, options: argparse.Namespace) ->
             sum(flops_of(row, work, batch) for batch in taken),
             memory,
             (losses[0], losses[-1]),
+            launches,
+            waits,
         )
 
 
@@ -244,6 +297,8 @@ def cells(found: Measured, peak: float | None) -> list[str]:
         f"{found.images / found.total:.2f}",
         f"{found.memory:.2f}",
         f"{found.waited / found.total:.1%}",
+        "-" if found.launches is None else f"{found.launches:,}",
+        "-" if found.waits is None else str(found.waits),
         f"{found.flops / steps / 1e12:.3g}",
         f"{rate / 1e12:.3g}",
         f"{rate / peak:.1%}" if peak else "-",
@@ -259,6 +314,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--presets", nargs="+", choices=CONFIGS, default=["sam3"] if gpu else ["tiny", "small"]
+    )
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS, help="default all, on a CPU those where nothing is compiled"
     )
     parser.add_argument("--steps", type=int, help="that count; default 50 for sam3, 8 for small, 30 for tiny")
     parser.add_argument("--warmup", type=int, default=3, help="steps before them")
@@ -281,9 +339,9 @@ def main() -> None:
             images, precision = config.batch.in_a_pass, config.run.precision
             table = Table(title=f"{preset}, {image_side(config)} px, {images} images a step, {precision}")
             for title in ("job", "steps", "s/step", "CPU s/step", "images/s", "memory, GiB", "data wait",
-                          "TFLOP a step", "TFLOP/s", "MFU", "loss, first to last"):  # fmt: skip
+                          "launches", "waits", "TFLOP a step", "TFLOP/s", "MFU", "loss, first to last"):  # fmt: skip
                 table.add_column(title, justify="left" if title == "job" else "right")
-            for row in ROWS:
+            for row in options.rows or [name for name, row in ROWS.items() if gpu or not row.compiled]:
                 context = multiprocessing.get_context("spawn")
                 with ProcessPoolExecutor(1, mp_context=context) as pool:
                     found = pool.submit(measure, row, preset, Path(folder) / "corpus", options).result()

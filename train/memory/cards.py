@@ -64,7 +64,8 @@ def measured() -> dict[str, Any]:
 def speed(config: Config, images: int, level: str) -> float | None:
     """Images/s of a pass like this where it was measured, on `measured`'s card with one prompt an image; else None."""
     options = config.model
-    like = options.preset == "sam3" and options.image_size in (None, 1008) and options.lora is None
+    alone = config.run.parallel == "ddp"
+    like = alone and options.preset == "sam3" and options.image_size in (None, 1008) and options.lora is None
     if not like or config.run.precision != "bf16":
         return None
     rows = {(row["images"], row["checkpointing"]): row["images_s"] for row in measured()["rows"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from medshards.train.memory.cards import GIB, PLANNED, Card, measured, sold_with
+from medshards.train.memory.cards import GIB, PLANNED, Card, measured, sold_with, speed
 from medshards.train.memory.choose import Option, changed, choose
 from medshards.train.memory.estimate import Estimate, Load, estimate, fullest
 from medshards.train.run import session
@@ -47,6 +47,13 @@ def test_eight_images_do_not_fit_80_gib_and_adapters_fit_11_gb() -> None:
     """The first was tried on such a card."""
     assert gib_of(8, "off") > 80
     assert gib_of(1, "all", "model.lora={}") * GIB < sold_with(11).room
+
+
+def test_images_a_second_are_those_that_were_measured_or_none() -> None:
+    assert speed(load_config("paper"), 4, "all") == 4.56
+    assert speed(load_config("paper"), 4, "vision:2") is None
+    for other in ("cluster", "small-gpu", "tiny"):  # shared among ranks, adapters, another model
+        assert speed(load_config(other), 4, "all") is None
 
 
 def small(*options: str) -> Config:
