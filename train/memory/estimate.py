@@ -20,6 +20,7 @@ from medshards.train.memory.simulate import DEVICE, simulated
 from medshards.train.model.graph import Sam3Graph, set_drop_path
 from medshards.train.model.lora import add_lora
 from medshards.train.model.weights import architecture
+from medshards.train.objective.objective import Norms
 from medshards.train.run.config import Config
 from medshards.train.run.optim import clip_gradients
 from medshards.train.run.parallel import World, shared_layers
@@ -77,7 +78,9 @@ def estimate(config: Config, load: Load, ranks: int = 1) -> Estimate:
         graph.to_empty(device=DEVICE)
         weights = card.live
         learner = Learner(graph, _alone(config), World(0, 1, DEVICE))
-        learner.backward([batch_of(load, graph.image_size)], None)
+        batch = batch_of(load, graph.image_size)
+        asked = len(batch.prompts)  # given, for ranks that are there would add them up
+        learner.backward([batch], Norms.of_update(len(batch.boxes), asked, asked, passes=1))
         clip_gradients(graph.parameters(), config.optim.clip_norm)
         rest = card.peak - weights
     trained = sum(each.numel() for each in graph.parameters() if each.requires_grad)

@@ -12,6 +12,7 @@ from medshards.train.memory.estimate import Estimate, Load, estimate, fullest
 from medshards.train.run import session
 from medshards.train.run.checkpoint import folder_of, read_state
 from medshards.train.run.config import Config, load_config
+from medshards.train.run.parallel import world
 from tests.command import medshards
 
 FULL = ["model.compile=off", "batch.sizes=[]"]  # as it was when it was measured
@@ -74,7 +75,8 @@ def test_levels_images_and_precision_are_in_order() -> None:
 
 
 def test_ranks_that_share_the_model_take_less() -> None:
-    assert memory(1, "off", "run.parallel=fsdp", ranks=8) < memory(1, "off", "run.parallel=fsdp")
+    with world():  # a run that has begun
+        assert memory(1, "off", "run.parallel=fsdp", ranks=8) < memory(1, "off", "run.parallel=fsdp")
 
 
 PER_IMAGE = {"off": 40, "vision:2": 30, "vision:1": 20, "all": 5}
