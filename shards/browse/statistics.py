@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from medshards.curate.catalog.entry import Entry
 from medshards.shards.browse.shelf import Shelf
@@ -20,7 +21,7 @@ from medshards.shards.build.index import ANNOTATIONS, INDEX
 from medshards.shards.build.split import SPLITS
 from medshards.shards.prove.stats import corpus_stats
 from medshards.shards.prove.table1 import compare, number
-from medshards.shards.view.plot import bars, matrix
+from medshards.shards.view.plot import bars, intervals, matrix
 
 SHOWN = 40  # bars of a plot; the table behind it has all
 TOGETHER = 24  # concepts of the plot of what stands beside what
@@ -64,6 +65,7 @@ class Statistics:
                 {"from_px": 2**k, "below_px": 2 ** (k + 1), "instances": counts.areas[k]}
                 for k in range(min(counts.areas, default=0), max(counts.areas, default=-1) + 1)
             ],
+            "areas_of_concepts": _quantiles(counts.sizes),
             "together": [
                 {"concept": a, "other": b, "samples": n}
                 for (a, b), n in sorted(counts.together.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -81,6 +83,11 @@ class Statistics:
             return [(str(next(iter(row.values()))), [row[s] for s in SPLITS]) for row in rows]
 
         many = len(self.tables["concepts"]) - SHOWN
+        more = f"{many} more concepts are in the table." if many > 0 else ""
+        spans = []
+        for row in self.tables["areas_of_concepts"][:SHOWN]:
+            low, median, high = (float(np.log10(row[name])) for name in ("p10", "median", "p90"))
+            spans.append((str(row["concept"]), low, median, high))
         areas = [
             (f"{row['from_px']:,}–{row['below_px']:,} px", [row["instances"]]) for row in self.tables["areas"]
         ]
@@ -102,9 +109,15 @@ class Statistics:
                 "Instances by concept and split",
                 "concepts",
                 bars("Instances by concept", split("concepts", SHOWN), SPLITS),
-                f"{many} more concepts are in the table." if many > 0 else "",
+                more,
             ),
             Figure("Areas of instances", "areas", bars("Areas of instances", areas), "From bar to bar areas double."),
+            Figure(
+                "Areas of instances by concept",
+                "areas_of_concepts",
+                intervals("Areas by concept", "area in px, as a power of 10", spans),
+                f"Median, and from the tenth to the ninetieth percentile. {more}",
+            ),
             Figure(
                 "Concepts in one picture",
                 "together",
@@ -140,11 +153,12 @@ def csv_of(table: Table) -> str:
 
 class _Counts:
     """together, alone: samples that show a pair of concepts, and one. areas: instances by the power of two of their
-    area in px. instances: by concept and split."""
+    area in px. instances: by concept and split. sizes: areas (px) of the instances of each concept."""
 
     def __init__(self) -> None:
         self.together, self.alone = Counter[tuple[str, str]](), Counter[str]()
         self.areas, self.instances = Counter[int](), Counter[tuple[str, str]]()
+        self.sizes: dict[str, list[NDArray[np.int64]]] = {}
 
     def add(self, folder: Path) -> None:
         """Count a dataset."""
@@ -157,10 +171,24 @@ class _Counts:
         table = pq.read_table(folder / ANNOTATIONS, columns=["concept", "split", "area"])
         for row in table.group_by(["concept", "split"]).aggregate([("area", "count")]).to_pylist():
             self.instances[row["concept"], row["split"]] += row["area_count"]
+        for row in table.group_by("concept").aggregate([("area", "list")]).to_batches():
+            for concept, own in zip(row["concept"].to_pylist(), row["area_list"], strict=True):
+                self.sizes.setdefault(concept, []).append(own.values.to_numpy())
         powers = np.frexp(np.maximum(table["area"].to_numpy(), 1))[1] - 1
         self.areas.update(
             {int(k): int(n) for k, n in zip(*np.unique(powers, return_counts=True), strict=True)}
         )
+
+
+def _quantiles(sizes: Mapping[str, Sequence[NDArray[np.int64]]]) -> Table:
+    """Instances of each concept and their areas (px), the largest medians first."""
+    rows = []
+    for concept, parts in sizes.items():
+        areas = np.concatenate(parts)
+        low, median, high = (round(float(q), 1) for q in np.quantile(areas, (0.1, 0.5, 0.9)))
+        facts = {"concept": concept, "instances": len(areas), "least": int(areas.min())}
+        rows.append({**facts, "p10": low, "median": median, "p90": high, "most": int(areas.max())})
+    return sorted(rows, key=lambda row: (-row["median"], row["concept"]))
 
 
 def _summed(measured: Sequence[Mapping[str, Any]], modality: Mapping[str, str]) -> Table:

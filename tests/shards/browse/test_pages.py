@@ -197,6 +197,25 @@ def test_markup_in_names_is_shown_as_text(page: Any) -> None:
         assert page.locator("img[src=x]").count() == 0
 
 
+def test_markup_in_a_record_is_shown_as_text(page: Any, key: str) -> None:
+    """Whatever a record holds: the names of its instances and of the files it came from."""
+
+    def spoil(route: Any) -> None:
+        answer = route.fetch()
+        text = answer.text().replace("benign breast lesion", EVIL).replace("Dataset_BUSI_with_GT", EVIL)
+        route.fulfill(response=answer, body=text)
+
+    page.route("**/samples/**", spoil)
+    page.goto(f"sample.html#dataset=busi&key={key}")
+    page.wait_for_selector("#stage svg path")
+    for part in ("#prompts", "#origin", "#record", "#stage title"):
+        assert EVIL in page.locator(part).first.text_content(), part
+    page.goto("corpus.html#dataset=busi")
+    page.wait_for_selector("#grid svg path")
+    assert EVIL in page.locator("#grid title").first.text_content()
+    assert page.locator("img[src=x]").count() == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_fits_and_is_accessible(page: Any, key: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import statistics
 import tarfile
 import time
 from pathlib import Path
@@ -199,6 +200,10 @@ def test_figures_are_those_of_the_samples(site: Site) -> None:
         assert row["samples"] == sum(row["concept"] in r["concepts"] for r in records)
     for row in tables["areas"]:
         assert row["instances"] == sum(row["from_px"] <= area < row["below_px"] for _, area, _ in instances)
+    for row in tables["areas_of_concepts"]:
+        own = [area for concept, area, _ in instances if concept == row["concept"]]
+        assert [row["instances"], row["least"], row["most"]] == [len(own), min(own), max(own)]
+        assert row["median"] == statistics.median(own)
     for row in tables["together"]:
         assert row["samples"] == sum({row["concept"], row["other"]} <= set(r["concepts"]) for r in records)
     assert sum(row["instances"] for row in tables["areas"]) == len(instances)
