@@ -24,7 +24,7 @@ from medshards.common.text import near
 from medshards.curate.identity import open_renamed
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File, Layout, Tree, open_download
-from medshards.vocab.vocabulary import DATASETS, LabelMap, load_labels
+from medshards.vocab.vocabulary import DATASETS, LabelMap, Vocabulary, load_labels
 
 _NO_FACTS: Mapping[str, Any] = {}  # one for all cases that have none
 
@@ -135,10 +135,18 @@ class Own:
     """A dataset of the user's own, outside the tree.
 
     code: file with its class Converter. labels: its label file; None where the converter brings its labels itself.
+    concepts: file with the concepts that its labels mean and the vocabulary does not hold, if there are any.
     """
 
     code: Path
     labels: Path | None = None
+    concepts: Path | None = None
+
+
+def vocabulary_of(own: Own | None) -> Vocabulary:
+    """The concepts that the labels of a dataset may mean. Raises VocabularyError."""
+    vocabulary = Vocabulary.load()
+    return vocabulary if own is None or own.concepts is None else vocabulary.with_file(own.concepts)
 
 
 @cache
@@ -174,4 +182,4 @@ def _own(slug: str, own: Own) -> Source:
     if found != slug:
         what = "no class Converter with a slug" if found is None else f"the converter of {found!r}"
         raise LookupError(f"{own.code}: holds {what}, expected that of {slug!r}")
-    return _converter(module, *([load_labels(slug, own.labels)] if own.labels else []))
+    return _converter(module, *([load_labels(slug, own.labels, vocabulary_of(own))] if own.labels else []))

@@ -14,7 +14,6 @@ from medshards.shards.build.split import TEST, VAL
 from medshards.shards.read.chain import read_manifest
 from medshards.shards.read.corpus import BadSample, Corpus
 from medshards.shards.read.decode import Stored
-from medshards.vocab.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Dataset:
         self.corpus = Corpus.open(location, self.split, [slug])
         self.texts: dict[str, str] = policy["texts"]
         self.broader: dict[str, list[str]] = policy["ancestors"]
-        vocabulary = Vocabulary.load()
+        vocabulary = corpus.vocabulary
         self.foreign = {
             concept: vocabulary[concept].text
             for concept in sorted(set(absent))

@@ -23,7 +23,6 @@ from medshards.shards.read.corpus import BadSample
 from medshards.shards.read.decode import decode
 from medshards.train.model.answers import Rule
 from medshards.vocab.scenes import foreign
-from medshards.vocab.vocabulary import Vocabulary
 
 EVERYDAY = ("cat", "car", "tree", "coffee cup", "bicycle")
 IMPOSSIBLE = 5  # concepts asked of each image
@@ -92,7 +91,8 @@ def _ask(segmenter: Segmenter, dataset: Dataset, number: int, rule: Rule, count:
     questions += [("impossible", "", text) for text in _foreign(dataset, str(sample.record["key"]))]
     for concept in truth:
         questions.append(("present", concept, dataset.texts[concept]))
-        questions += [(variant, concept, text) for variant, text in reworded(dataset.texts[concept], concept)]
+        variants = reworded(dataset.texts[concept], dataset.corpus.vocabulary[concept].names)
+        questions += [(variant, concept, text) for variant, text in variants]
     texts = tuple(dict.fromkeys(text for _, _, text in questions))
     query = Query(f"{dataset.slug}/{sample.record['key']}", sample.image, texts)
     (answers,) = segmenter.segment([query], rule.floor, rule.aggregate == "semantic")
@@ -114,18 +114,17 @@ def _ask(segmenter: Segmenter, dataset: Dataset, number: int, rule: Rule, count:
 
 def _foreign(dataset: Dataset, key: str) -> list[str]:
     """Texts of concepts that the image cannot show, drawn by a hash of its key."""
-    vocabulary = Vocabulary.load()
+    vocabulary = dataset.corpus.vocabulary
     order = sorted(
-        foreign(dataset.slug, dataset.texts), key=lambda c: hashlib.sha256(f"{key} {c}".encode()).digest()
+        foreign(dataset.slug, dataset.texts, vocabulary),
+        key=lambda c: hashlib.sha256(f"{key} {c}".encode()).digest(),
     )
     return [vocabulary[concept].text for concept in order[:IMPOSSIBLE]]
 
 
-def reworded(text: str, concept: str) -> Iterator[tuple[str, str]]:
-    """Other ways to say a prompt: a synonym of the vocabulary, plural, upper case, an adjective, a side."""
-    vocabulary = Vocabulary.load()
-    synonyms = [name for name in vocabulary[concept].names if name != text] if concept in vocabulary else []
-    if synonyms:
+def reworded(text: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Other ways to say a prompt: another of its concept's `names`, plural, upper case, an adjective, a side."""
+    if synonyms := [name for name in names if name != text]:
         yield "synonym", synonyms[0]
     if not text.endswith("s"):
         yield "plural", f"{text}s"

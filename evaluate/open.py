@@ -16,7 +16,8 @@ from medshards.train.model.hub import is_hub_id
 from medshards.train.model.lora import CONFIG as ADAPTER
 from medshards.train.model.lora import open_adapter
 from medshards.train.model.weights import WeightsError, build_model, fitting_preset
-from medshards.train.run.checkpoint import CheckpointError, find, load_model, read_state
+from medshards.train.run.checkpoint import STATE, CheckpointError, find, load_model, read_state, steps
+from medshards.vocab.vocabulary import Concept, Vocabulary
 
 GPU_BATCH = 8  # images; on a CPU one at a time is as fast
 
@@ -93,6 +94,18 @@ def folder_digest(folder: Path) -> str:
         if path.is_file()
     ]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def vocabulary_of(what: str | Path) -> Vocabulary:
+    """The vocabulary of whatever `open_segmenter` opens: a run and its checkpoints know their corpus's own concepts.
+
+    Raises CheckpointError.
+    """
+    path = Path(what)
+    if not (path / STATE).is_file() and not steps(path):
+        return Vocabulary.load()
+    own = read_state(find(path)).own_concepts
+    return Vocabulary.load().with_own({"the checkpoint": map(Concept.of, own)})
 
 
 OPENING = (CheckpointError, WeightsError)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 KINDS = ("anatomy", "tissue", "cell", "organelle", "lesion", "substance", "instrument")
 
@@ -62,6 +64,16 @@ class Concept:
     def names(self) -> tuple[str, ...]:
         """The text, then the synonyms."""
         return (self.text, *self.synonyms)
+
+    def facts(self) -> dict[str, Any]:
+        """The concept as JSON values."""
+        return asdict(self) | {"synonyms": list(self.synonyms)}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Concept:
+        """The concept of these facts."""
+        snomed = facts["snomed"] and Code(**facts["snomed"])
+        return cls(**{**facts, "synonyms": tuple(facts["synonyms"]), "snomed": snomed})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,18 @@ def _read_mapping(path: Path) -> LocatedDict:
 # ---- concepts.yaml ----
 
 
-def read_concepts(path: Path) -> list[Concept]:
-    """The concepts of a file, validated one by one and against each other. Raises VocabularyError."""
+def read_concepts(path: Path, known: Iterable[Concept] = ()) -> list[Concept]:
+    """The concepts of a file, validated one by one, against each other and against those already `known`, which may be
+    their parents. Raises VocabularyError."""
     content, problems = _read_mapping(path), _Problems(path)
     concepts = [
         concept
         for key, entry in content.items()
         if (concept := _read_concept(key, entry, content.lines[key], problems)) is not None
     ]
-    _check_names(concepts, content.lines, problems)
-    _check_parents(concepts, content, problems)
+    earlier = {concept.id: concept for concept in known}
+    _check_names(concepts, content.lines, earlier, problems)
+    _check_parents(concepts, content, earlier, problems)
     problems.raise_any()
     return concepts
 
@@ -111,20 +113,26 @@ def _read_code(concept_id: str, entry: Any, line: int, problems: _Problems) -> C
     return None if code is None or meaning is None else Code(code, meaning)
 
 
-def _check_names(concepts: list[Concept], lines: dict[Any, int], problems: _Problems) -> None:
+def _check_names(
+    concepts: list[Concept], lines: dict[Any, int], known: Mapping[str, Concept], problems: _Problems
+) -> None:
     """A name, normalised, belongs to one concept and stands there once; so does a code."""
-    owner: dict[str, Concept] = {}
-    code_owner: dict[str, Concept] = {}
+    owner = {normalise(name): c for c in known.values() for name in (c.id, *c.names)}
+    code_owner = {c.snomed.code: c for c in known.values() if c.snomed is not None}
     for concept in concepts:
+        if concept.id in known:
+            advice = "label your data with it, or choose another id"
+            problems.add(lines[concept.id], f"{concept.id}: the vocabulary has this concept; {advice}")
+            continue
         line = lines[concept.id]
         names = [normalise(name) for name in concept.names]
         for name in {*names, normalise(concept.id)}:
             first = owner.setdefault(name, concept)
             if first is not concept:
+                where = f"line {lines[first.id]}" if first.id in lines else "in the vocabulary"
                 problems.add(
                     line,
-                    f"{concept.id}: the name {name!r} belongs to {first.id} (line {lines[first.id]}); "
-                    "give it to one of them",
+                    f"{concept.id}: the name {name!r} belongs to {first.id} ({where}); give it to one of them",
                 )
             if names.count(name) > 1:
                 problems.add(line, f"{concept.id}: the name {name!r} stands here twice; keep one")
@@ -136,14 +144,16 @@ def _check_names(concepts: list[Concept], lines: dict[Any, int], problems: _Prob
                 )
 
 
-def _check_parents(concepts: list[Concept], content: LocatedDict, problems: _Problems) -> None:
-    """Every parent is a concept of the file, and no concept is its own ancestor."""
-    parents = {concept.id: concept.parent for concept in concepts}
+def _check_parents(
+    concepts: list[Concept], content: LocatedDict, known: Mapping[str, Concept], problems: _Problems
+) -> None:
+    """Every parent is a known concept or one of the file, and no concept is its own ancestor."""
+    parents = {concept.id: concept.parent for concept in (*known.values(), *concepts)}
     for concept in concepts:
         if concept.parent is None:
             continue
         line = content[concept.id].lines["parent"]
-        if concept.parent not in content:
+        if concept.parent not in content and concept.parent not in known:
             problems.add(
                 line, f"{concept.id}: unknown parent {concept.parent!r}{near(concept.parent, parents)}"
             )
@@ -250,7 +260,7 @@ def _read_color(native: str, entry: LocatedDict, problems: _Problems) -> tuple[i
 def _known(label: Label, line: int, concept_ids: Collection[str], problems: _Problems) -> Label:
     if label.concept is not None and label.concept not in concept_ids:
         what = f"{label.native!r}: unknown concept {label.concept!r}{near(label.concept, concept_ids)}"
-        problems.add(line, f"{what}; correct it, or add the concept to concepts.yaml")
+        problems.add(line, f"{what}; correct it, or add the concept to concepts.yaml (your own: --concepts)")
     return label
 
 

@@ -34,9 +34,12 @@ def impossible(slug: str, scenes: Mapping[str, Scene] | None = None) -> frozense
     return next((scene.impossible for scene in known.values() if slug in scene.datasets), frozenset())
 
 
-def foreign(slug: str, own: Collection[str]) -> list[str]:
-    """Ids of what no image of a dataset can show and what is unrelated to its `own` concepts, in order."""
-    vocabulary = Vocabulary.load()
+def foreign(slug: str, own: Collection[str], vocabulary: Vocabulary) -> list[str]:
+    """Ids of what no image of a dataset can show and what is unrelated to its `own` concepts, in order.
+
+    vocabulary: knows the `own` concepts. Of a user's concepts and datasets no scene tells: nothing is foreign to such a
+    dataset, and such a concept to none.
+    """
     return sorted(c for c in impossible(slug) if not any(vocabulary.related(c, o) for o in own))
 
 

@@ -71,6 +71,30 @@ class Vocabulary:
         """
         return _default_vocabulary() if path is None else Vocabulary(read_concepts(Path(path)))
 
+    def with_file(self, path: Path) -> Vocabulary:
+        """This vocabulary and the concepts of a file of the user's own. Raises VocabularyError, also where both name
+        the same."""
+        return Vocabulary([*self, *read_concepts(path, self)])
+
+    def with_own(self, datasets: Mapping[str, Iterable[Concept]]) -> Vocabulary:
+        """This vocabulary and the own concepts that datasets of a corpus bring along, by slug; of two concepts with one
+        id theirs counts. Raises VocabularyError where two datasets disagree."""
+        homes: dict[str, tuple[str, Concept]] = {}
+        for slug, concept in ((slug, c) for slug, own in sorted(datasets.items()) for c in own):
+            for name in {normalise(name) for name in (concept.id, *concept.names)}:
+                other, known = homes.setdefault(name, (slug, concept))
+                if known != concept:
+                    what = f"{other} and {slug} mean different concepts by {name!r}"
+                    raise VocabularyError(f"{what}; build both again with one file for --concepts")
+        return Vocabulary([*self, *(concept for _, concept in homes.values())])
+
+    @property
+    def own(self) -> tuple[Concept, ...]:
+        """The concepts that the vocabulary of medshards does not hold, in order of id."""
+        return tuple(
+            concept for concept in self if concept != _default_vocabulary()._concepts.get(concept.id)
+        )
+
     def __getitem__(self, concept_id: str) -> Concept:
         try:
             return self._concepts[concept_id]

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,11 +17,11 @@ from medshards.common.machine import MachineError
 from medshards.curate.catalog.entry import CatalogError, Instances
 from medshards.curate.listing import list_download
 from medshards.curate.sample import Reject
-from medshards.curate.source import Own, get_source
+from medshards.curate.source import Own, get_source, vocabulary_of
 from medshards.curate.standard.finding import Found
 from medshards.curate.standard.importing import (
+    CONCEPTS,
     CONVERTER,
-    ENTRY,
     FORMATS,
     LABELS,
     Answers,
@@ -46,13 +47,16 @@ QUESTIONS = {
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, exists=True))
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True, help="What lies in DIR.")
 @click.option("--slug", required=True, help="Name of the dataset: lower-case letters, digits, underscores.")
-@click.option(
-    "--out", "target", type=click.Path(path_type=Path), required=True, help="Folder for the three files."
-)
+@click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Label file: what each label means (docs/add-a-dataset.md, 3). Without it the labels found are shown.",
+)
+@click.option(
+    "--concepts",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Concepts that the vocabulary lacks (docs/add-a-dataset.md, Your own concepts).",
 )
 @click.option("--group", metavar="REGEX", help=f"{QUESTIONS['group']}.")
 @click.option(
@@ -74,25 +78,38 @@ QUESTIONS = {
 @click.option("--licence", help=f"{QUESTIONS['licence']}.")
 @click.option("--homepage", metavar="URL", help=f"{QUESTIONS['homepage']}.")
 @click.option("--citation", metavar="TEXT", help=f"{QUESTIONS['citation']}.")
-def import_(folder: Path, form: str, slug: str, target: Path, labels: Path | None, **said: Any) -> None:
+def import_(
+    folder: Path,
+    form: str,
+    slug: str,
+    target: Path,
+    labels: Path | None,
+    concepts: Path | None,
+    **said: Any,
+) -> None:
     """Make a dataset of your own of the files in DIR: entry, label file and converter, outside the tree.
 
     What the files do not say is asked for on a terminal and refused elsewhere. Then `inspect`, `check` and `build` take
-    it with --source, --catalog and --labels. Exit status 1 when something in DIR would be refused.
+    it with --own. Exit status 1 when something in DIR would be refused.
 
     \b
     medshards import ~/export --format coco --slug mine --labels labels.yaml \\
         --group 'p[0-9]+' --out mine
-    medshards build mine --raw ~/export --source mine/converter.py \\
-        --catalog mine/catalog.yaml --labels mine/labels.yaml --out corpus
+    medshards build mine --raw ~/export --own mine --out corpus
     """
     try:
         found = find(folder, form)
         if labels is None:
             raise click.UsageError(_template(slug, found))
         answers = Answers(slug=slug, **_complete(form, format_of(form, found), said))
-        write_dataset(target, form, found, answers, labels, load_labels(slug, labels))
-        own = Own((target / CONVERTER).resolve(), (target / LABELS).resolve())
+        own = Own(
+            (target / CONVERTER).resolve(),
+            (target / LABELS).resolve(),
+            concepts and (target / CONCEPTS).resolve(),
+        )
+        vocabulary = vocabulary_of(replace(own, concepts=concepts))
+        known = load_labels(slug, labels, vocabulary)
+        write_dataset(target, form, found, answers, labels, known, concepts)
         listing = list_download(get_source(slug, own), folder)
     except (Reject, MachineError, CatalogError, VocabularyError, LookupError, FileExistsError) as error:
         raise click.ClickException(str(error)) from error
@@ -104,8 +121,7 @@ def import_(folder: Path, form: str, slug: str, target: Path, labels: Path | Non
         say(f"{len(listing.rejects) - SHOWN} more; `medshards inspect` names all")
     groups = Counter(case.group for case in listing.cases)
     click.echo(f"{slug}: {len(listing.cases)} cases in {len(groups)} groups; files in {target}")
-    own_files = f"--source {target / CONVERTER} --catalog {target / ENTRY} --labels {target / LABELS}"
-    click.echo(f"next: medshards inspect {slug} --raw {folder} {own_files}")
+    click.echo(f"next: medshards inspect {slug} --raw {folder} --own {target}")
     if listing.rejects:
         sys.exit(1)
 

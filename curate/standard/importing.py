@@ -29,7 +29,7 @@ from medshards.curate.standard.finding import (
 from medshards.curate.tree import File, list_files
 from medshards.vocab.vocabulary import LabelMap
 
-ENTRY, LABELS, CONVERTER = "catalog.yaml", "labels.yaml", "converter.py"
+ENTRY, LABELS, CONVERTER, CONCEPTS = "catalog.yaml", "labels.yaml", "converter.py", "concepts.yaml"
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,18 @@ def find(root: Path, form: str) -> Found:
 
 
 def write_dataset(
-    folder: Path, form: str, found: Found, answers: Answers, labels: Path, known: LabelMap
+    folder: Path,
+    form: str,
+    found: Found,
+    answers: Answers,
+    labels: Path,
+    known: LabelMap,
+    concepts: Path | None = None,
 ) -> None:
-    """Write the three files of the dataset into `folder`, all or none.
+    """Write the files of the dataset into `folder`, all or none.
 
-    labels: the user's label file. known: its content. Raises Reject `bad_labels` where the labels do not fit the
+    labels: the user's label file. known: its content. concepts: the user's file of new
+    concepts. Raises Reject `bad_labels` where the labels do not fit the
     format, CatalogError where the answers make no entry, FileExistsError when something lies in `folder`.
     """
     text = _converter(form, found, answers, known)
@@ -115,6 +122,8 @@ def write_dataset(
         described = yaml.safe_dump(entry, sort_keys=False, allow_unicode=True)
         (part / ENTRY).write_text(described, encoding="utf-8")
         shutil.copyfile(labels, part / LABELS)
+        if concepts is not None:
+            shutil.copyfile(concepts, part / CONCEPTS)
         try:
             load_catalog(extra=[part / ENTRY])
         except CatalogError as error:

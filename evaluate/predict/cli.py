@@ -103,7 +103,7 @@ def predict(
     """
     from medshards.common.console import say
     from medshards.curate.sample import Reject
-    from medshards.evaluate.open import OPENING, default_device, open_segmenter
+    from medshards.evaluate.open import OPENING, default_device, open_segmenter, vocabulary_of
     from medshards.evaluate.predict.jobs import JobsError, read_jobs
     from medshards.evaluate.predict.run import run
     from medshards.evaluate.thresholds import ThresholdError, Thresholds
@@ -134,7 +134,10 @@ def predict(
     except (JobsError, ThresholdError) as error:
         raise click.ClickException(str(error)) from error
     try:
-        segmenter = open_segmenter(checkpoint, device, batch, precision, base)
+        segmenter, vocabulary = (
+            open_segmenter(checkpoint, device, batch, precision, base),
+            vocabulary_of(checkpoint),
+        )
     except OPENING as error:
         raise click.ClickException(str(error)) from error
     following = None
@@ -146,7 +149,9 @@ def predict(
         except TrackerError as error:
             raise click.ClickException(str(error)) from error
     try:
-        summary = run(segmenter, asked, rule, out, formats, overlay, canonical, windows, following)
+        summary = run(
+            segmenter, asked, rule, out, formats, overlay, canonical, windows, following, vocabulary
+        )
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except OSError as error:

@@ -18,7 +18,6 @@ from medshards.curate.sample import Reject
 from medshards.evaluate.predict.objects import Result
 from medshards.evaluate.predict.outputs import Asked
 from medshards.shards.build.manifest import tool_version
-from medshards.vocab.vocabulary import Vocabulary
 
 SCHEME = "99MEDSHARDS"
 # Property categories of DICOM CID 7150, SNOMED CT codes with their meanings, by kind of concept
@@ -111,14 +110,14 @@ def _coded(hd: Any, value: str, meaning: str, scheme: str) -> Any:
 
 
 def _category(asked: Asked) -> tuple[str, str]:
-    return UNKNOWN if asked.concept is None else CATEGORIES[Vocabulary.load()[asked.concept].kind]
+    return UNKNOWN if asked.concept is None else CATEGORIES[asked.concept.kind]
 
 
 def _type(asked: Asked) -> tuple[str, str, str]:
     """Code, meaning and scheme of what a segment shows."""
-    if asked.concept is None:
+    concept = asked.concept
+    if concept is None:
         return "unlisted", asked.text, SCHEME
-    concept = Vocabulary.load()[asked.concept]
     if concept.snomed is not None:
         return concept.snomed.code, concept.snomed.meaning, "SCT"
     return concept.id[:16], concept.text, SCHEME

@@ -43,9 +43,9 @@ def read_jobs(path: Path) -> dict[str, list[str]]:
     return jobs
 
 
-def ask(texts: Sequence[str], canonical: bool = False) -> list[Asked]:
+def ask(texts: Sequence[str], vocabulary: Vocabulary, canonical: bool = False) -> list[Asked]:
     """The texts, each once; with `canonical` a synonym is asked by the vocabulary's own text."""
-    vocabulary, found = Vocabulary.load(), dict[str, Asked]()
+    found = dict[str, Asked]()
     for typed in texts:
         try:
             concept = vocabulary.resolve(typed)
@@ -53,13 +53,12 @@ def ask(texts: Sequence[str], canonical: bool = False) -> list[Asked]:
             found.setdefault(typed, Asked(typed, typed, None))
         else:
             text = concept.text if canonical else typed
-            found.setdefault(text, Asked(text, typed, concept.id))
+            found.setdefault(text, Asked(text, typed, concept))
     return list(found.values())
 
 
-def broader(asked: Sequence[Asked]) -> dict[str, list[str]]:
+def broader(asked: Sequence[Asked], vocabulary: Vocabulary) -> dict[str, list[str]]:
     """The texts whose concept is wider than that of a text, or the same: they do not compete for pixels."""
-    vocabulary = Vocabulary.load()
     return {
         one.text: [
             other.text
@@ -67,7 +66,7 @@ def broader(asked: Sequence[Asked]) -> dict[str, list[str]]:
             if one is not other
             and one.concept is not None
             and other.concept is not None
-            and (other.concept == one.concept or other.concept in vocabulary.ancestors(one.concept))
+            and other.concept.id in (one.concept.id, *vocabulary.ancestors(one.concept.id))
         ]
         for one in asked
     }

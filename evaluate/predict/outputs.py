@@ -26,6 +26,7 @@ from medshards.evaluate.predict.objects import Object, Result
 from medshards.evaluate.predictions import FORMAT
 from medshards.shards.encode.record import layers
 from medshards.shards.view.drawing import Cell, Row, Shape, colour, page
+from medshards.vocab.concept import Concept
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Asked:
 
     text: str
     typed: str
-    concept: str | None
+    concept: Concept | None
 
 
 def write_png(out: Path, result: Result, asked: Sequence[Asked]) -> list[Path]:
@@ -177,7 +178,7 @@ def _scores(
         {
             "text": each.text,
             "typed": each.typed,
-            "concept": each.concept,
+            "concept": each.concept and each.concept.id,
             "presence": result.presence[number],
             "instances": [
                 {"id": k, "plane": plane_of[k - 1], "score": found.score, "area": found.area}

@@ -16,6 +16,7 @@ from medshards.evaluate.predict.outputs import Asked, Coco, write_nifti, write_o
 from medshards.evaluate.segmenter import Segmenter
 from medshards.shards.read.corpus import BadSample
 from medshards.train.model.answers import Rule
+from medshards.vocab.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from medshards.evaluate.predict.tracker import Tracker
@@ -33,17 +34,21 @@ def run(
     canonical: bool = False,
     windows: Windows | None = None,
     tracker: Tracker | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> dict[str, Any]:
     """Predict every input of the jobs (texts by what was pointed at) and write the results to a folder.
 
-    tracker: follows the objects of volumes from slice to slice.
+    tracker: follows the objects of volumes from slice to slice. vocabulary: that of the model's training data, None:
+    that of medshards.
     Returns the inputs with the number of objects of each text, what was refused and why, the texts outside the
     vocabulary, and the number of files written. Raises Reject `overlap` where the inputs lie in that folder.
     """
     summary: dict[str, Any] = {"inputs": [], "refused": [], "files": 0, "outside_vocabulary": []}
-    coco, names = Coco(), set[str]()
+    coco, names, vocabulary = Coco(), set[str](), vocabulary or Vocabulary.load()
     todo = [
-        (source, ask(texts, canonical)) for argument, texts in jobs.items() for source in find([argument])
+        (source, ask(texts, vocabulary, canonical))
+        for argument, texts in jobs.items()
+        for source in find([argument])
     ]
     for source, _ in todo:
         if isinstance(source, Source) and source.path.resolve().is_relative_to(out.resolve()):
@@ -62,7 +67,10 @@ def run(
                         "same_name", f"another input would be written as {source.name}; run them one by one"
                     )
                 names.add(source.name)
-                found = _one(segmenter, source, asked, rule, out, formats, overlay, windows, coco, tracker)
+                wider = broader(asked, vocabulary)
+                found = _one(
+                    segmenter, source, asked, wider, rule, out, formats, overlay, windows, coco, tracker
+                )
             except (Reject, BadSample) as error:
                 reason = error.message if isinstance(error, Reject) else str(error)
                 summary["refused"].append({"input": str(source.path), "reason": reason})
@@ -80,6 +88,7 @@ def _one(
     segmenter: Segmenter,
     source: Source,
     asked: Sequence[Asked],
+    wider: dict[str, list[str]],
     rule: Rule,
     out: Path,
     formats: Sequence[str],
@@ -96,8 +105,8 @@ def _one(
             segmenter,
             opened,
             [each.text for each in asked],
-            [rule.of(each.concept) for each in asked],
-            broader(asked),
+            [rule.of(each.concept.id if each.concept else None) for each in asked],
+            wider,
             lambda done: report("slices", done, count) if count > 1 else None,
         )
     if tracker is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.evaluate.prompts.distance import Mask, refined, root, squared_distance
+from medshards.vocab.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,8 @@ class Scene:
     absent. instances: masks of the single objects of a concept, where there are several. pixels: the image when it is
     asked for, int32, in thousandths of its own unit (of grey levels), so that no float decides. air: value below which
     a CT shows no body, None where that is not known. window: what is shown black and white, in
-    thousandths. borrow: key of another patient's scene and its mask of a concept, if there is one.
+    thousandths. borrow: key of another patient's scene and its mask of a concept, if there is one. vocabulary: that of
+    the corpus.
     """
 
     key: str
@@ -107,6 +109,7 @@ class Scene:
     air: int | None = None
     window: tuple[float, float] = (0.0, 255_000.0)
     borrow: Callable[[str], tuple[str, Part] | None] = lambda concept: None
+    vocabulary: Vocabulary = field(default_factory=Vocabulary.load)
 
     @cached_property
     def image(self) -> NDArray[np.int32]:

@@ -23,7 +23,6 @@ from medshards.shards.build.manifest import read_corpus, read_manifest
 from medshards.shards.encode.record import json_bytes
 from medshards.shards.read.corpus import Raw
 from medshards.shards.view.html import templates
-from medshards.vocab.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
 TYPES = {
@@ -195,8 +194,7 @@ class Site:
     @cached_property
     def _contents(self) -> dict[str, Any]:
         """What the pages of samples have to know of the corpus to find one."""
-        vocabulary = Vocabulary.load()
-        datasets, concepts = [], set[str]()
+        datasets, texts = [], dict[str, str]()
         for row in self._figures.measured:
             shelf, entry = self.shelves[row["slug"]], self.entries.get(row["slug"])
             datasets.append(
@@ -209,10 +207,12 @@ class Site:
                     "rejects": len(shelf.rejects),
                 }
             )
-            concepts |= set(row["concepts"])
-        texts = {c: vocabulary[c].text if c in vocabulary else c for c in sorted(concepts)}
+            manifest = read_manifest(self.out / row["slug"])
+            known = manifest["policy"]["texts"] if manifest else {}
+            texts |= {concept: known.get(concept, concept) for concept in row["concepts"]}
         reasons = sorted({r["code"] for shelf in self.shelves.values() for r in shelf.rejects})
-        return {"pack": self.pack, "datasets": datasets, "concepts": texts, "reasons": reasons}
+        concepts = dict(sorted(texts.items()))
+        return {"pack": self.pack, "datasets": datasets, "concepts": concepts, "reasons": reasons}
 
     def _statistics(self) -> Answer:
         return self._page("statistics.html.j2", "statistics", figures=self._figures, audit=self.audit)

@@ -15,7 +15,7 @@ from medshards.curate.catalog.entry import Entry
 from medshards.curate.identify import identify
 from medshards.curate.listing import RejectRow, list_download
 from medshards.curate.sample import Reject, Sample
-from medshards.curate.source import Own, Source, get_source
+from medshards.curate.source import Own, Source, get_source, vocabulary_of
 from medshards.shards.encode.policy import Making, Policy
 from medshards.shards.encode.record import Encoded
 from medshards.shards.encode.walk import Walked, walk
@@ -52,7 +52,7 @@ def check(
     yield _entry(slug, entries)
     labels, source = None, None
     try:
-        labels = load_labels(slug, own.labels if own else None)
+        labels = load_labels(slug, own.labels if own else None, vocabulary_of(own) if own else None)
         named = ", ".join(labels.concepts)
         yield Finding("labels", True, f"{len(labels.labels)} labels, which mean {named or 'no concept'}")
     except VocabularyError as error:
@@ -73,11 +73,11 @@ def check(
         yield Finding("samples", False, "not looked at before the above is there")
         return
     if root is not None:
-        yield from _download(source, entry, labels, root, picture)
+        yield from _download(source, entry, labels, vocabulary_of(own), root, picture)
     elif own is None and slug in phantoms.slugs():
         with tempfile.TemporaryDirectory() as folder:
             phantoms.write_phantom(slug, Path(folder))
-            yield from _download(source, entry, labels, Path(folder), picture)
+            yield from _download(source, entry, labels, Vocabulary.load(), Path(folder), picture)
     else:
         yield Finding("samples", False, "give the download with --raw DIR")
 
@@ -176,7 +176,9 @@ def _tests(slug: str) -> Finding:
     return Finding("tests", there, name if there else todo)
 
 
-def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, picture: Path) -> Iterator[Finding]:
+def _download(
+    source: Source, entry: Entry, labels: LabelMap, vocabulary: Vocabulary, root: Path, picture: Path
+) -> Iterator[Finding]:
     try:
         listing = list_download(source, root)
     except Reject as reject:
@@ -191,7 +193,7 @@ def _download(source: Source, entry: Entry, labels: LabelMap, root: Path, pictur
         bool(groups),
         f"{len(listing.cases)} in {groups} groups, {len(listing.skips)} files passed over",
     )
-    policy = Policy.of(entry, Making(), labels, Vocabulary.load())
+    policy = Policy.of(entry, Making(), labels, vocabulary)
     chosen = spread(listing.cases, CASES)
     walked = [walk(source, policy, case, _Read) for case in chosen]
     yield from _some("load", [_told(row) for each in walked for row in each.rejects])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.listing import Listing, list_download
-from medshards.curate.source import Case, get_source
+from medshards.curate.source import Case, get_source, vocabulary_of
 from medshards.shards.build import place
 from medshards.shards.build.engine import Setup, run
 from medshards.shards.build.published import Published
@@ -16,7 +16,6 @@ from medshards.shards.encode.code import code
 from medshards.shards.encode.policy import Making, Policy
 from medshards.shards.encode.stage import Outcome, finished
 from medshards.shards.encode.work import start_worker
-from medshards.vocab.vocabulary import Vocabulary
 
 Task = tuple[Case, str]  # and the input key under which it is finished, "" when it is not
 
@@ -66,7 +65,7 @@ def survey(
 
 def policy_of(entry: Entry, making: Making) -> Policy:
     """The policy under which a dataset is built."""
-    return Policy.of(entry, making, get_source(entry.slug, making.own).labels, Vocabulary.load())
+    return Policy.of(entry, making, get_source(entry.slug, making.own).labels, vocabulary_of(making.own))
 
 
 def worker_setup(packs: Path, policy: Policy, making: Making) -> Setup:

@@ -27,6 +27,7 @@ from medshards.shards.build.manifest import proven_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
 from medshards.shards.cli import cluster, options
 from medshards.shards.encode.policy import Making
+from medshards.shards.read.corpus import Corpus, CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.shards.share.bucket import upload
 from medshards.vocab.vocabulary import Vocabulary
@@ -101,7 +102,7 @@ def build(
     out: Path,
     url: str | None,
     making: Making,
-    catalog: Path | None,
+    given: options.Given,
     workers: int,
     shard_size: int,
     allow_rejects: int,
@@ -140,8 +141,9 @@ def build(
     if engine == "ray":
         raw, out = raw.resolve(), out.resolve()  # workers stand in other folders
     runs = cluster.ray_engine(asked) if engine == "ray" else run
-    entries = options.datasets(slug, catalog, making.own)
-    chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *(slug if making.own else ())])
+    entries, own, catalogs = outside = options.datasets(slug, given)
+    options.require_converters(outside)
+    chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *own])
     if allow_unknown and licence is None:
         raise click.UsageError("--allow-unknown goes with --licence")
     terms = Terms(licence, allow_unknown) if licence else bound(proven_corpus(out))
@@ -162,13 +164,18 @@ def build(
             words = ["--allow-rejects", str(allow_rejects), *(("--licence", terms.use) if terms else ())]
             words += ["--allow-unknown"] if terms and terms.allow_unknown else []
             for entry, root in chosen:
-                cluster.submit(entry, raw, root, out, making, catalog, workers, words, asked)
+                made, catalog = (
+                    replace(making, own=own.get(entry.slug)),
+                    catalogs.get(entry.slug, given.catalog),
+                )
+                cluster.submit(entry, raw, root, out, made, catalog, workers, words, asked)
             return
         for entry, root in chosen:
             with progress_bar(entry.slug) as progress:
                 try:
                     cluster.join_job(out, entry.slug)
-                    result = build_dataset(entry, root, out, making, workers, progress, runs)
+                    made = replace(making, own=own.get(entry.slug))
+                    result = build_dataset(entry, root, out, made, workers, progress, runs)
                 except Reject as reject:
                     failed.append(entry.slug)
                     say(f"{entry.slug}: not built: {reject}")
@@ -191,10 +198,13 @@ def build(
         tell(json.dumps(_outcome(results, failed, absent, left_out), indent=1))
     else:
         _summary(results, absent, left_out, out)
+    unlike = _disagreement(out) if results else None
+    if unlike:
+        say(unlike)
     empty = [r.slug for r in results if not r.samples]
     for name in empty:
         say(f"{name}: the download gave no sample")
-    if failed or empty or refused > allow_rejects or (not results and everything):
+    if failed or empty or unlike or refused > allow_rejects or (not results and everything):
         sys.exit(1)
 
 
@@ -243,6 +253,16 @@ def _permitted(
             f"--licence {terms.use} does not go with datasets {where}; nothing was built"
         )
     return [(entry, root) for entry, root in chosen if entry.slug not in kept_out], kept_out
+
+
+def _disagreement(out: Path) -> str | None:
+    """What is wrong where datasets of the corpus mean different concepts by one name."""
+    corpus = Corpus.open(out, check_index=False)
+    try:
+        corpus.vocabulary  # noqa: B018 (raises)
+    except CorpusError as error:
+        return str(error)
+    return None
 
 
 def _report(result: Result) -> None:

@@ -9,8 +9,6 @@ import click
 
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
-from medshards.curate.catalog.entry import CatalogError, load_catalog
-from medshards.curate.source import Own
 from medshards.shards.build.check import check as findings
 from medshards.shards.cli import options
 
@@ -32,22 +30,19 @@ def check(
     slug: str,
     raw: Path | None,
     picture: Path | None,
-    catalog: Path | None,
-    own: Own | None,
+    given: options.Given,
 ) -> None:
     """Check a dataset that is being added, and draw its first samples; each line says what is there or what to do.
 
     Looks at the catalog entry, the labels, the converter, the phantom, the tests and the download. Exit status 1
     when something is left to do. See docs/add-a-dataset.md.
     """
-    try:
-        entries = load_catalog(extra=[catalog] if catalog else [])
-    except CatalogError as error:
-        raise click.ClickException(str(error)) from error
+    found = options.datasets([slug], given)
     root = raw and (options.find_download(raw, slug) or raw)
+    picture = picture or Path(f"check-{slug}.png")
     left = 0
     try:
-        for finding in findings(slug, entries, own, root, picture or Path(f"check-{slug}.png")):
+        for finding in findings(slug, found.entries, found.own.get(slug), root, picture):
             click.echo(printable(str(finding)))
             left += not finding.done
     except MachineError as error:

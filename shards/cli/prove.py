@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -58,7 +58,7 @@ def inspect(
     raw: Path | None,
     dicom: Path | None,
     making: Making,
-    catalog: Path | None,
+    given: options.Given,
     name_map: bool,
     workers: int,
     as_json: bool,
@@ -84,13 +84,15 @@ def inspect(
     if slug is None:
         _name_dataset(raw, as_json)
         return
-    entries = options.datasets([slug], catalog, making.own)
-    if slug not in entries or (making.own is None and slug not in slugs()):
-        raise click.UsageError(no_dataset(slug, slugs()))
+    outside = options.datasets([slug], given)
+    options.require_converters(outside)
+    if slug not in outside.entries or slug not in {*slugs(), *outside.own}:
+        raise click.UsageError(no_dataset(slug, [*slugs(), *outside.own]))
+    making = replace(making, own=outside.own.get(slug))
     root = options.find_download(raw, slug) or raw
     with progress_bar(slug) as progress:
         try:
-            found = inspect_download(entries[slug], root, making, workers, progress)
+            found = inspect_download(outside.entries[slug], root, making, workers, progress)
         except (Reject, MachineError) as error:
             raise click.ClickException(f"{slug}: {error}") from error
     if name_map:

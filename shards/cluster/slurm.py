@@ -119,6 +119,7 @@ def _words(slug: str, raw: Path, out: Path, making: Making, catalog: Path | None
         "--catalog": catalog and catalog.resolve(),
         "--source": own and own.code,
         "--labels": own and own.labels,
+        "--concepts": own and own.concepts,
     }
     return [slug, *(str(word) for pair in options.items() if pair[1] is not None for word in pair)]
 

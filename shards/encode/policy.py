@@ -20,7 +20,7 @@ from medshards.curate.sample import Instance, Sample
 if TYPE_CHECKING:
     from medshards.curate.catalog.entry import Entry, PaperRule
     from medshards.curate.source import Own
-    from medshards.vocab.vocabulary import LabelMap, Vocabulary
+    from medshards.vocab.vocabulary import Concept, LabelMap, Vocabulary
 
 Profile = Literal["default", "paper"]
 SEED = 42
@@ -57,6 +57,7 @@ class Policy:
     exhaustive: tuple[str, ...]  # concepts whose absence is known when a sample does not say otherwise
     texts: dict[str, str]  # prompt of each concept that can occur
     ancestors: dict[str, tuple[str, ...]]  # and its broader concepts
+    own_concepts: tuple[Concept, ...]  # of those, what medshards' vocabulary does not hold, in order of id
     labels: str  # digest of the dataset's label file
 
     @classmethod
@@ -64,6 +65,8 @@ class Policy:
         """The policy of a catalog entry; in profile `paper` its rule decides on slices."""
         rule = entry.paper.rule if entry.paper else None
         concepts = sorted({*labels.concepts, *([rule.concept] if rule and rule.concept else [])})
+        broader = {concept: vocabulary.ancestors(concept) for concept in concepts}
+        needed = {*concepts, *(b for ids in broader.values() for b in ids)}
         return cls(
             slug=entry.slug,
             profile=making.profile,
@@ -77,7 +80,8 @@ class Policy:
             rule=rule,
             exhaustive=labels.concepts if labels.exhaustive else (),
             texts={c: vocabulary[c].text for c in concepts},
-            ancestors={c: vocabulary.ancestors(c) for c in concepts},
+            ancestors=broader,
+            own_concepts=tuple(concept for concept in vocabulary.own if concept.id in needed),
             labels=labels.digest,
         )
 
@@ -96,6 +100,7 @@ class Policy:
         facts = asdict(replace(self, rule=None))
         facts["rule"] = self.rule.model_dump(mode="json") if self.rule else None
         facts["exhaustive"] = list(self.exhaustive)
+        facts["own_concepts"] = [concept.facts() for concept in self.own_concepts]
         facts["ancestors"] = {concept: list(broader) for concept, broader in self.ancestors.items()}
         return facts
 

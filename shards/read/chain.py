@@ -23,6 +23,7 @@ from medshards.common.files import sha256_file
 from medshards.shards.build import index
 from medshards.shards.build.manifest import CORPUS, MANIFEST, own_digest
 from medshards.shards.read.storage import Expected, Folder, Store, StoreError, persist
+from medshards.vocab.concept import Concept
 
 PLANNED = ["split", "group", "concepts", "absent"]
 REPAIR = "run `medshards verify`, then build it or copy it again"
@@ -36,7 +37,8 @@ class CorpusError(ValueError):
 class Index:
     """The index of one dataset, as its manifest describes it.
 
-    ``shards`` by their path in the corpus, in the order of the index; ``counts`` the samples of each.
+    ``shards`` by their path in the corpus, in the order of the index; ``counts`` the samples of each. ``concepts``:
+    those that the dataset brings along, since the vocabulary of medshards did not hold them.
     """
 
     store: Store
@@ -44,6 +46,7 @@ class Index:
     expected: Expected
     shards: Mapping[str, Expected]
     counts: tuple[int, ...]
+    concepts: tuple[Concept, ...]
     check: bool
 
     @classmethod
@@ -59,6 +62,7 @@ class Index:
             _expected(manifest["files"][index.INDEX]),
             {f"{slug}/{shard['file']}": _expected(shard) for shard in manifest["shards"]},
             tuple(shard["samples"] for shard in manifest["shards"]),
+            tuple(map(Concept.of, manifest["policy"].get("own_concepts", ()))),
             check,
         )
         if isinstance(store, Folder):

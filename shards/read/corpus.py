@@ -13,6 +13,7 @@ import json
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from medshards.shards.read.chain import CorpusError as CorpusError
 from medshards.shards.read.chain import Index, read_facts, reason
 from medshards.shards.read.storage import Store, StoreError, open_store, persist
+from medshards.vocab.vocabulary import Vocabulary, VocabularyError
 
 PLACED = [
     "key", "shard", "offset", "size", "image_extension", "image_offset", "image_size", "image_sha256",
@@ -110,6 +112,14 @@ class Corpus:
     def digest(self) -> str:
         """Digest of the whole corpus."""
         return str(self.facts["digest"])
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary of medshards, and the concepts that the datasets bring along. Raises CorpusError."""
+        try:
+            return Vocabulary.load().with_own({slug: index.concepts for slug, index in self.indices.items()})
+        except VocabularyError as error:
+            raise CorpusError(f"the concepts of the corpus do not fit together: {error}") from error
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

@@ -9,6 +9,7 @@ from medshards.evaluate.dataset import open_datasets
 from medshards.evaluate.listening import EVERYDAY, IMPOSSIBLE, listen, reworded, rows
 from medshards.evaluate.segmenter import Baseline, Query
 from medshards.train.model.answers import Answer, Rule
+from medshards.vocab.vocabulary import Vocabulary
 
 RULE = Rule("top1", 0.1)
 
@@ -52,10 +53,10 @@ def test_a_model_that_answers_everything_and_one_that_reads(corpus: Path) -> Non
 
 
 def test_other_words_for_a_prompt() -> None:
-    words = dict(reworded("retinal vessel", "retinal_vessel"))
+    words = dict(reworded("retinal vessel", Vocabulary.load()["retinal_vessel"].names))
     assert words["plural"] == "retinal vessels"
     assert words["upper case"] == "RETINAL VESSEL"
     assert words["adjective"] == "small retinal vessel"
     assert words["side"] == "left retinal vessel"
-    assert "side" not in dict(reworded("left lung", "left_lung"))
-    assert dict(reworded("thing", "no_concept")).keys() == {"plural", "upper case", "adjective", "side"}
+    assert "side" not in dict(reworded("left lung", ["left lung"]))
+    assert dict(reworded("thing", ["thing"])).keys() == {"plural", "upper case", "adjective", "side"}

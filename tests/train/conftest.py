@@ -24,7 +24,7 @@ def build_corpus(folder: Path, slugs: tuple[str, ...] = SLUGS, seed: int = 0) ->
     for slug in slugs:
         write_phantom(slug, folder / "raw" / slug, seed)
         build_dataset(catalog[slug], folder / "raw" / slug, folder / "corpus")
-    write_corpus(folder / "corpus", "default", Vocabulary.load().digest)
+    write_corpus(folder / "corpus", "default", Vocabulary.load().digest, catalog)
     return folder / "corpus"
 
 

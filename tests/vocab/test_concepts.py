@@ -1,6 +1,7 @@
 """The shipped concepts: names, parents, SNOMED CT codes; and what a wrong file is told."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,45 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_an_absent_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match=r"none\.yaml: cannot be read"):
         Vocabulary.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "polyp: {text: bump, kind: lesion}",
+            "polyp: the vocabulary has this concept; label your data with it",
+        ),
+        ("bump: {text: polyp, kind: lesion}", "the name 'polyp' belongs to polyp (in the vocabulary)"),
+        (
+            "bump: {text: bump, kind: lesion, synonyms: [optic nerve head]}",
+            "belongs to optic_disc (in the vocabulary)",
+        ),
+        ("bump: {text: bump, kind: lesion, parent: skin}", "bump: unknown parent 'skin'"),
+        ("bump: {text: bump, kind: lesion, synonyms: [knob, knob]}", "the name 'knob' stands here twice"),
+        ("bump: {text: bump, kind: lesion}\nknob: {text: knob, kind: lesion, synonyms: [bump]}", "(line 1)"),
+        ("a: {text: a, kind: cell, parent: b}\nb: {text: b, kind: cell, parent: a}", "is its own ancestor"),
+        (
+            'bump: {text: bump, kind: lesion, snomed: {code: "81016008", meaning: X}}',
+            "optic_disc has the same SNOMED CT code",
+        ),
+        ("Bump: {text: bump, kind: lesion}", "bad id 'Bump'"),
+    ],
+)
+def test_what_does_not_fit_the_vocabulary_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(VocabularyError, match=re.escape(expected)) as caught:
+        Vocabulary.load().with_file(path)
+    assert str(caught.value).startswith(f"{path}:")
+
+
+def test_own_concepts_join_the_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("bump: {text: bump, kind: lesion, synonyms: [knob], parent: polyp}")
+    vocabulary = Vocabulary.load().with_file(path)
+    assert vocabulary.resolve("Knob").id == "bump"
+    assert vocabulary.ancestors("bump")[0] == "polyp"
+    assert [concept.id for concept in vocabulary.own] == ["bump"]
+    assert Vocabulary.load().own == ()
+    assert [Concept.of(concept.facts()) for concept in vocabulary] == list(vocabulary)

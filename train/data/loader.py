@@ -14,7 +14,6 @@ from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import BadSample, Corpus
 from medshards.train.data.batch import Bad, Builder, Example, NoPrompt
 from medshards.train.data.plan import Request
-from medshards.vocab.vocabulary import Vocabulary
 
 ATTEMPTS = 20  # neighbours that are tried in place of a sample that cannot be used
 
@@ -56,7 +55,7 @@ class Samples(Dataset[Example]):
 
 def concept_names(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     """The names of every concept of a corpus, canonical first; raises CorpusError for unknown concepts."""
-    vocabulary = Vocabulary.load()
+    vocabulary = corpus.vocabulary
     unknown = sorted(concept for concept in corpus.concepts() if concept not in vocabulary)
     if unknown:
         raise CorpusError(

@@ -14,7 +14,7 @@ from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.plan import Plan
 from medshards.train.run.config import Config
 from medshards.vocab.scenes import foreign
-from medshards.vocab.vocabulary import UnknownConcept, Vocabulary
+from medshards.vocab.vocabulary import UnknownConcept
 
 
 @dataclass(frozen=True)
@@ -100,24 +100,26 @@ def _with_impossible(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dic
     """The concepts of ``data.absent``, and those of other datasets that a dataset's pictures cannot show, by slug."""
     every = corpus.concepts()
     return {
-        slug: sorted(every.intersection(foreign(slug, corpus.concepts([slug]))) | set(absent.get(slug, ())))
+        slug: sorted(every.intersection(_foreign(slug, corpus)) | set(absent.get(slug, ())))
         for slug in corpus.facts["datasets"]
     }
 
 
 def _impossible(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, dict[str, str]]:
     """Of each dataset the concepts that its pictures cannot show, whether the corpus has them or not, with texts."""
-    vocabulary = Vocabulary.load()
     concepts = {
-        slug: sorted({*foreign(slug, corpus.concepts([slug])), *absent.get(slug, ())})
-        for slug in corpus.facts["datasets"]
+        slug: sorted({*_foreign(slug, corpus), *absent.get(slug, ())}) for slug in corpus.facts["datasets"]
     }
-    return {slug: {c: vocabulary[c].text for c in own} for slug, own in concepts.items()}
+    return {slug: {c: corpus.vocabulary[c].text for c in own} for slug, own in concepts.items()}
+
+
+def _foreign(slug: str, corpus: Corpus) -> list[str]:
+    return foreign(slug, corpus.concepts([slug]), corpus.vocabulary)
 
 
 def _more_absent(absent: Mapping[str, Sequence[str]], corpus: Corpus) -> dict[str, tuple[str, ...]]:
     """Names of the concepts of ``data.absent``; raises CorpusError where the corpus contradicts it."""
-    vocabulary = Vocabulary.load()
+    vocabulary = corpus.vocabulary
     names = {}
     for slug, more in absent.items():
         annotated = corpus.concepts([slug])

@@ -1,6 +1,7 @@
 """The model card and the attributions that go with an exported model, filled from the corpus it was trained on.
 
-What is said of a dataset (licence, citation) is that of the catalog; counts are those of the corpus's manifests.
+What is said of a dataset (licence, citation) is what corpus.json says of it, as the catalog had it when it was built;
+counts are those of the corpus's manifests.
 The two files are templates beside this module: card.md.j2 and attribution.md.j2.
 """
 
@@ -16,8 +17,8 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from medshards.common.files import write_atomically
-from medshards.curate.catalog.entry import Entry, load_catalog
 from medshards.shards.build.manifest import CORPUS
+from medshards.shards.card.about import About
 from medshards.shards.read.chain import CorpusError, read_manifest
 from medshards.shards.read.corpus import Corpus
 from medshards.shards.read.storage import open_store
@@ -34,11 +35,11 @@ SPLITS = ("train", "val")
 class Source:
     """A dataset that the model was trained or validated on.
 
-    entry: of the catalog, None for one it does not hold. counts: samples by split. manifest: digest of its manifest.
+    about: title, licence, citation. counts: samples by split. manifest: digest of its manifest.
     """
 
     slug: str
-    entry: Entry | None
+    about: About
     counts: dict[str, int]
     instances: int
     manifest: str
@@ -46,12 +47,12 @@ class Source:
     @property
     def commercial(self) -> str:
         """yes, no or unknown."""
-        return self.entry.licence.commercial if self.entry else "unknown"
+        return self.about["licence"]["commercial"]
 
     @property
     def redistribution(self) -> str:
         """yes, no or unknown."""
-        return self.entry.licence.redistribution if self.entry else "unknown"
+        return self.about["licence"]["redistribution"]
 
 
 def sources_of(data: str, config: Config) -> list[Source]:
@@ -60,15 +61,15 @@ def sources_of(data: str, config: Config) -> list[Source]:
     Raises CorpusError, StoreError.
     """
     store, facts = open_store(data), Corpus.open(data, datasets=[]).facts
-    catalog, found = load_catalog(), []
+    found = []
     for slug in sorted(config.data.datasets or facts["datasets"]):
         counts = read_manifest(store, slug, facts)["counts"]
         used = {split: counts.get(split, 0) for split in SPLITS}
         if config.data.weights.get(slug) == 0:
             used["train"] = 0
         if any(used.values()):
-            digest = facts["datasets"][slug]["manifest_sha256"]
-            found.append(Source(slug, catalog.get(slug), used, counts["instances"], digest))
+            own = facts["datasets"][slug]
+            found.append(Source(slug, own["about"], used, counts["instances"], own["manifest_sha256"]))
     return found
 
 

@@ -59,7 +59,8 @@ class State:
     current one. corpus: its digest. config: resolved configuration. architecture: of `Sam3Config`. seed: of
     the random numbers, which are functions of it and the step. bad_samples: names of those found damaged. score: of
     the validation at this step, if any. files: SHA-256 of the files beside state.json. base: digest of the weights that
-    adapters were trained on (train/model/lora.py), which are no part of the checkpoint.
+    adapters were trained on (train/model/lora.py), which are no part of the checkpoint. own_concepts: those of the
+    corpus that the vocabulary of medshards does not hold (`Concept.facts`).
     """
 
     step: int
@@ -76,6 +77,7 @@ class State:
     version: int = VERSION
     files: dict[str, str] = field(default_factory=dict)
     base: str | None = None
+    own_concepts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def folder_of(run: Path, step: int) -> Path:

@@ -266,6 +266,7 @@ class Trainer:
             score=score,
             world=self.ranks.size,
             base=self.base,
+            own_concepts=[c.facts() for c in self.data.samples.corpus.vocabulary.own],
         )
         self.checkpoints.save(self.learner.model, self.learner.optimizer, state)
         self._saved = self.step

@@ -41,7 +41,7 @@ def lists() -> dict[str, Any]:
 
 def synonym(target: Target, draws: Draws) -> Steps[Text]:
     """T1: other names of the concept in the vocabulary."""
-    names = [n for n in Vocabulary.load()[target.concept].names if n != canonical(target)]
+    names = [n for n in target.scene.vocabulary[target.concept].names if n != canonical(target)]
     return _steps(target, names)
 
 
@@ -63,23 +63,23 @@ def typo(target: Target, draws: Draws) -> Steps[Text]:
 
 def level(target: Target, draws: Draws) -> Steps[Text]:
     """T4: the broader concepts, the nearest first, then the narrower ones."""
-    vocabulary = Vocabulary.load()
+    vocabulary = target.scene.vocabulary
     wider = [vocabulary[c].text for c in vocabulary.ancestors(target.concept)]
     return _steps(target, wider + [vocabulary[c].text for c in vocabulary.children(target.concept)])
 
 
 def side(target: Target, draws: Draws) -> Steps[Text]:
     """T5: the other side. The text is right, and what it names may be there or not."""
-    other = opposite(target.concept)
-    if not other or other not in Vocabulary.load():
+    other, vocabulary = opposite(target.concept), target.scene.vocabulary
+    if not other or other not in vocabulary:
         return Steps([(None, {"other": None})])
     there = other if other in target.scene.classes else ""
-    return Steps([(Text(Vocabulary.load()[other].text, there), {"other": other})])
+    return Steps([(Text(vocabulary[other].text, there), {"other": other})])
 
 
 def absent(target: Target, draws: Draws) -> Steps[Text]:
     """T6: concepts that are not there. The same ones for every class of a scene."""
-    vocabulary = Vocabulary.load()
+    vocabulary = target.scene.vocabulary
     made = [(Text(vocabulary[c].text, ""), {"concept": c}) for c in absent_concepts(target.scene)]
     return Steps(made[:3] or [(None, {"concept": None})])
 
@@ -87,7 +87,7 @@ def absent(target: Target, draws: Draws) -> Steps[Text]:
 def absent_concepts(scene: Scene) -> list[str]:
     """What is known not to be there: annotated and absent, then what such a picture cannot show (vocab/scenes.yaml), in
     an order drawn for the scene."""
-    never = foreign(scene.dataset, scene.classes.keys())
+    never = foreign(scene.dataset, scene.classes.keys(), scene.vocabulary)
     order = Draws(seed_of(scene.dataset, scene.key, "T6")).order(len(never))
     return [*scene.absent, *(never[k] for k in order)]
 
@@ -125,7 +125,7 @@ def _steps(target: Target, texts: Sequence[str]) -> Steps[Text]:
 
 def canonical(target: Target) -> str:
     """The text that the corpus asks for the target with."""
-    return target.scene.asked.get(target.concept) or Vocabulary.load()[target.concept].text
+    return target.scene.asked.get(target.concept) or target.scene.vocabulary[target.concept].text
 
 
 def _own(target: Target) -> dict[str, Any]:

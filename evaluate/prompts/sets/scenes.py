@@ -18,6 +18,7 @@ from medshards.evaluate.prompts.distance import units
 from medshards.evaluate.prompts.target import Part, Scene
 from medshards.shards.build.index import INDEX
 from medshards.shards.read.corpus import BadSample, Corpus, Raw
+from medshards.vocab.vocabulary import Vocabulary
 
 COLUMNS = ["key", "split", "group", "volume"]
 AIR = -300  # HU; less is no body
@@ -63,14 +64,18 @@ def read_scenes(
     """
     raws = [corpus.read(number) for number in place.samples]
     if raws[0].record.get("volume") and raws[0].record.get("grid"):
-        yield place.keys[0], _scene(place.name, raws, True, borrow)
+        yield place.keys[0], _scene(place.name, raws, True, borrow, corpus.vocabulary)
     else:
         for key, raw in zip(place.keys, raws, strict=True):
-            yield key, _scene(key, [raw], False, borrow)
+            yield key, _scene(key, [raw], False, borrow, corpus.vocabulary)
 
 
 def _scene(
-    key: str, raws: Sequence[Raw], volume: bool, borrow: Callable[[str], tuple[str, Part] | None]
+    key: str,
+    raws: Sequence[Raw],
+    volume: bool,
+    borrow: Callable[[str], tuple[str, Part] | None],
+    vocabulary: Vocabulary,
 ) -> Scene:
     records = [raw.record for raw in raws]
     shape, spacing, length = _frame(records[0], volume)
@@ -106,6 +111,7 @@ def _scene(
         AIR * SCALE if unit == "HU" else None,
         _window(records),
         borrow,
+        vocabulary,
     )
 
 

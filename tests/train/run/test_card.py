@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from transformers import Sam3Model
 
 from medshards.curate.catalog.entry import load_catalog
+from medshards.shards.build.corpus import write_corpus
 from medshards.shards.read.chain import CorpusError
 from medshards.train.cli import train
 from medshards.train.run.card import licence_remarks, sources_of, start_of, write_card
@@ -142,20 +143,21 @@ def test_a_free_corpus_has_no_warning(mixed: Path) -> None:
 
 
 def test_a_dataset_that_the_catalog_does_not_hold_counts_as_unknown(
-    mixed: Path, exported: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mixed: Path, exported: tuple[Path, str], tmp_path: Path
 ) -> None:
-    from medshards.train.run import card
-
-    catalog = {slug: entry for slug, entry in load_catalog().items() if slug != "coph100"}
-    monkeypatch.setattr(card, "load_catalog", lambda: catalog)
-    (source,) = sources_of(str(mixed), load_config("tiny", ["data.datasets=[coph100]"]))
-    assert source.entry is None
+    data = shutil.copytree(mixed, tmp_path / "data")
+    (data / "corpus.json").unlink()
+    corpus = write_corpus(
+        data, "default", "none", {s: e for s, e in load_catalog().items() if s != "coph100"}
+    )
+    run = shutil.copytree(exported[0], tmp_path / "run")
+    rewrite_state(find(run), lambda content: content.update(corpus=corpus["digest"]))
+    (source,) = sources_of(str(data), load_config("tiny", ["data.datasets=[coph100]"]))
     assert source.commercial == source.redistribution == "unknown"
-    write_card(tmp_path, "hf", exported[0], str(mixed))
-    assert row((tmp_path / "README.md").read_text(), "coph100")[3:] == [
-        "not in the catalog", "unknown", "unknown", "unverified",
-    ]  # fmt: skip
-    assert "`coph100` is not in the catalog" in (tmp_path / "ATTRIBUTION.md").read_text()
+    write_card(tmp_path, "hf", run, str(data))
+    card = (tmp_path / "README.md").read_text()
+    assert row(card, "coph100")[3:] == ["unknown", "unknown", "unknown", "unverified"]
+    assert "`coph100` came without a catalog entry" in (tmp_path / "ATTRIBUTION.md").read_text()
 
 
 def test_the_card_of_sam3_passes_its_licence_on(
