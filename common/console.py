@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from medshards.common.text import printable
 
 Report = Callable[[str, int, int], None]  # (stage, done, total)
+SHOWN = 50  # lines of one kind that are said
 
 
 def tell(text: str, err: bool = False) -> None:
@@ -50,3 +51,11 @@ def page_console(width: int) -> Console:
 def say(line: str) -> None:
     """Tell a person something on the standard error, on one line."""
     tell(printable(line), err=True)
+
+
+def say_some(lines: Sequence[str], elsewhere: str) -> None:
+    """Say the first lines of what may be thousands; of the others how many there are, and what is done `elsewhere`."""
+    for line in lines[:SHOWN]:
+        say(line)
+    if len(lines) > SHOWN:
+        say(f"{len(lines) - SHOWN} more; {elsewhere}")

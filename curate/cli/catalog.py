@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import get_args
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from medshards.common.commands import Group
+from medshards.common.text import near
 from medshards.curate.catalog.entry import (
     AccessKind,
     CatalogError,
@@ -84,6 +86,8 @@ def catalog(ctx: click.Context, /, extra: tuple[Path, ...], as_json: bool, **fil
         ctx.obj = entries
         return
     chosen = [entry for entry in entries.values() if _fits(entry, **filters)]
+    if not chosen:
+        raise click.UsageError(_nothing(entries.values(), filters))
     if as_json:
         click.echo(
             json.dumps([entry.model_dump(mode="json") for entry in chosen], indent=2, ensure_ascii=False)
@@ -126,6 +130,21 @@ def _fits(
         and (commercial is None or commercial == entry.licence.commercial)
         and (access is None or access == entry.access.kind)
     )
+
+
+def _nothing(entries: Iterable[Entry], filters: Mapping[str, str | None]) -> str:
+    """What to say when the filters leave no dataset: what they could have been."""
+    modality = filters["modality"]
+    if modality is not None and not any(
+        modality.casefold() in entry.modality.casefold() for entry in entries
+    ):
+        known = list(dict.fromkeys(entry.modality for entry in entries))
+        return f"no modality {modality!r}{near(modality, known) or '; there are ' + ', '.join(known)}"
+    licence = filters["licence"]
+    if licence is not None and not any(_licensed(entry.licence, licence.casefold()) for entry in entries):
+        return f"no licence {licence!r}; expected a use ({', '.join(USES)}) or a word of a licence's name, such as CC"
+    given = " ".join(f"--{name} {value}" for name, value in filters.items() if value)
+    return f"no dataset fits {given} together; leave one out"
 
 
 def _licensed(licence: Licence, wanted: str) -> bool:

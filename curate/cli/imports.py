@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import click
 
-from medshards.common.console import say
+from medshards.common.console import say_some
 from medshards.common.machine import MachineError
 from medshards.curate.catalog.entry import CatalogError, Instances
 from medshards.curate.listing import list_download
@@ -32,7 +32,6 @@ from medshards.curate.standard.importing import (
 )
 from medshards.vocab.vocabulary import Vocabulary, VocabularyError, load_labels
 
-SHOWN = 20
 QUESTIONS = {
     "title": "Name of the dataset",
     "modality": "Modality (one of the catalog's headings, such as Ultrasound)",
@@ -115,10 +114,8 @@ def import_(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or target}: {error.strerror or error}") from error
-    for row in listing.rejects[:SHOWN]:
-        say(f"would be rejected: {row['file'] or row['case']}: {row['code']}: {row['message']}")
-    if len(listing.rejects) > SHOWN:
-        say(f"{len(listing.rejects) - SHOWN} more; `medshards inspect` names all")
+    told = [f"{row['file'] or row['case']}: {row['code']}: {row['message']}" for row in listing.rejects]
+    say_some([f"would be rejected: {line}" for line in told], "`medshards inspect --json` names all")
     groups = Counter(case.group for case in listing.cases)
     click.echo(f"{slug}: {len(listing.cases)} cases in {len(groups)} groups; files in {target}")
     click.echo(f"next: medshards inspect {slug} --raw {folder} --own {target}")

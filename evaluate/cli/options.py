@@ -37,6 +37,28 @@ def _windows(context: click.Context, parameter: click.Parameter, value: Sequence
         raise click.BadParameter(str(error), context, parameter) from error
 
 
+def _device(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a device that torch does not know, or that is not here."""
+    if value is None:
+        return None
+    import torch
+
+    try:
+        torch.empty(1, device=value)
+    except Exception as error:
+        kind, gpus = value.partition(":")[0], torch.cuda.device_count()
+        expected = "expected cpu, cuda or cuda:N"
+        if kind == "cuda":
+            expected = (
+                f"cuda:0 to cuda:{gpus - 1} are here" if gpus else "no GPU is visible to torch; take cpu"
+            )
+        raise click.BadParameter(f"{value!r} cannot be used: {expected}", context, parameter) from error
+    return value
+
+
+device = click.option(
+    "--device", callback=_device, help="torch device.  [default: cuda where there is one, else cpu]"
+)
 _MODEL = (
     click.option(
         "--window",
@@ -58,7 +80,7 @@ _MODEL = (
     click.option(
         "--base", help="Where the weights are that LoRA adapters were trained on.  [default: where they were]"
     ),
-    click.option("--device", help="torch device.  [default: cuda where there is one, else cpu]"),
+    device,
 )
 
 

@@ -232,7 +232,9 @@ def _blobs(walked: Walked[_Read]) -> list[bytes]:
 def _some(part: str, problems: Sequence[str]) -> Iterator[Finding]:
     yield from (Finding(part, False, problem) for problem in problems[:SHOWN])
     if len(problems) > SHOWN:
-        yield Finding(part, False, f"and {len(problems) - SHOWN} more; `medshards inspect` lists them all")
+        yield Finding(
+            part, False, f"and {len(problems) - SHOWN} more; `medshards inspect --json` lists them all"
+        )
 
 
 def _cell(read: _Read, policy: Policy) -> Cell:

@@ -26,13 +26,12 @@ from medshards.shards.build.licences import bound, objections
 from medshards.shards.build.manifest import proven_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
 from medshards.shards.cli import cluster, options
+from medshards.shards.cli.outcome import facts, tell_result, tell_summary
 from medshards.shards.encode.policy import Making
 from medshards.shards.read.corpus import Corpus, CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.shards.share.bucket import upload
 from medshards.vocab.vocabulary import Vocabulary
-
-SHOWN = 50  # rejects printed for a dataset; all are in rejects.jsonl
 
 
 def _folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
@@ -181,7 +180,7 @@ def build(
                     say(f"{entry.slug}: not built: {reject}")
                     continue
             results.append(result)
-            _report(result)
+            tell_result(result)
             write_corpus(out, making.profile, Vocabulary.load().digest, entries, terms)
         if url is not None and results:
             with progress_bar(url) as progress:
@@ -195,9 +194,9 @@ def build(
         raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
     refused = sum(len(r.rejects) for r in results)
     if as_json:
-        tell(json.dumps(_outcome(results, failed, absent, left_out), indent=1))
+        tell(json.dumps(facts(results, failed, absent, left_out), indent=1))
     else:
-        _summary(results, absent, left_out, out)
+        tell_summary(results, absent, left_out, out)
     unlike = _disagreement(out) if results else None
     if unlike:
         say(unlike)
@@ -263,55 +262,3 @@ def _disagreement(out: Path) -> str | None:
     except CorpusError as error:
         return str(error)
     return None
-
-
-def _report(result: Result) -> None:
-    for row in result.rejects[:SHOWN]:
-        say(f"{result.slug}: rejected {row['file'] or row['case']}: {row['code']}: {row['message']}")
-    if len(result.rejects) > SHOWN:
-        say(f"{result.slug}: {len(result.rejects) - SHOWN} more are listed in {result.slug}/rejects.jsonl")
-
-
-def _outcome(
-    results: list[Result], failed: list[str], absent: list[str], left_out: dict[str, str]
-) -> dict[str, object]:
-    return {
-        "datasets": [
-            {
-                "slug": r.slug,
-                "samples": r.samples,
-                "encoded": r.encoded,
-                "reused": r.reused,
-                "changed": r.changed,
-                "rejects": r.rejects,
-                "counts": r.manifest["counts"],
-            }
-            for r in results
-        ],
-        "failed": failed,
-        "not_there": absent,
-        "left_out": left_out,
-    }
-
-
-def _summary(results: list[Result], absent: list[str], left_out: dict[str, str], out: Path) -> None:
-    for r in results:
-        counts = r.manifest["counts"]
-        splits = ", ".join(f"{counts[s]} {s}" for s in ("train", "val", "test") if counts[s])
-        parts = [
-            f"{r.samples} samples ({splits})" if splits else "0 samples",
-            f"{counts['instances']} instances",
-        ]
-        if r.rejects:
-            parts.append(f"{len(r.rejects)} rejected")
-        parts += [f"{n} skipped ({reason})" for reason, n in sorted(counts["skipped"].items())]
-        parts += [f"{n} lost ({what})" for what, n in sorted(counts["lost"].items())]
-        if not r.changed:
-            parts.append("up to date")
-        tell(f"{r.slug}: {', '.join(parts)}")
-    if absent:
-        tell(f"not there ({len(absent)}): {', '.join(absent)}")
-    if left_out:
-        tell(f"left out for their licence ({len(left_out)}): {', '.join(left_out)}")
-    total = sum(r.samples for r in results)
-    tell(f"{total} samples of {len(results)} datasets in {out}")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from medshards.common.console import progress_bar, say
+from medshards.common.console import progress_bar, say, say_some
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.catalog.entry import load_catalog, no_dataset
 from medshards.curate.identify import identify
-from medshards.curate.identity import write_name_map
+from medshards.curate.identity import passing_key, write_name_map
 from medshards.curate.listing import list_download
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source, slugs
@@ -65,8 +65,9 @@ def inspect(
 ) -> None:
     """Say what a download is and what `build` would make of it: layout, cases, what is refused, size.
 
-    Reads every file and, but for --name-map, writes nothing. Exit status 1 when something would be refused, or no
-    sample would be made. Without SLUG it only says, from names alone, which dataset the download looks like.
+    Reads every file and, but for --name-map and the cache of unpacked archives, writes nothing. Exit status 1 when
+    something would be refused, or no sample would be made. Without SLUG it only says, from names alone, which dataset
+    the download looks like.
 
     \b
     medshards inspect busi --raw ~/downloads
@@ -77,6 +78,8 @@ def inspect(
         raise click.UsageError("--name-map goes with SLUG and --raw")
     if (raw is None) == (dicom is None) or (slug is not None and dicom is not None):
         raise click.UsageError("give --raw, with or without SLUG, or --dicom alone")
+    if not name_map:
+        click.get_current_context().with_resource(passing_key())
     if dicom is not None:
         _list_dicom(dicom, as_json)
         return
@@ -113,8 +116,8 @@ def inspect(
             click.echo(f"skipped {count}: {reason}")
         for reason, count in found["ignored"].items():
             click.echo(f"not read {count}: {reason}")
-    for row in found["rejects"]:
-        say(f"would be rejected: {row['file'] or row['case']}: {row['code']}: {row['message']}")
+    told = [f"{row['file'] or row['case']}: {row['code']}: {row['message']}" for row in found["rejects"]]
+    say_some([f"would be rejected: {line}" for line in told], "--json names all")
     if found["samples"] == 0:
         say(f"{slug}: the download gives no sample")
     if found["rejects"] or found["samples"] == 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from medshards.common.console import progress_bar, say
+from medshards.evaluate.cli import options
 from medshards.evaluate.prompts.answers.open import HELP
 from medshards.evaluate.prompts.cli.sets import SHOWN, chosen, folder_of, sets_option
 
@@ -30,7 +31,7 @@ from medshards.evaluate.prompts.cli.sets import SHOWN, chosen, folder_of, sets_o
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Results of the model that the corruption error is relative to.",
 )
-@click.option("--device", help="torch device.  [default: cuda where there is one]")
+@options.device
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def score(
     data: str,

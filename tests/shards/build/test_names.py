@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from medshards.cli import cli
+from medshards.common.console import SHOWN
 from medshards.curate import phantoms
+from medshards.curate.identity import VARIABLE
 from medshards.curate.source import get_source, slugs
 from tests.shards.build.names import names, told
 
@@ -90,8 +95,33 @@ def test_a_private_map_tells_what_the_names_stand_for(
     phantoms.write_phantom("coph100", tmp_path / "raw" / "coph100")
     inspect = ["inspect", "coph100", "--raw", str(tmp_path / "raw")]
     assert CliRunner().invoke(cli, inspect).exit_code == 0
-    assert [p.name for p in (tmp_path / "private").iterdir()] == ["patients.key"]
+    assert not (tmp_path / "private").exists()
     assert CliRunner().invoke(cli, [*inspect, "--name-map"]).exit_code == 0
     lines = (tmp_path / "private" / "coph100.names.tsv").read_text().splitlines()
     assert len(lines) == sum(p.is_file() for p in (tmp_path / "raw").rglob("*"))
     assert CliRunner().invoke(cli, ["inspect", "--raw", str(tmp_path / "raw"), "--name-map"]).exit_code == 2
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_inspect_writes_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    phantoms.write_phantom("coph100", tmp_path / "raw/coph100")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "home/patients.key"))
+    before = sorted(tmp_path.rglob("*"))
+    words = ["inspect", "coph100", "--raw", str(tmp_path / "raw"), "--workers", workers]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert sorted(tmp_path.rglob("*")) == before
+    assert os.environ[VARIABLE] == str(tmp_path / "home/patients.key")
+
+
+def test_inspect_caps_a_long_list(tmp_path: Path) -> None:
+    phantoms.write_phantom("kvasir_seg", tmp_path / "raw/kvasir_seg")
+    image = next((tmp_path / "raw").rglob("images/*.jpg"))
+    for number in range(SHOWN + 7):
+        shutil.copy(image, image.with_name(f"{number:03d}_without_mask.jpg"))
+    words = ["inspect", "kvasir_seg", "--raw", str(tmp_path / "raw")]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 1
+    assert done.stderr.count("would be rejected") == SHOWN
+    left = len(json.loads(CliRunner().invoke(cli, [*words, "--json"]).stdout)["rejects"]) - SHOWN
+    assert f"{left} more; --json names all" in done.stderr
