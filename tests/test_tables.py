@@ -23,6 +23,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cli, ["build", "--all", "--raw", str(folder / "raw"), "--out", str(folder / "corpus")]
     )
     assert built.exit_code == 0, built.output
+    write_phantom("btcv", folder / "more" / "btcv")
+    built = CliRunner().invoke(
+        cli, ["build", "btcv", "--raw", str(folder / "more"), "--out", str(folder / "volumes")]
+    )
+    assert built.exit_code == 0, built.output
     return folder
 
 
@@ -41,6 +46,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "stats corpus --paper",
         "verify corpus",
         "audit corpus",
+        "evaluate --data corpus --checkpoint everything --listen",
+        "evaluate --data volumes --checkpoint everything",
+        "prompts build corpus --datasets ravir",
+        "prompts show --texts",
     ],
 )
 def test_a_table_is_whole_at_80_columns(line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
