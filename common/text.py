@@ -11,6 +11,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(number: int, what: str) -> str:
+    """'1 dataset', '2 datasets'."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """'; did you mean …?' with up to three of the known names, or nothing.
 

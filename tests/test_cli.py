@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from medshards.cli import cli
+from medshards.cli import cli, explain
 
 # Runs the command with the packages named in the first argument made impossible to import.
 WITHOUT = """
@@ -57,6 +58,12 @@ def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path: Path) ->
     assert ended.returncode == 1, ended.stderr
     (line,) = ended.stderr.splitlines()
     assert line.startswith("Error: file/within")
+
+
+def test_a_full_or_read_only_disk_explains_itself() -> None:
+    for number in (errno.ENOSPC, errno.EROFS):
+        told = explain(OSError(number, os.strerror(number), "/mnt/corpus/x"))
+        assert told == f"/mnt/corpus/x: {os.strerror(number)}; name another path, or change this one"
 
 
 def test_an_unforeseen_fault_is_one_line_and_its_trace_is_kept(tmp_path: Path) -> None:

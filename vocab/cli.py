@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from medshards.common.commands import Group
-from medshards.common.text import near
+from medshards.common.text import counted, near
 from medshards.vocab.vocabulary import (
     CONCEPTS_FILE,
     DATASETS,
@@ -161,7 +161,7 @@ def check(concepts: Path, labels: Path, as_json: bool) -> None:
         for problem in problems:
             click.echo(problem, err=True)
         verdict = f"{len(problems)} problems" if problems else f"all well, version {vocabulary.digest[:12]}"
-        click.echo(f"{len(vocabulary)} concepts, {len(maps)} datasets: {verdict}")
+        click.echo(f"{counted(len(vocabulary), 'concept')}, {counted(len(maps), 'dataset')}: {verdict}")
     if problems:
         raise SystemExit(1)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from medshards.common.text import counted
 from medshards.curate.catalog.terms import Terms
 from medshards.shards.build.manifest import FileFacts, Manifest, dataset_files
 from medshards.shards.build.split import SPLITS
@@ -32,8 +33,9 @@ class Contents:
     def summary(self) -> str:
         """The corpus in a sentence."""
         samples, instances = (self.count(self.manifests, what) for what in ("samples", "instances"))
+        of = counted(len(self.manifests), "dataset")
         return (
-            f"{samples:,} medical images of {len(self.manifests)} datasets with {instances:,} instance masks, "
+            f"{samples:,} medical images of {of} with {instances:,} instance masks, "
             "text prompts and the origin of each sample, in WebDataset shards."
         )
 

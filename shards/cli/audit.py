@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from medshards.common.console import say
+from medshards.common.text import counted
 from medshards.curate.sample import Reject
 from medshards.shards.prove.audit import Leak, leaks, listed, nearest_pair, read_samples
 from medshards.shards.prove.fix import move, moves
@@ -72,7 +73,8 @@ def audit(out: Path, against: Path | None, fix: bool, as_json: bool) -> None:
             if len(part) > SHOWN:
                 say(f"{len(part) - SHOWN} more; --json names all")
         datasets = len({sample.dataset for sample in samples})
-        told = f"{len(samples)} samples of {datasets} datasets: {len(found)} leaks between splits"
+        of = f"{counted(len(samples), 'sample')} of {counted(datasets, 'dataset')}"
+        told = f"{of}: {counted(len(found), 'leak')} between splits"
         click.echo(told + (f", {len(named)} samples listed in {against}" if against else ""))
         for dataset, groups in wanted.items():
             for group, split in groups.items():

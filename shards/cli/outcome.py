@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medshards.common.console import say_some, tell
+from medshards.common.text import counted
 from medshards.shards.build.dataset import Result
 
 
@@ -60,4 +61,4 @@ def tell_summary(results: list[Result], absent: list[str], left_out: dict[str, s
     if left_out:
         tell(f"left out for their licence ({len(left_out)}): {', '.join(left_out)}")
     total = sum(r.samples for r in results)
-    tell(f"{total} samples of {len(results)} datasets in {out}")
+    tell(f"{counted(total, 'sample')} of {counted(len(results), 'dataset')} in {out}")

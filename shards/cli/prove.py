@@ -11,7 +11,7 @@ import click
 
 from medshards.common.console import progress_bar, say, say_some
 from medshards.common.machine import MachineError
-from medshards.common.text import printable
+from medshards.common.text import counted, printable
 from medshards.curate.catalog.entry import load_catalog, no_dataset
 from medshards.curate.identify import identify
 from medshards.curate.identity import passing_key, write_name_map
@@ -200,14 +200,13 @@ def verify(out: str, workers: int, expect: str | None, as_json: bool) -> None:
     for problem in [] if as_json else problems:
         say(str(problem))
     if problems:
-        say(f"{len(problems)} problems")
+        say(counted(len(problems), "problem"))
         sys.exit(1)
     assert corpus is not None  # it is clean
     samples = sum(d["samples"] for d in corpus["datasets"].values())
     if not as_json:
-        click.echo(
-            f"clean: {samples} samples of {len(corpus['datasets'])} datasets, digest {corpus['digest'][:16]}"
-        )
+        of = f"{counted(samples, 'sample')} of {counted(len(corpus['datasets']), 'dataset')}"
+        click.echo(f"clean: {of}, digest {corpus['digest'][:16]}")
         if nearest:
             click.echo(f"nearest pair of two splits: {nearest}")
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medshards.common.console import page_console
+from medshards.common.text import counted
 from medshards.curate.catalog.entry import Entry
 from medshards.shards.build.split import SPLITS
 from medshards.shards.prove.table1 import FIGURES, Row, certainty, compare, figures, number, summary
@@ -43,9 +44,8 @@ def print_stats(
             console.print(f"{row['slug']}: {number(row['rejects'])} rejected")
     concepts = {c for row in measured for c in row["concepts"]}
     images, annotations = (sum(row[f] for row in measured) for f in ("images", "annotations"))
-    console.print(
-        f"\n{len(measured)} datasets, {images:,} images, {annotations:,} annotations, {len(concepts)} concepts"
-    )
+    of = counted(len(measured), "dataset")
+    console.print(f"\n{of}, {images:,} images, {annotations:,} annotations, {len(concepts)} concepts")
 
 
 def print_table1(rows: Sequence[Row], console: Console | None = None) -> None:

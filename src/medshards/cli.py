@@ -6,6 +6,7 @@ answers at once and never loads torch.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import importlib
 import keyword
@@ -107,6 +108,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "regex", "tensorboard"), "train"),
     "huggingface_hub": "hub",
 }
+UNWRITABLE = (errno.EROFS, errno.ENOSPC)  # a disk that is read-only or full
 UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 PATIENCE = 8  # s that a command which failed has for its own exit
 
@@ -120,7 +122,8 @@ def explain(fault: Exception) -> str:
         return str(fault)
     if isinstance(fault, ModuleNotFoundError) and (extra := EXTRAS.get((fault.name or "").split(".")[0])):
         return f"this needs {fault.name}, which is not installed: pip install 'medshards[{extra}]'"
-    if isinstance(fault, UNUSABLE) and fault.filename is not None:
+    unusable = isinstance(fault, UNUSABLE) or getattr(fault, "errno", None) in UNWRITABLE
+    if isinstance(fault, OSError) and unusable and fault.filename is not None:
         return f"{fault.filename}: {fault.strerror}; name another path, or change this one"
     what = " ".join(f"{type(fault).__name__}: {fault}".split())
     try:

@@ -104,7 +104,7 @@ liver: {text: liver, kind: anatomy}
 def test_check_accepts_a_parent_that_no_dataset_has(tmp_path: Path) -> None:
     result = run(*files(tmp_path, CONCEPTS, one="  a: left_lung\n  b: liver"))
     assert result.exit_code == 0, result.output
-    assert "3 concepts, 1 datasets: all well" in result.output
+    assert "3 concepts, 1 dataset: all well" in result.output
 
 
 def test_check_finds_orphans(tmp_path: Path) -> None:

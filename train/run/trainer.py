@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from medshards.common.files import write_atomically
+from medshards.common.text import counted
 from medshards.shards.read.chain import CorpusError
 from medshards.train.data.batch import Bad, Batch
 from medshards.train.data.feed import Feed
@@ -274,10 +275,8 @@ class Trainer:
     def _greet(self) -> None:
         say, data = self.monitor.say, self.data
         corpus = data.samples.corpus
-        say(
-            f"{len(corpus)} training samples of {len(corpus.slugs)} datasets, {data.plan.length} an epoch; "
-            f"{len(data.held_out.corpus)} for validation"
-        )
+        of = f"{counted(len(corpus), 'training sample')} of {counted(len(corpus.slugs), 'dataset')}"
+        say(f"{of}, {data.plan.length} an epoch; {len(data.held_out.corpus)} for validation")
         for remark in data.remarks():
             say(remark)
         if self.ranks.device.type == "cpu" and sum(p.numel() for p in self.learner.graph.parameters()) > 1e8:

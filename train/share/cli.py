@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import click
 
 from medshards.common.console import progress_bar, say
+from medshards.common.text import counted
 from medshards.curate.catalog.entry import CatalogError, load_catalog
 from medshards.curate.catalog.terms import Terms
 from medshards.curate.sample import Reject
@@ -116,7 +117,7 @@ def pull(repo: str, out: Path, kind: Kind | None, revision: str | None, workers:
     if as_json:
         click.echo(json.dumps(facts, indent=1))
     elif repository.kind == "dataset":
-        told = f"clean: {facts['samples']} samples of {facts['datasets']} datasets in {out}"
+        told = f"clean: {counted(facts['samples'], 'sample')} of {counted(facts['datasets'], 'dataset')} in {out}"
         click.echo(f"{told}, digest {facts['digest'][:16]}")
     else:
         click.echo(f"{repository} in {out}")
@@ -133,7 +134,9 @@ def _require_licences(out: Path, catalog: Path | None, allow_unknown: bool) -> N
         say(f"{slug}: refused: {why}")
     if held:
         todo = "build a corpus without them (`medshards build … --licence redistributable`)"
-        raise click.ClickException(f"{len(held)} datasets may not be passed on; nothing was pushed: {todo}")
+        raise click.ClickException(
+            f"{counted(len(held), 'dataset')} may not be passed on; nothing was pushed: {todo}"
+        )
 
 
 @contextmanager

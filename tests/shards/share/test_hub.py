@@ -221,7 +221,7 @@ def test_licences_decide_what_may_be_pushed(tmp_path: Path, hub: Hub) -> None:
     assert f"{known['unknown']}: refused: its licence" in result.stderr
     assert f"{FREE[0]}: refused" not in result.stderr
     result = medshards("push", mixed, NAME, "--allow-unknown")
-    assert "1 datasets may not be passed on" in one_line(result)
+    assert "1 dataset may not be passed on" in one_line(result)
     assert hub.repos == {}
 
 
