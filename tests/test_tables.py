@@ -1,6 +1,7 @@
 """Tables in a terminal of 80 columns: no line is longer, and no cell is cut."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cli, ["build", "--all", "--raw", str(folder / "raw"), "--out", str(folder / "corpus")]
     )
     assert built.exit_code == 0, built.output
-    write_phantom("btcv", folder / "more" / "btcv")
-    built = CliRunner().invoke(
-        cli, ["build", "btcv", "--raw", str(folder / "more"), "--out", str(folder / "volumes")]
-    )
-    assert built.exit_code == 0, built.output
+    for slug, corpus in (("btcv", "volumes"), ("umd_petct", "pairs")):
+        write_phantom(slug, folder / "more" / slug)
+        words = ["build", slug, "--raw", str(folder / "more"), "--out", str(folder / corpus)]
+        built = CliRunner().invoke(cli, words)
+        assert built.exit_code == 0, built.output
+    words = ["evaluate", "--data", str(folder / "corpus"), "--checkpoint", "everything", "--out"]
+    assert CliRunner().invoke(cli, [*words, str(folder / "one.json")]).exit_code == 0
+    shutil.copy(folder / "one.json", folder / "another-model-with-a-long-name.json")
     return folder
 
 
@@ -50,6 +54,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "evaluate --data volumes --checkpoint everything",
         "prompts build corpus --datasets ravir",
         "prompts show --texts",
+        "prompts score corpus --model copy --out scores",  # of the set that was built above
+        "evaluate --compare one.json another-model-with-a-long-name.json",
+        "evaluate --compare one.json another-model-with-a-long-name.json --paper",
+        "evaluate --data pairs --checkpoint everything --paired",
+        "stream corpus --simulate --config tiny --ranks 2",
+        "train --config tiny --plan --card 24",
+        "inspect --dicom more/umd_petct",
     ],
 )
 def test_a_table_is_whole_at_80_columns(line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

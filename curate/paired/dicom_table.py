@@ -7,7 +7,7 @@ whether a build of paired studies would take it, and if not, why. Names, ids, da
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich import box
 from rich.table import Table
 
 from medshards.common.console import page_console
+from medshards.common.text import counted
 from medshards.curate.formats.dicom.kinds import REASONS
 from medshards.curate.formats.dicom.rtstruct import StructureSet
 from medshards.curate.formats.dicom.segmentation import Segmentation
@@ -209,34 +210,51 @@ def _left_out(found: Scan) -> Iterator[Row]:
         }
 
 
+COLUMNS = (
+    "patient", "study", "series", "modality", "slices × rows × columns", "spacing mm", "unit", "min", "median", "max",
+    "liver", "use", "flags",
+)  # fmt: skip
+NUMBERS = {"min", "median", "max", "liver"}
+PARTS = ((0, 1, 2, 3, 4), (2, 6, 7, 8, 9, 10), (2, 5, 11, 12))  # in three, for a narrow terminal
+
+
 def print_table(rows: Sequence[Row]) -> None:
-    """Print the rows for people; in a pipe nothing is cut off."""
+    """Print the rows for people, in as many tables as the terminal's width asks for; in a pipe in one."""
     console = page_console(240)
-    table = Table(box=box.SIMPLE)
-    for name in ("patient", "study", "series", "modality", "slices × rows × columns", "spacing mm", "unit"):
-        table.add_column(name)
-    for name in ("min", "median", "max", "liver"):
-        table.add_column(name, justify="right")
-    for name in ("use", "flags"):
-        table.add_column(name)
-    for row in rows:
-        table.add_row(
-            *(row["patient"], row["study"], row["series"]),
-            " ".join(filter(None, (row["modality"], row.get("contrast", "")))),
-            " × ".join(map(str, row.get("shape", ())))
-            or ("1 file" if row["files"] == 1 else f"{row['files']} files"),
-            " × ".join(f"{v:.2f}" for v in row.get("spacing", ())),
-            row.get("unit", ""),
-            *(
-                f"{row[name]:.2f}" if row.get(name) is not None else ""
-                for name in ("min", "median", "max", "liver_median")
-            ),
-            "yes" if row.get("used") else f"no: {row.get('refused') or row.get('why_not')}",
-            ", ".join(row.get("flags", ())) or ("" if row.get("used") else row.get("message", "")),
-        )
-    console.print(table)
+    cells = [_cells(row) for row in rows]
+    whole = _table(cells, range(len(COLUMNS)))
+    wide = console.options.update(width=1000)
+    fits = console.measure(whole, options=wide).maximum <= console.width
+    for table in [whole] if fits else [_table(cells, columns) for columns in PARTS]:
+        console.print(table)
     count = len({row["patient"] for row in rows if row["patient"]})
     used = sum(bool(row.get("used")) for row in rows)
     console.print(
-        f"{len(rows)} series of {count} patients, {used} would be used by a build of paired studies"
+        f"{len(rows)} series of {counted(count, 'patient')}, {used} would be used by a build of paired studies"
     )
+
+
+def _table(cells: Sequence[Sequence[str]], columns: Iterable[int]) -> Table:
+    table = Table(box=box.SIMPLE)
+    for k in columns:
+        table.add_column(COLUMNS[k], justify="right" if COLUMNS[k] in NUMBERS else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(row[k] for k in columns))
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    """The cells of a series."""
+    return [
+        *(row["patient"], row["study"], row["series"]),
+        " ".join(filter(None, (row["modality"], row.get("contrast", "")))),
+        " × ".join(map(str, row.get("shape", ()))) or counted(row["files"], "file"),
+        " × ".join(f"{v:.2f}" for v in row.get("spacing", ())),
+        row.get("unit", ""),
+        *(
+            f"{row[name]:.2f}" if row.get(name) is not None else ""
+            for name in ("min", "median", "max", "liver_median")
+        ),
+        "yes" if row.get("used") else f"no: {row.get('refused') or row.get('why_not')}",
+        ", ".join(row.get("flags", ())) or ("" if row.get("used") else row.get("message", "")),
+    ]
