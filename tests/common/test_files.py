@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from medshards.common import files
 from medshards.common.files import locked, write_atomically
 
 HOLD = """
@@ -53,12 +55,17 @@ def test_a_forked_child_does_not_keep_its_parents_lock(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Path, data: bytes) -> int:
-        self.touch()
+    def full() -> Iterator[bytes]:
+        yield b"ne"
+        raise OSError(28, "No space left on device")
+
+    def unsynced(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     write_atomically(tmp_path / "a.json", b"old")
-    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(tmp_path / "a.json", full())
+    monkeypatch.setattr(files, "sync", unsynced)
     with pytest.raises(OSError, match="No space"):
         write_atomically(tmp_path / "a.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

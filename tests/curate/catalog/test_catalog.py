@@ -315,7 +315,6 @@ def test_the_list_in_a_pipe_has_one_whole_line_a_dataset() -> None:
         (("--licence", "commercial"), {"breast_cancer_seg", "pcmmd", "coph100", "hc18"}),
         (("--licence", "redistributable", "--modality", "ultrasound", "--role", "external"), {"hc18"}),
         (("--licence", "research", "--role", "external"), {"hc18", "cvc_clinicdb"}),
-        (("--modality", "nothing of the sort"), set()),
     ],
 )
 def test_filters(arguments: tuple[str, ...], slugs: set[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from medshards.cli import cli
+from medshards.curate.identity import load_key
 from medshards.curate.listing import list_download
 from medshards.curate.paired.dicom_table import describe
 from medshards.curate.phantoms import write_phantom
@@ -42,6 +43,7 @@ def row(rows: list[dict[str, Any]], modality: str) -> dict[str, Any]:
 
 
 def test_json_of_a_pair(study: Path) -> None:
+    load_key()  # `inspect` makes none
     result = CliRunner().invoke(cli, ["inspect", "--dicom", str(study), "--json"])
     assert result.exit_code == 0
     rows = json.loads(result.output)
@@ -61,7 +63,7 @@ def test_table_for_people(study: Path) -> None:
     result = CliRunner().invoke(cli, ["inspect", "--dicom", str(study)])
     assert result.exit_code == 0
     assert "20 × 16 × 20" in result.output
-    assert "2 series of 1 patients, 2 would be used" in result.output
+    assert "2 series of 1 patient, 2 would be used" in result.output
 
 
 @pytest.mark.parametrize("left", [0, 300])
