@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from medshards.curate import phantoms
 from medshards.shards.cli.build import build
+from tests.shards.cluster.downloads import build_all, corpus, reference
 from tests.shards.conftest import contents
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed: `make prove-ray`")
@@ -18,14 +19,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STORE = 80 << 20  # bytes of each node's object store, about the least that Ray takes
 SLUGS = ("drive", "ravir", "mucic_hl60", "busi")
-# kills the process of some cases the first time, and of one case every time
+# kills the process of some cases the first times, and of one case every time
 SITE = """
 import os, signal, zlib
 from pathlib import Path
 def walk(source, policy, case, *more):
-    stamp = Path(os.environ["STAMPS"]) / case.key
-    if zlib.crc32(case.key.encode()) % 5 == 0 and not stamp.exists():
-        stamp.touch()
+    folder = Path(os.environ["STAMPS"])
+    stamp, times = folder / f"{policy.slug}-{case.key}", folder / "times"
+    killed = stamp.stat().st_size if stamp.exists() else 0
+    if zlib.crc32(case.key.encode()) % 5 == 0 and killed < int(times.read_text()):
+        stamp.write_bytes(bytes(killed + 1))
         os.kill(os.getpid(), signal.SIGKILL)
     poison = Path(os.environ["STAMPS"]) / "poison"
     if poison.exists() and case.key == poison.read_text():
@@ -45,6 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(SITE)
     (folder / "stamps").mkdir()
+    (folder / "stamps" / "times").write_text("1")
     os.environ |= {"STAMPS": str(folder / "stamps"), "RAY_raylet_start_wait_time_s": "300"}
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = f"{folder}:{before}"
@@ -73,7 +77,28 @@ def test_a_cluster_gives_the_bytes_of_a_local_build(cluster: str, tmp_path: Path
     done = command(cluster, tmp_path / "raw", tmp_path / "out", *SLUGS, "--allow-rejects", "9")
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "out") == contents(tmp_path / "local")
-    assert list(Path(os.environ["STAMPS"]).iterdir()), "no worker was lost"
+    assert list(Path(os.environ["STAMPS"]).glob("*-*")), "no worker was lost"
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", ["phantoms", "samples"])
+def test_everything_gives_the_bytes_of_a_local_build(
+    cluster: str, samples: Path, tmp_path: Path, kind: str
+) -> None:
+    """With no worker lost, and with the workers of a fifth of the cases lost once and twice."""
+    local = reference(kind, samples, tmp_path)
+    stamps = Path(os.environ["STAMPS"])
+    try:
+        for times in range(3):
+            for stamp in stamps.glob("*-*"):
+                stamp.unlink()
+            (stamps / "times").write_text(str(times))
+            out = tmp_path / f"out{times}"
+            assert build_all(local.raw, out, "--engine", "ray", "--ray", cluster) == local.status
+            assert corpus(out) == local.files
+            assert len([*stamps.glob("*-*")]) > 20 * (times > 0), "no worker was lost"
+    finally:
+        (stamps / "times").write_text("1")
 
 
 def test_a_case_that_always_kills_is_named_and_the_rest_is_built(cluster: str, tmp_path: Path) -> None:

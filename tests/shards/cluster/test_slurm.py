@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from medshards.curate import phantoms
 from medshards.shards.cli.build import build
 from medshards.shards.cluster.units import balanced, folder_of
-from tests.shards.conftest import contents
+from tests.shards.cluster.downloads import corpus
 
 SLUGS = ("drive", "ravir", "mucic_hl60")
 
@@ -30,11 +30,6 @@ def settled(slurm: Path, seconds: float = 240) -> None:
     while any(any(job.iterdir()) for job in slurm.glob("job-*")):
         assert time.monotonic() < until, "the jobs do not end"
         time.sleep(0.1)
-
-
-def corpus(out: Path) -> dict[str, bytes]:
-    """Every file of a corpus; not its locks and logs."""
-    return {name: data for name, data in contents(out).items() if not name.startswith(".work/")}
 
 
 @pytest.fixture
