@@ -200,9 +200,8 @@ def with_datasets(tars: list[Path], work: Path) -> Epoch:
     import datasets
 
     def epoch(options: argparse.Namespace) -> Iterator[int]:
-        files = {"train": [str(path) for path in tars]}
         stored = datasets.load_dataset(
-            "webdataset", data_files=files, split="train", streaming=True, cache_dir=str(work / "hub")
+            str(work / "corpus"), "all", split="train", streaming=True, cache_dir=str(work / "hub")
         )
         plain = stored.decode(False).shuffle(seed=0, buffer_size=100)
 
