@@ -71,7 +71,7 @@ def test_a_planted_copy_in_another_dataset_and_split_is_found(planted: Path) -> 
     told = audit(planted)
     assert told.exit_code == 1
     assert "leak: drive/01_test (test) and kvasir_seg/cju0qkwl35piu0993l0dewei2" in told.output
-    assert "1 leaks between splits" in told.output
+    assert "1 leak between splits" in told.output
     facts = json.loads(audit(planted, "--json").stdout)
     assert [n["samples"] for n in facts["leaks"][0]["samples"]] == [1, 1]
 
