@@ -52,9 +52,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "audit corpus",
         "evaluate --data corpus --checkpoint everything --listen",
         "evaluate --data volumes --checkpoint everything",
-        "prompts build corpus --datasets ravir",
+        "prompts build corpus --datasets ravir --families M0-perfect,M1-grow",
         "prompts show --texts",
-        "prompts score corpus --model copy --out scores",  # of the set that was built above
+        "prompts score corpus --set core --model copy --out scores",  # of the set that was built above
         "evaluate --compare one.json another-model-with-a-long-name.json",
         "evaluate --compare one.json another-model-with-a-long-name.json --paper",
         "evaluate --data pairs --checkpoint everything --paired",

@@ -66,6 +66,7 @@ def memory(images: int, level: str, *options: str, ranks: int = 1) -> int:
     return estimate(config, fullest(config, images), ranks).total
 
 
+@pytest.mark.slow
 def test_levels_images_and_precision_are_in_order() -> None:
     by_level = [memory(4, level) for level in ("off", "vision:2", "all")]
     assert by_level == sorted(by_level, reverse=True)
