@@ -172,7 +172,9 @@ def evaluate(
     from medshards.evaluate.report.table3 import sets_of
     from medshards.evaluate.thresholds import ThresholdError
     from medshards.evaluate.volumes.nifti import VolumeError, VolumeWriter
+    from medshards.shards.read.chain import read_facts
     from medshards.shards.read.corpus import BadSample, CorpusError
+    from medshards.shards.read.storage import open_store
     from medshards.train.run.parallel import world
     from medshards.vocab.vocabulary import UnknownConcept
 
@@ -191,7 +193,7 @@ def evaluate(
     try:
         slugs = comma_separated(datasets)
         if paper and not slugs:
-            slugs = sets_of(open_datasets(data)[0].corpus.facts["datasets"])
+            slugs = sets_of(read_facts(open_store(data), data)["datasets"])
             if not slugs:
                 raise click.ClickException(f"{data}: none of Table 3's sets is in this corpus")
         opened = open_datasets(data, slugs, split, comma_separated(absent))

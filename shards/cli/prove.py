@@ -29,7 +29,7 @@ from medshards.shards.prove.stats import corpus_stats
 from medshards.shards.prove.table import print_plot, print_stats, print_table1
 from medshards.shards.prove.table1 import compare
 from medshards.shards.prove.table1 import markdown as as_markdown
-from medshards.shards.prove.verify import verify as prove
+from medshards.shards.prove.verify import verify_place
 
 
 @click.command()
@@ -188,9 +188,9 @@ def verify(out: str, workers: int, expect: str | None, as_json: bool) -> None:
             "--expect takes 16 to 64 digits of the digest that `verify` and corpus.json tell"
         )
     try:
-        with progress_bar("verify") as progress:
-            problems = prove(out, workers, progress, expect)
         with at_hand(out) as place:
+            with progress_bar("verify") as progress:
+                problems = verify_place(place, workers, progress, expect)
             corpus = read_corpus(place.root)
             nearest = None if problems or as_json else nearest_pair(read_samples(place.root))
     except (OSError, MachineError) as error:

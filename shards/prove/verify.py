@@ -44,12 +44,13 @@ def verify(
     and of a shard for each worker. Raises FileNotFoundError when there is no corpus, OSError when it cannot be reached.
     """
     with at_hand(location) as place:
-        return _verify(place, workers, progress, expect)
+        return verify_place(place, workers, progress, expect)
 
 
-def _verify(
+def verify_place(
     place: Place, workers: int, progress: Callable[[str, int, int], None], expect: str | None
 ) -> list[Problem]:
+    """See `verify`."""
     out, names = place.root, place.names()
     corpus, problems = _own_json(out, CORPUS)
     if expect is not None and not str(corpus.get("digest")).startswith(expect):
