@@ -8,7 +8,7 @@ array: (slice, row, column).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from typing import Any
@@ -59,6 +59,11 @@ class Grid:
         """Distance of voxel centres in mm along (slice, row, column)."""
         column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(slice_), float(row), float(column)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Grid:
+        """The grid of the `facts` in a record."""
+        return cls(tuple(facts["shape"]), np.array(facts["affine"]))
 
     def facts(self) -> dict[str, Any]:
         """Shape and affine as JSON values, for the record of a sample."""

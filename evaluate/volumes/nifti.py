@@ -104,8 +104,7 @@ def grids_of(record: Mapping[str, Any]) -> tuple[Grid, Grid]:
         raise VolumeError(
             f"{record['key']}: its record has no grid, so it cannot be put into a volume"
         ) from None
-    first, second = (Grid(tuple(g["shape"]), np.array(g["affine"])) for g in (own, original))
-    return first, second
+    return Grid.of(own), Grid.of(original)
 
 
 def restore(regions: Mapping[int, Region], grid: Grid, original: Grid) -> Volume:

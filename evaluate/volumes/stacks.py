@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from medshards.curate.sample import Region
 from medshards.curate.volumes import Grid
-from medshards.evaluate.volumes.nifti import grids_of
 
 Slices = dict[int, Region]
 """One mask of a volume: the region in each slice that holds a part of it."""
@@ -31,8 +30,9 @@ class Stack(dict[str, Slices]):
 
 
 def spacing_of(record: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Size of a voxel in mm (between slices, rows, columns), as stored. Raises VolumeError without a grid."""
-    grid: Grid = grids_of(record)[0]
+    """Size of a voxel in mm (between slices, rows, columns), of a slice as it is stored: it may be smaller than the
+    volume is."""
+    grid = Grid.of(record["grid"])
     height, width = record["size"]
     between, row, column = grid.spacing_mm
     return between, row * grid.shape[1] / height, column * grid.shape[2] / width

@@ -32,7 +32,7 @@ class Open:
     @classmethod
     def of(cls, record: dict[str, Any]) -> Open:
         """Without slices, of the record of one."""
-        return cls(_grid(record[GRID]), _grid(record.get(ORIGINAL, record[GRID])))
+        return cls(Grid.of(record[GRID]), Grid.of(record.get(ORIGINAL, record[GRID])))
 
     @property
     def whole(self) -> bool:
@@ -57,10 +57,6 @@ class Open:
             image = turned
         image.header.set_xyzt_units("mm")
         return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
-
-
-def _grid(facts: dict[str, Any]) -> Grid:
-    return Grid(tuple(facts["shape"]), np.array(facts["affine"]))
 
 
 def values_of(stored: NDArray[Any], record: dict[str, Any]) -> NDArray[Any]:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import jpeg, png
-from medshards.curate.volumes import Grid
 from medshards.evaluate.prompts.distance import units
 from medshards.evaluate.prompts.target import Part, Scene
+from medshards.evaluate.volumes.stacks import spacing_of
 from medshards.shards.build.index import INDEX
 from medshards.shards.read.corpus import BadSample, Corpus, Raw
 from medshards.vocab.vocabulary import Vocabulary
@@ -121,11 +121,7 @@ def _frame(record: Mapping[str, Any], volume: bool) -> tuple[tuple[int, ...], tu
     if not volume:
         spacing = record["spacing"] or (1.0, 1.0)
         return (height, width), units(spacing), "mm" if record["spacing"] else "px"
-    grid = Grid(tuple(record["grid"]["shape"]), np.array(record["grid"]["affine"]))
-    depth, rows, columns = grid.shape
-    between, row, column = grid.spacing_mm
-    # slices may be stored smaller than the volume is
-    return (depth, height, width), units((between, row * rows / height, column * columns / width)), "mm"
+    return (record["grid"]["shape"][0], height, width), units(spacing_of(record)), "mm"
 
 
 def _windows(
