@@ -53,9 +53,9 @@ def say(line: str) -> None:
     tell(printable(line), err=True)
 
 
-def say_some(lines: Sequence[str], elsewhere: str) -> None:
+def say_some(lines: Sequence[str], elsewhere: str, most: int = SHOWN) -> None:
     """Say the first lines of what may be thousands; of the others how many there are, and what is done `elsewhere`."""
-    for line in lines[:SHOWN]:
+    for line in lines[:most]:
         say(line)
-    if len(lines) > SHOWN:
-        say(f"{len(lines) - SHOWN} more; {elsewhere}")
+    if len(lines) > most:
+        say(f"{len(lines) - most} more; {elsewhere}")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.hub import Hub, serve
+
 settings.register_profile(
     "medshards", deadline=None
 )  # how long an example takes says how busy the machine is
@@ -28,6 +30,13 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
         yield
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on this machine, which `push` and `pull` speak to."""
+    with serve(monkeypatch) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -111,9 +111,9 @@ def write_dataset(
 ) -> None:
     """Write the files of the dataset into `folder`, all or none.
 
-    labels: the user's label file. known: its content. concepts: the user's file of new
-    concepts. Raises Reject `bad_labels` where the labels do not fit the
-    format, CatalogError where the answers make no entry, FileExistsError when something lies in `folder`.
+    labels: the user's label file. known: its content. concepts: the user's file of new concepts. Raises Reject
+    `bad_labels` where the labels do not fit the format, CatalogError where the answers make no entry, FileExistsError
+    when something lies in `folder`.
     """
     text = _converter(form, found, answers, known)
     with appearing(folder) as part:

@@ -14,7 +14,7 @@ from medshards.evaluate.report.compared_page import page
 from medshards.evaluate.report.page import Draw
 from medshards.evaluate.report.table3 import ROLES, Printed, printed
 from medshards.evaluate.report.tables import by_group, mean
-from medshards.evaluate.report.text import Report
+from medshards.evaluate.report.text import Report, markdown_table
 from medshards.train.model.answers import Rule
 
 MODELS = "AB"  # in headings: names of files are long
@@ -184,8 +184,7 @@ def _csv(own: Compared) -> str:
 
 
 def _md(own: Compared) -> str:
-    rule = ["---", *["---:"] * (len(own.headings) - 1)]
-    lines = ["| " + " | ".join(row) + " |" for row in (own.headings, rule, *own.rows)]
+    lines = markdown_table(own.headings, own.rows)
     return "\n".join([f"## {own.title}", "", *lines, "", *(f"- {note}" for note in own.notes), ""])
 
 

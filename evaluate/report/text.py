@@ -98,14 +98,14 @@ class Report:
         """The report as a Markdown page."""
         lines = ["# Evaluation"]
         for rule in self.rules:
-            lines += ["", f"## Mask of a class: {rule}", "", *_markdown(HEADINGS, self.rows(rule))]
+            lines += ["", f"## Mask of a class: {rule}", "", *markdown_table(HEADINGS, self.rows(rule))]
             if parts := self.volumes[rule]:
-                lines += ["", f"### {VOLUMES}", "", *_markdown(("dataset", *PARTS), part_rows(parts))]
+                lines += ["", f"### {VOLUMES}", "", *markdown_table(("dataset", *PARTS), part_rows(parts))]
             for what, parts in breakdowns(self.pairs[rule]).items():
-                lines += ["", f"### By {what}", "", *_markdown((what, *PARTS), part_rows(parts))]
+                lines += ["", f"### By {what}", "", *markdown_table((what, *PARTS), part_rows(parts))]
         if self.listening:
             headings = ("", "this model", "before")[: len(self.listening[0])]
-            lines += ["", "## Does it still listen?", "", *_markdown(headings, self.listening)]
+            lines += ["", "## Does it still listen?", "", *markdown_table(headings, self.listening)]
         lines += ["", NOTE, "", EMPTY_NOTE, "", "How these figures were made:", ""]
         lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in self.made.items()]
         lines += [f"- instances of {slug}: {how}" for slug, (_, how) in self.datasets.items()]
@@ -226,7 +226,8 @@ def shown_interval(ends: tuple[float, float] | None) -> str:
     return "-" if ends is None else "–".join(f"{end:.3f}".removeprefix("0") for end in ends)
 
 
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown, numbers from the second column on."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
     return [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headings, rule, *rows)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from medshards.common.console import say
+from medshards.common.console import say_some
 from medshards.common.text import counted
 from medshards.curate.sample import Reject
 from medshards.shards.prove.audit import Leak, leaks, listed, nearest_pair, read_samples
@@ -68,10 +68,7 @@ def audit(out: Path, against: Path | None, fix: bool, as_json: bool) -> None:
     else:
         lines = [f"leak: {leak}" for leak in found], [f"listed: {s}: {entry}" for s, entry in named]
         for part in lines:
-            for line in part[:SHOWN]:
-                say(line)
-            if len(part) > SHOWN:
-                say(f"{len(part) - SHOWN} more; --json names all")
+            say_some(part, "--json names all", SHOWN)
         datasets = len({sample.dataset for sample in samples})
         of = f"{counted(len(samples), 'sample')} of {counted(datasets, 'dataset')}"
         told = f"{of}: {counted(len(found), 'leak')} between splits"

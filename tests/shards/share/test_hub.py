@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from medshards.shards.build.manifest import dump, own_digest
 from medshards.shards.prove.verify import verify
 from medshards.vocab.vocabulary import Vocabulary
 from tests.command import medshards
-from tests.hub import Hub, serve
+from tests.hub import Hub
 from tests.shards.conftest import build_phantoms, contents
 
 NAME = "lab/corpus"
@@ -32,12 +32,6 @@ FREE = [slug for slug, entry in ENTRIES.items() if entry["licence"]["redistribut
 def free(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of two datasets that may be passed on."""
     return build_phantoms(FREE[:2], tmp_path_factory.mktemp("free"))
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with serve(monkeypatch) as running:
-        yield running
 
 
 def files(corpus: Path) -> dict[str, bytes]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.command import medshards
-from tests.hub import Hub, serve
+from tests.hub import Hub
 from tests.shards.conftest import build_phantoms
 from tests.shards.share.test_hub import FREE, NAME, files, there
 
@@ -19,12 +18,6 @@ from tests.shards.share.test_hub import FREE, NAME, files, there
 def free(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small corpus that may be passed on."""
     return build_phantoms(FREE[:1], tmp_path_factory.mktemp("killed"))
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with serve(monkeypatch) as running:
-        yield running
 
 
 def killed(hub: Hub, request: int, *words: str | Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from click.testing import Result
 from medshards.evaluate.open import folder_digest
 from medshards.train.run.checkpoint import check, find
 from tests.command import medshards
-from tests.hub import Hub, serve
+from tests.hub import Hub
 
 NAME = "lab/model"
 
@@ -37,12 +37,6 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = medshards("train", "--data", corpus, "--out", out, *words)
     assert result.exit_code == 0, result.output
     return out
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with serve(monkeypatch) as running:
-        yield running
 
 
 def one_line(result: Result) -> str:
