@@ -10,6 +10,7 @@ eager                Learner.update of train/run/step.py: the whole training gra
                      queries, the geometry token), matching and objective of SAM3 with masks, clipping, AdamW with layer
                      decay.
 regions …            the same compiled by regions. vision:2, all: blocks are computed again. LoRA: adapters are trained.
+graphs …             regions replayed as CUDA graphs; not on a CPU.
 plain transformers   Sam3Model(...) on text prompts, AdamW, no compile. It does less: the final layer alone, no
                      one-to-many queries and no geometry token, the n-th instance assigned to the n-th query without
                      matching, cross-entropies and an L1 in place of the objective, masks compared at the size of the
@@ -120,7 +121,7 @@ def plain(config: Config, ranks: World, total: int, compiled: bool = False) -> U
     model = Sam3Model(graph.config)
     model.load_state_dict(graph.state_dict())
     del graph
-    model = model.to(ranks.device).train()  # type: ignore[arg-type]
+    model = model.to(ranks.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
     if compiled:
         model.compile()
@@ -194,6 +195,12 @@ ROWS = {
     ),
     "regions, all": Row(medshards, ("model.compile=regions", "model.checkpoint_activations=all"), True),
     "regions, LoRA": Row(medshards, ("model.compile=regions", "model.lora={}"), True),
+    "graphs": Row(medshards, ("model.compile=regions", "model.graphs=true"), True),
+    "graphs, all": Row(
+        medshards,
+        ("model.compile=regions", "model.graphs=true", "model.checkpoint_activations=all"),
+        True,
+    ),
     "plain transformers": Row(plain),
     "plain transformers, compiled": Row(partial(plain, compiled=True), compiled=True),
 }

@@ -34,7 +34,7 @@ UNTRAINED = re.compile(
 )
 
 
-class Sam3Graph(Sam3Model):
+class Sam3Graph(Sam3Model):  # type: ignore[misc]
     """SAM3 prompted by text, with everything its objective needs.
 
     Symbols of the shapes: I images and T texts of the batch, B prompts (pairs of an image and a text), L
@@ -66,7 +66,7 @@ class Sam3Graph(Sam3Model):
         every = set(self.vision_encoder.backbone.layers[:: int(step)]) if kind == "vision" else set()
         for module in self.modules():
             if isinstance(module, GradientCheckpointingLayer):
-                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
+                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
                 module.gradient_checkpointing = self.checkpointing or module in every
 
     def forward(

@@ -66,3 +66,6 @@ class ModelConfig(Section):
     compile: Compile | None = None
     """regions: compile each kind of block, the mask head and the mask losses (train/speed/regions.py), which needs a
     C++ compiler; off: not; null: regions on a GPU, unless run.parallel is fsdp."""
+    graphs: bool = False
+    """Replay the compiled regions as CUDA graphs: two launches a region instead of dozens of kernels. Each shape is
+    recorded once and its memory kept."""

@@ -35,9 +35,7 @@ def problems(config: Config, data: str, out: Path, ranks: World) -> list[str]:
     Every rank must call it at the same point. What is the same for all processes of a node is looked at once.
     """
     found = [*_devices(config), *_agreement(ranks)]
-    compiled = regions.compiles(config.model, ranks.device.type, config.run.parallel)
-    if compiled and (lacking := regions.problem()):
-        found.append(lacking)
+    found += _regions(config, ranks.device.type)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         found += [*_corpus(config, data), *_cache(config, data), *_weights(config)]
     if ranks.first:
@@ -63,6 +61,18 @@ def idle_gpus(ranks: World) -> str | None:
             f"{torch.cuda.device_count()} GPUs are visible and {here} are used: torchrun --nproc-per-node=N"
         )
     return None
+
+
+def _regions(config: Config, device: str) -> list[str]:
+    compiled = regions.compiles(config.model, device, config.run.parallel)
+    lacking = [problem] if compiled and (problem := regions.problem()) else []
+    if config.model.graphs and not regions.replays(config.model, device, config.run.parallel):
+        why = f"this run trains on {device}" if device != "cuda" else "model.compile is off here"
+        lacking.append(
+            f"model.graphs=true replays compiled regions on a GPU, and {why}: --set model.graphs=false, or "
+            "model.compile=regions on a GPU"
+        )
+    return lacking
 
 
 def _devices(config: Config) -> list[str]:

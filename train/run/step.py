@@ -19,9 +19,9 @@ from medshards.train.objective.objective import Norms, objective
 from medshards.train.run.config import Config
 from medshards.train.run.optim import build_optimizer, clip_gradients, refuse_non_finite, set_rates
 from medshards.train.run.parallel import World, accumulating, whole, wrap
-from medshards.train.speed.casting import blocks, weights_cast
+from medshards.train.speed.casting import LowWeights
 from medshards.train.speed.padding import SIZES, fill_inputs, filling
-from medshards.train.speed.regions import compile_regions, compiles
+from medshards.train.speed.regions import compile_regions, compiles, replays, start_update
 
 
 def build_graph(config: Config) -> Sam3Graph:
@@ -49,10 +49,14 @@ class Learner:
     def __init__(self, graph: Sam3Graph, config: Config, ranks: World) -> None:
         self.graph, self.config, self.ranks = graph, config, ranks
         self.model = wrap(graph, config.run.parallel, ranks)
-        compiled = compiles(config.model, ranks.device.type, config.run.parallel)
+        where = (config.model, ranks.device.type, config.run.parallel)
+        compiled, self._replayed = compiles(*where), replays(*where)
         self.sizes = config.batch.sizes if config.batch.sizes is not None else SIZES if compiled else ()
-        self._of_maps = filling(compile_regions(graph) if compiled else map_losses, self.sizes)
-        self._blocks = blocks(graph)
+        self._of_maps = filling(
+            compile_regions(graph, self._replayed) if compiled else map_losses, self.sizes
+        )
+        low = config.run.precision == "bf16" and not isinstance(self.model, FSDPModule)
+        self._low = LowWeights(graph, torch.bfloat16) if low else None
         self.optimizer = build_optimizer(graph, config.optim)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._step = -1
@@ -72,6 +76,7 @@ class Learner:
         torch.manual_seed(int(keyed(self.config.run.seed, step, self.ranks.rank)) >> 1)
         set_rates(self.optimizer, self._rates, self.config.schedule, step, total)
         self.optimizer.zero_grad(set_to_none=True)
+        start_update(self._replayed)
         terms = self.backward(chunks, norms)
         self._refuse_non_finite()  # of the update before, whose norm came before the matcher's table
         norm = whole(clip_gradients(self.graph.parameters(), self.config.optim.clip_norm)).detach()
@@ -113,6 +118,4 @@ class Learner:
 
     def _low_precision(self) -> AbstractContextManager[None]:
         """The context of a forward and a backward pass in which weights have the precision of the run."""
-        if self.config.run.precision == "bf16" and not isinstance(self.model, FSDPModule):
-            return weights_cast(self._blocks, torch.bfloat16)
-        return nullcontext()
+        return nullcontext() if self._low is None else self._low.used()

@@ -9,7 +9,7 @@ float32 weights block by block, so that ranks can exchange them while the backwa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,27 +22,22 @@ Place = tuple[nn.Module, str]
 
 
 class _Cast(torch.autograd.Function):
-    """Casts tensors to a type together; their gradients back to float32 together."""
+    """Casts float32 tensors into copies that are there already, together; their gradients back together."""
 
     @staticmethod
-    def forward(ctx: Any, dtype: torch.dtype, *masters: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, copies: list[Tensor], *masters: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        return tuple(together(masters, dtype))
+        torch._foreach_copy_(copies, list(masters))
+        return tuple(copy.detach() for copy in copies)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         there = [gradient for gradient in gradients if gradient is not None]
-        back = iter(together(there, torch.float32))
+        wide = [torch.empty_like(gradient, dtype=torch.float32) for gradient in there]
+        if there:
+            torch._foreach_copy_(wide, there)
+        back = iter(wide)
         return None, *(None if gradient is None else next(back) for gradient in gradients)
-
-
-def together(tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Copies of tensors in another type, made by one kernel where the device has one for it."""
-    copies = [torch.empty_like(tensor, dtype=dtype) for tensor in tensors]
-    if copies:
-        with torch.no_grad():
-            torch._foreach_copy_(copies, list(tensors))
-    return copies
 
 
 def blocks(model: nn.Module) -> list[list[Place]]:
@@ -57,26 +52,37 @@ def blocks(model: nn.Module) -> list[list[Place]]:
     return list(found.values())
 
 
-@contextmanager
-def weights_cast(parts: Sequence[Sequence[Place]], dtype: torch.dtype) -> Iterator[None]:
-    """Inside, forward and backward passes use weights of the given type, made at the start; their gradients go to
-    the float32 parameters. Leave it after the backward pass, for checkpointed blocks look for the weights again.
+class LowWeights:
+    """The weights of a model in low precision, at the same addresses in every pass, as CUDA graphs ask for.
 
     Not for a model that FSDP shares among ranks: it casts by its own policy.
     """
-    cast: Callable[..., tuple[Tensor, ...]] = _Cast.apply
-    swapped: list[tuple[nn.Module, str, nn.Parameter]] = []
-    try:
-        for places in parts:
-            masters = [(module, name, module.get_parameter(name)) for module, name in places]
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        self._groups: list[tuple[list[Place], list[Tensor]]] = []
+        for places in blocks(model):
             for trained in (True, False):
-                chosen = [each for each in masters if each[2].requires_grad is trained]
-                weights = [weight for _, _, weight in chosen]
-                casts = cast(dtype, *weights) if trained and weights else together(weights, dtype)
-                for (module, name, weight), low in zip(chosen, casts, strict=True):
+                chosen = [each for each in places if each[0].get_parameter(each[1]).requires_grad is trained]
+                weights = [module.get_parameter(name) for module, name in chosen]
+                if weights:
+                    self._groups.append((chosen, [torch.empty_like(each, dtype=dtype) for each in weights]))
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Inside, forward and backward passes use the weights as they are at the start, in low precision; gradients
+        go to the float32 parameters.
+
+        Leave it after the backward pass, for checkpointed blocks look for the weights again.
+        """
+        cast: Callable[..., tuple[Tensor, ...]] = _Cast.apply
+        swapped: list[tuple[nn.Module, str, nn.Parameter]] = []
+        try:
+            for places, copies in self._groups:
+                weights = [module.get_parameter(name) for module, name in places]
+                for (module, name), weight, low in zip(places, weights, cast(copies, *weights), strict=True):
                     swapped.append((module, name, weight))
                     module._parameters[name] = low  # type: ignore[assignment]
-        yield
-    finally:
-        for module, name, weight in swapped:
-            module._parameters[name] = weight
+            yield
+        finally:
+            for module, name, weight in swapped:
+                module._parameters[name] = weight

@@ -5,6 +5,10 @@ image, text, geometry and fusion encoders, the neck, a layer of the decoder with
 mask head and the losses of masks; what lies between (gathering, matching, sums) is small and runs as it is.
 
 Compiled code is used in training alone; `as_it_is` is for everything else.
+
+With ``model.graphs`` a region is not launched kernel by kernel but replayed, forward and backward pass each as one CUDA
+graph. The graphs are inductor's own (torch._inductor.cudagraph_trees): they share one pool of memory and record each
+shape once. What they hand over lives in that pool until the next update starts (`start_update`).
 """
 
 from __future__ import annotations
@@ -36,14 +40,28 @@ def compiles(options: ModelConfig, device: str, parallel: str) -> bool:
     return (options.compile or default) == "regions"
 
 
-def compile_regions(graph: Sam3Graph) -> MapLosses:
-    """Compile the regions of a graph, in place; returns the compiled losses of masks.
+def replays(options: ModelConfig, device: str, parallel: str) -> bool:
+    """Whether compiled regions are to be replayed as CUDA graphs."""
+    return options.graphs and device == "cuda" and compiles(options, device, parallel)
+
+
+def start_update(replayed: bool) -> None:
+    """Tell the graphs, if there are any, that nothing of the update before is looked at any more."""
+    if replayed:
+        torch.compiler.cudagraph_mark_step_begin()
+
+
+def compile_regions(graph: Sam3Graph, replayed: bool = False) -> MapLosses:
+    """Compile the regions of a graph, in place, to be replayed as CUDA graphs or not; returns the compiled losses of
+    masks.
 
     Nothing is compiled before it is first called. Parameters keep their names.
     """
     # A block of the image encoder comes with and without windows and checkpointing, and each in a few shapes.
     torch._dynamo.config.recompile_limit = 64
     options: dict[str, Any] = {"backend": BACKEND, "dynamic": False}
+    if replayed:
+        options["options"] = {"triton.cudagraphs": True}
     for module in (
         *graph.vision_encoder.backbone.layers,
         graph.vision_encoder.neck,

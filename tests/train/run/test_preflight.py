@@ -53,6 +53,13 @@ def test_the_batch_must_divide_among_the_ranks_of_the_job(corpus: Path, tmp_path
     assert "24 ranks" in line
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_graphs_without_a_gpu_are_refused(corpus: Path, tmp_path: Path, ranks: World) -> None:
+    (line,) = preflight.problems(tiny("model.graphs=true"), str(corpus), tmp_path / "run", ranks)
+    assert "model.graphs=true" in line
+    assert "trains on cpu" in line
+
+
 @pytest.mark.parametrize("damage", ["absent", "short"])
 def test_a_shard_that_did_not_arrive_is_named(
     damage: str, corpus: Path, tmp_path: Path, ranks: World

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from medshards.train.model.graph import Sam3Graph
-from medshards.train.speed.casting import blocks, weights_cast
+from medshards.train.speed.casting import LowWeights, blocks
 from tests.train.graph import NO_DROPOUT, tiny, tiny_inputs
 
 
 def gradients(model: Sam3Graph, cast: bool) -> tuple[float, dict[str, Tensor]]:
     model.zero_grad()
-    with weights_cast(blocks(model), torch.bfloat16) if cast else nullcontext():
+    with LowWeights(model, torch.bfloat16).used() if cast else nullcontext():
         with torch.autocast("cpu", torch.bfloat16):
             outputs = model(*tiny_inputs())
         loss = torch.stack([output.float().square().mean() for output in outputs.tensors()]).sum()
@@ -46,7 +46,7 @@ def test_frozen_weights_are_cast_and_get_no_gradient() -> None:
     assert again == loss
     assert found.keys() == expected.keys()
     assert not any(name.startswith("vision_encoder.") for name in found)
-    with weights_cast(blocks(model), torch.bfloat16):
+    with LowWeights(model, torch.bfloat16).used():
         layer = model.vision_encoder.backbone.layers[0]
         assert layer.mlp.fc1.weight.dtype == torch.bfloat16
         assert not layer.mlp.fc1.weight.requires_grad
@@ -55,9 +55,23 @@ def test_frozen_weights_are_cast_and_get_no_gradient() -> None:
 
 def test_an_error_inside_gives_the_weights_back() -> None:
     model = tiny()
-    with pytest.raises(RuntimeError), weights_cast(blocks(model), torch.bfloat16):
+    with pytest.raises(RuntimeError), LowWeights(model, torch.bfloat16).used():
         raise RuntimeError
     assert all(isinstance(parameter, nn.Parameter) for parameter in model.parameters())
+
+
+def test_each_pass_sees_the_weights_of_its_start_at_the_same_addresses() -> None:
+    model = tiny()
+    low, layer = LowWeights(model, torch.bfloat16), model.vision_encoder.backbone.layers[0].mlp.fc1
+    addresses = set()
+    for _ in range(2):
+        with low.used():
+            used = layer.weight.clone()
+            addresses.add(layer.weight.data_ptr())
+        assert torch.equal(used, layer.weight.bfloat16())
+        with torch.no_grad():
+            layer.weight += 1
+    assert len(addresses) == 1
 
 
 def test_blocks_hold_every_weight_once_and_each_layer_for_itself() -> None:

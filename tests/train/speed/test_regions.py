@@ -14,7 +14,8 @@ from medshards.train.run.config import Config, load_config
 from medshards.train.run.parallel import world
 from medshards.train.run.step import Learner, build_graph
 from medshards.train.speed import regions
-from medshards.train.speed.regions import Compilations, compiles, problem
+from medshards.train.speed.regions import Compilations, compile_regions, compiles, problem, replays
+from tests.train.graph import tiny
 
 OPTIONS = ["run.precision=fp32", "batch.per_rank=2"]
 MIXED = [[4, 9], [0, 16], [8, 6], [1, 2]]  # samples of three datasets, with one prompt and with several
@@ -78,6 +79,30 @@ def test_where_it_is_compiled() -> None:
     assert not compiles(ModelConfig(), "cpu", "ddp")
     assert compiles(ModelConfig(compile="regions"), "cpu", "fsdp")
     assert not compiles(ModelConfig(compile="off"), "cuda", "ddp")
+
+
+def test_graphs_are_replayed_where_regions_are_compiled_for_a_gpu() -> None:
+    assert replays(ModelConfig(graphs=True), "cuda", "ddp")
+    assert not replays(ModelConfig(graphs=True), "cpu", "ddp")
+    assert not replays(ModelConfig(graphs=True, compile="off"), "cuda", "ddp")
+    assert not replays(ModelConfig(), "cuda", "ddp")
+
+
+def test_every_region_is_compiled_to_be_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What inductor is asked for; the graphs themselves need a GPU."""
+    asked: list[dict[str, object]] = []
+
+    def compile(function: object, **options: object) -> object:
+        asked.append(options)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile)
+    for replayed in (False, True):
+        compile_regions(tiny(), replayed)
+    without, with_graphs = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+    assert not any("options" in each for each in without)
+    assert all(each["options"] == {"triton.cudagraphs": True} for each in with_graphs)
+    assert len(with_graphs) == len(without) > 10
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
