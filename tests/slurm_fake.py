@@ -1,12 +1,14 @@
 """A Slurm of one node, for tests: its first argument is the command, sbatch, srun, squeue or scontrol.
 
 Its jobs live in the folder $FAKE_SLURM. ``sbatch`` runs the script as a batch step in a session of its own and returns;
-an array's tasks two at a time, a job with a dependency when that job has ended. ``srun`` runs the task and notes its
-process id, so that a test can signal every process of the step as slurmstepd does. ``scontrol requeue`` makes
-sbatch's keeper start the script again under the same job id. $FAKE_SLURM_KILLS="SHARE TIMES" kills that share of an
-array's tasks, each so many times, somewhere in their first second, as a lost node does, and requeues them.
+a job with a dependency when that job has ended. The node has two CPUs: no more than two scripts run at once, whatever
+is in the queue. ``srun`` runs the task and notes its process id, so that a test can signal every process of the step as
+slurmstepd does. ``scontrol requeue`` makes sbatch's keeper start the script again under the same job id.
+$FAKE_SLURM_KILLS="SHARE TIMES" kills that share of the tasks of arrays, each so many times, somewhere in their first
+three seconds, as a lost node does, and requeues them.
 """
 
+import fcntl
 import os
 import random
 import re
@@ -14,12 +16,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER = Path(os.environ["FAKE_SLURM"])
 JOB = 4242  # the first
+CPUS = 2
 
 
 def sbatch(*words: str) -> None:
@@ -54,14 +58,14 @@ def keep(job: str, script: str, log: str, cpus: str, tasks: str, after: str) -> 
         _run(int(job), None, script, log, cpus)
         (FOLDER / "ended").touch()
         return
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(CPUS) as pool:
         for task in range(int(tasks)):
             pool.submit(_run, int(job), task, script, log.replace("%a", str(task)), cpus)
 
 
 def _run(job: int, task: int | None, script: str, log: str, cpus: str) -> None:
     restarts = 0
-    rng = random.Random(task)
+    rng = random.Random(f"{job} {task}")
     share, times = (float(n) for n in os.environ.get("FAKE_SLURM_KILLS", "0 0").split())
     kills = int(times) if task is not None and rng.random() < share else 0
     while True:
@@ -70,14 +74,16 @@ def _run(job: int, task: int | None, script: str, log: str, cpus: str) -> None:
             environment |= {"SLURM_ARRAY_JOB_ID": str(job), "SLURM_ARRAY_TASK_ID": str(task)}
         if restarts:
             environment["SLURM_RESTART_COUNT"] = str(restarts)
-        _state(job, task, "RUNNING")
-        with Path(log).open("a") as stream:
+        with _cpu(), Path(log).open("a") as stream:
+            _state(job, task, "RUNNING")
             step = subprocess.Popen(
                 ["bash", script], env={**os.environ, **environment}, stdout=stream, stderr=stream,
                 start_new_session=task is not None,
             )  # fmt: skip
             if restarts < kills:
-                time.sleep(rng.random())
+                with suppress(subprocess.TimeoutExpired):
+                    step.wait(3 * rng.random())
+            if restarts < kills and step.returncode is None:
                 os.killpg(step.pid, signal.SIGKILL)
                 _requeued(job, task).touch()
             status = step.wait()
@@ -89,6 +95,18 @@ def _run(job: int, task: int | None, script: str, log: str, cpus: str) -> None:
         _requeued(job, task).unlink()
         _state(job, task, "PENDING")
         restarts += 1
+
+
+@contextmanager
+def _cpu() -> Iterator[None]:
+    """Wait for a CPU of the node, and have it."""
+    while True:
+        for number in range(CPUS):
+            with (FOLDER / f"cpu-{number}").open("a") as stream, suppress(BlockingIOError):
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield
+                return
+        time.sleep(0.05)
 
 
 def _place(job: int, task: int | None) -> Path:

@@ -36,7 +36,8 @@ class Engine(Protocol):
 
 
 CHUNK = 8  # tasks sent to a worker at once
-DEATHS = 2  # of a process that has only one task to do, after which the task is to blame
+# of a process that has only one task to do, after which the task is to blame; two may go down with their machines
+DEATHS = 3
 
 
 def no_setup() -> None:

@@ -185,15 +185,19 @@ def test_a_case_that_kills_its_process_is_named_and_the_rest_is_built(
     assert (again.samples, again.encoded, again.rejects) == (8, 1, [])
 
 
-def test_a_worker_that_dies_once_takes_no_case_with_it(
-    build: Build, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("times", [1, 2])
+def test_workers_that_die_once_or_twice_take_no_case_with_them(
+    build: Build, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
+    """Two cases that a worker has in hand together; the one dies before the other is begun."""
     source = type(get_source("drive"))
     real = source.load
 
     def load(self: object, case: Case) -> Iterator[Sample | Skip | Reject]:
-        if case.key == "24_training" and not (tmp_path / "died").exists():
-            (tmp_path / "died").touch()
+        died = [tmp_path / f"{case.key} {n}" for n in range(times)]
+        left = [path for path in died if not path.exists()]
+        if case.key in ("24_training", "25_training") and left:
+            left[0].touch()
             os.kill(os.getpid(), signal.SIGKILL)
         yield from real(self, case)  # type: ignore[arg-type]
 
