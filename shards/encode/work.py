@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from medshards.common.memory import keep_freed
 from medshards.curate.listing import reject_row
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Own, Source, get_source
@@ -33,6 +34,7 @@ _worker: _Worker
 def start_worker(policy: Policy, code: Mapping[str, str], packs: Path | None, own: Own | None = None) -> None:
     """Prepare this process for `encode_case` (packs: folder for the encoded samples) or `try_case` (None)."""
     global _worker
+    keep_freed()
     source = copy(get_source(policy.slug, own))
     source.slices = policy.slices
     _worker = _Worker(source, policy, code, PackWriter(packs) if packs is not None else None)

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from torch.utils.data import DataLoader, Dataset
 
+from medshards.common.memory import keep_freed
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.train.data.ahead import Ahead
@@ -47,6 +48,7 @@ class Feed(Iterator[Batch]):
         prefetch: int = 4,
         pin_memory: bool = False,
     ) -> None:
+        keep_freed()
         if workers:
             samples.corpus.prepare()  # once for all workers, which share it
         before = set(active_children())
