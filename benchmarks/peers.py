@@ -50,7 +50,7 @@ def example(sample: dict[str, bytes], side: int) -> Made:
     """Image, masks and prompts from the members of a sample, by the codecs and the resizing of medshards."""
     data, record = sample["image"], json.loads(sample["json"])
     pixels = jpeg.decode(data, 3) if data[:2] == b"\xff\xd8" else png.decode(data)
-    ids = png.decode_mask(sample["mask"])
+    ids = png.decode(sample["mask"])
     regions = []
     for instance in record["instances"]:
         x, y, width, height = instance["bbox"]

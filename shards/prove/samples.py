@@ -152,7 +152,7 @@ def _check_content(
     size = (row["height"], row["width"])
     image = content[row["image_extension"]]
     pixels = png.decode(image) if row["image_extension"] == "png" else _decode_jpeg(image)
-    planes = [png.decode_mask(content[f"mask{p or ''}.png"]) for p in range(len(row["mask_sizes"]))]
+    planes = [png.decode(content[f"mask{p or ''}.png"]) for p in range(len(row["mask_sizes"]))]
     if any(a.shape[:2] != size for a in (pixels, *planes)):
         yield Problem(shard, key, f"its image and masks are not all {size[1]} x {size[0]} px")
         return

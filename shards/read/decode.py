@@ -59,7 +59,7 @@ def decode_image(raw: Raw, windows: Windows | None = None, side: int | None = No
 def decode_planes(raw: Raw) -> list[NDArray[Any]]:
     """The maps of instance ids (H, W), one a plane. Raises BadSample."""
     try:
-        planes = [png.decode_mask(data) for data in raw.planes]
+        planes = [png.decode(data) for data in raw.planes]
     except ValueError as error:
         raise BadSample(f"{raw.name}: its mask cannot be decoded: {error}") from error
     for plane in planes:

@@ -70,7 +70,7 @@ def _cell(folder: Path, place: Mapping[str, Any], source: BlobReader) -> Cell:
     coded = read(place["image_offset"], place["image_size"])
     pixels = jpeg.decode(coded, 3) if place["image_extension"] == "jpg" else png.decode(coded)
     masks = zip(place["mask_offsets"], place["mask_sizes"], strict=True)
-    planes = [png.decode_mask(read(*mask)) for mask in masks]
+    planes = [png.decode(read(*mask)) for mask in masks]
 
     def mask(instance: Mapping[str, Any]) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = planes[instance["plane"]] == instance["id"]

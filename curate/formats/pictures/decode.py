@@ -75,7 +75,7 @@ def _png(data: bytes) -> Picture:
         picture = _other(png.bare(data, header, png.PIXELS + png.COLORS))
         return Picture(picture.pixels, picture.indices, None, picture.opaque, turn)
     bare = png.bare(data, header)
-    pixels = png.decode_mask(bare) if header.color == png.GREY else png.decode(bare)
+    pixels, exact = png.decode_exact(bare)
     key = png.transparent(data, header) if header.color in (png.GREY, png.RGB) else None
     if header.color in (png.GREY_ALPHA, png.RGBA):
         opaque = _full(pixels[:, :, -1])
@@ -85,7 +85,8 @@ def _png(data: bytes) -> Picture:
         opaque = not (np.atleast_3d(pixels) == np.array(key) * scale).all(axis=2).any()
     else:
         opaque = True
-    plain = bare if header.depth == 8 and header.color in (png.GREY, png.RGB) and opaque else None
+    usual = header.depth == 8 and header.color in (png.GREY, png.RGB)
+    plain = bare if usual and opaque and exact else None
     return Picture(pixels, None, plain, opaque, turn)
 
 

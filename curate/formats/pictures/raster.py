@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from medshards.curate.formats.files import read_bytes
 from medshards.curate.formats.numbers import as_labels
-from medshards.curate.formats.pictures import exif, jpeg, png
+from medshards.curate.formats.pictures import exif, jpeg
 from medshards.curate.formats.pictures.decode import Picture, check_kind, decode
 from medshards.curate.formats.pictures.errors import PictureError
 from medshards.curate.sample import Image, Intensity, Reject
@@ -72,9 +72,7 @@ def _kept(picture: Picture) -> tuple[bytes | None, str]:
     plain = picture.plain
     if plain is None or picture.orientation != exif.AS_STORED:
         return None, "png"
-    if plain[:2] == b"\xff\xd8":
-        return plain, "jpg"
-    return (plain if png.is_exact(plain) else None), "png"
+    return plain, "jpg" if plain[:2] == b"\xff\xd8" else "png"
 
 
 def _require_opaque(picture: Picture, file: File) -> None:

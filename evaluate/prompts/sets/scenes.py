@@ -149,7 +149,7 @@ def _window(records: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 def _maps(raw: Raw) -> list[NDArray[Any]]:
     try:
-        return [png.decode_mask(data) for data in raw.planes]
+        return [png.decode(data) for data in raw.planes]
     except ValueError as error:
         raise BadSample(f"{raw.name}: its mask cannot be decoded: {error}") from error
 

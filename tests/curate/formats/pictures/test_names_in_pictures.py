@@ -240,11 +240,12 @@ def test_every_row_of_a_png_is_counted(size: tuple[int, int], interlaced: bool) 
     def make(data: bytes) -> bytes:
         return png.SIGNATURE + head + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
-    assert png.is_exact(make(stream))
+    assert png.decode_exact(make(stream))[1]
     assert not png.decode(make(stream)).any()
-    assert not png.is_exact(make(stream + b"x"))
-    assert not png.is_exact(make(zlib.compress(b"".join(rows) + b"x")))
-    assert not png.is_exact(make(zlib.compress(b"".join(rows)[:-1])))
+    assert not png.decode_exact(make(stream + b"x"))[1]
+    assert not png.decode_exact(make(zlib.compress(b"".join(rows) + b"x")))[1]
+    with pytest.raises(png.PngError, match="Not enough image data"):
+        png.decode_exact(make(zlib.compress(b"".join(rows)[:-1])))
 
 
 def test_no_name_reaches_a_corpus(tmp_path: Path) -> None:
