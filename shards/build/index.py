@@ -18,7 +18,8 @@ from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, Record
 
 INDEX, ANNOTATIONS = "index.parquet", "annotations.parquet"
-BATCH = 1024  # samples a row group: fixed, so the bytes of the file depend on its content alone
+BATCH = 1024  # rows that are Python objects at a time
+GROUP = 16 * BATCH  # samples a row group: fixed, so the bytes of the file depend on its content alone
 _OPTIONS: Any = {"compression": "zstd", "write_page_checksum": True}
 
 INDEX_SCHEMA = pa.schema(
@@ -217,31 +218,45 @@ def annotation_rows(record: Record) -> list[AnnotationRow]:
     ]
 
 
+def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes one of the two files; a row group is to hold the rows of `GROUP` samples."""
+    return pq.ParquetWriter(path, schema, **_OPTIONS)
+
+
 class IndexWriter:
     """Writes both tables row group by row group; memory does not grow with the number of samples."""
 
     def __init__(self, folder: Path) -> None:
-        self._index = pq.ParquetWriter(folder / INDEX, INDEX_SCHEMA, **_OPTIONS)
-        self._annotations = pq.ParquetWriter(folder / ANNOTATIONS, ANNOTATION_SCHEMA, **_OPTIONS)
+        self._index = table_writer(folder / INDEX, INDEX_SCHEMA)
+        self._annotations = table_writer(folder / ANNOTATIONS, ANNOTATION_SCHEMA)
         self._rows: list[IndexRow] = []
         self._instances: list[AnnotationRow] = []
+        self._tables: list[tuple[pa.Table, pa.Table]] = []  # of the next row group, small as Arrow holds them
 
     def add(self, row: IndexRow, annotations: list[AnnotationRow]) -> None:
         """Append one sample."""
         self._rows.append(row)
         self._instances.extend(annotations)
         if len(self._rows) >= BATCH:
+            self._pack()
+        if len(self._tables) >= GROUP // BATCH:
             self._flush()
 
-    def _flush(self) -> None:
-        if self._rows:
-            self._index.write_table(pa.Table.from_pylist(self._rows, INDEX_SCHEMA))
-        if self._instances:
-            self._annotations.write_table(pa.Table.from_pylist(self._instances, ANNOTATION_SCHEMA))
+    def _pack(self) -> None:
+        index = pa.Table.from_pylist(self._rows, INDEX_SCHEMA)
+        self._tables.append((index, pa.Table.from_pylist(self._instances, ANNOTATION_SCHEMA)))
         self._rows, self._instances = [], []
+
+    def _flush(self) -> None:
+        for writer, tables in zip((self._index, self._annotations), zip(*self._tables)):
+            whole = pa.concat_tables(tables)
+            if len(whole):
+                writer.write_table(whole, len(whole))
+        self._tables = []
 
     def close(self) -> None:
         """Write what is left and close both files."""
+        self._pack()
         self._flush()
         self._index.close()
         self._annotations.close()

@@ -161,7 +161,7 @@ def _read_index(out: Path, slug: str, shards: Sequence[str]) -> tuple[Rows, list
                     rows += file.read_row_group(group).to_pylist()
                 except (pa.ArrowException, OSError, ValueError) as error:
                     keys = list(
-                        islice(_keys(out / slug, shards), group * index.BATCH, (group + 1) * index.BATCH)
+                        islice(_keys(out / slug, shards), group * index.GROUP, (group + 1) * index.GROUP)
                     )
                     held = f"{keys[0]} … {keys[-1]}" if keys else ""
                     problems.append(

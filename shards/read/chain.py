@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from medshards.common.files import sha256_file
 from medshards.shards.build import index
@@ -82,11 +84,43 @@ class Index:
 
     def read(self, columns: list[str]) -> pa.Table:
         """These columns of all samples; raises CorpusError, StoreError."""
+        return pa.Table.from_batches(self._batches(columns), _schema(columns))
+
+    def mapped(self, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
+        """These columns of some samples (rows in ascending order), in a mapped file that has no name any more.
+
+        Processes that are forked share it, and the system keeps of it in memory what is looked at and there is room
+        for. Raises CorpusError, StoreError.
+        """
+        try:
+            return self._mapped(columns, rows)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} cannot be unpacked into the folder {tempfile.gettempdir()}: {reason(error)}; free some "
+                "room there, or set TMPDIR"
+            ) from error
+
+    def _mapped(self, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
+        first = 0
+        with tempfile.NamedTemporaryFile(prefix="medshards-") as file:
+            with pa.ipc.new_file(file, _schema(columns)) as out:
+                for batch in self._batches(columns):
+                    inside = rows[slice(*np.searchsorted(rows, (first, first + len(batch))))]
+                    out.write_batch(
+                        batch if len(inside) == len(batch) else batch.take(pa.array(inside - first))
+                    )
+                    first += len(batch)
+            file.flush()
+            return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         store = self.store
         source: Any = store.root / self.path if isinstance(store, Folder) else io.BytesIO(self._fetch())
         try:
             with pq.ParquetFile(source, page_checksum_verification=True) as file:
-                return file.read(columns, use_threads=False)
+                yield from file.iter_batches(index.GROUP, columns=columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise CorpusError(f"{self.path} cannot be read ({error}); {REPAIR}") from error
 
@@ -107,6 +141,10 @@ class Index:
             raise CorpusError(f"{self.path} cannot be read: {reason(error)}; {REPAIR}") from error
         if not same:
             raise CorpusError(f"{self.path} is not the file that its manifest describes; {REPAIR}")
+
+
+def _schema(columns: list[str]) -> pa.Schema:
+    return pa.schema([index.INDEX_SCHEMA.field(name) for name in columns])
 
 
 def read_manifest(store: Store, slug: str, facts: dict[str, Any]) -> dict[str, Any]:

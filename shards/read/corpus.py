@@ -185,10 +185,14 @@ class Corpus:
     def rows(self, slug: str) -> pa.Table:
         """Where the samples of a dataset lie: the columns `PLACED` of its index."""
         if slug not in self._placed:
-            self._placed[slug] = (
-                self.indices[slug].read(PLACED).take(self.tables[slug]["row"]).combine_chunks()
-            )
+            self._placed[slug] = self.indices[slug].mapped(PLACED, self.tables[slug]["row"].to_numpy())
         return self._placed[slug]
+
+    def row(self, sample: int) -> tuple[str, dict[str, Any]]:
+        """Dataset of a sample, and the columns `PLACED` of its row in the index."""
+        slug, position = self.place(sample)
+        rows = self.rows(slug)
+        return slug, {name: column[position].as_py() for name, column in zip(rows.column_names, rows.columns)}
 
     def next_of_dataset(self, sample: int) -> int:
         """The sample after this one in its dataset; the first after the last."""
@@ -200,8 +204,7 @@ class Corpus:
 
         Raises BadSample when they are not those of the index, and StoreError when they cannot be had.
         """
-        slug, position = self.place(sample)
-        row = {name: column[0].as_py() for name, column in _columns(self.rows(slug).slice(position, 1))}
+        slug, row = self.row(sample)
         name, path = f"{slug}/{row['key']}", f"{slug}/{row['shard']}"
 
         def attempt() -> Raw:
@@ -240,7 +243,3 @@ def _members(name: str, path: str, row: dict[str, Any], blob: bytes, check: bool
     except ValueError as error:
         raise BadSample(f"{name}: its record in {path} is no JSON ({error})") from error
     return Raw(name, image, row["image_extension"], planes, parsed)
-
-
-def _columns(table: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:
-    return list(zip(table.column_names, table.columns))

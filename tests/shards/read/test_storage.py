@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from medshards.shards.read import storage
 from medshards.shards.read.cache import Cached
 from medshards.shards.read.chain import CorpusError
-from medshards.shards.read.corpus import BadSample, Corpus
+from medshards.shards.read.corpus import PLACED, BadSample, Corpus
 from medshards.shards.read.storage import Bucket, Expected, Folder, StoreError
 
 SHARD = "drive/train/drive-train-000000.tar"
@@ -50,6 +51,25 @@ def test_an_object_store_gives_the_same(corpus: Path, bucket: str) -> None:
     near, far = Corpus.open(corpus), Corpus.open(bucket)
     assert far.digest == near.digest
     assert [far.read(i) for i in range(len(far))] == [near.read(i) for i in range(len(near))]
+
+
+def test_places_lie_in_a_mapped_file_without_a_name(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened = Corpus.open(corpus)
+    rows, whole = opened.rows("drive"), opened.indices["drive"].read(PLACED)
+    assert rows.equals(whole.take(opened.tables["drive"]["row"]))
+    assert 0 < len(rows) < len(whole)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_hold_the_places_is_named(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StoreError, match=r"busi/index.parquet cannot be unpacked into .*gone: .*TMPDIR"):
+        Corpus.open(corpus).read(0)
 
 
 def test_the_cache_holds_no_more_than_its_limit(corpus: Path, bucket: str, tmp_path: Path) -> None:
