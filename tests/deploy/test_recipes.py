@@ -237,6 +237,7 @@ def test_a_node_passes_the_signal_on_and_waits(tmp_path: Path) -> None:
     assert (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow
 def test_an_evicted_training_saves_and_is_finished_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

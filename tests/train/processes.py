@@ -10,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import boto3  # noqa: F401 - TensorBoard would, in every process anew
 import torch
 
 FORK = multiprocessing.get_context("fork")  # everything is imported already

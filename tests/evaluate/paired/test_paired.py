@@ -148,15 +148,12 @@ def test_the_command(corpus: Path, predictions: Path, tmp_path: Path) -> None:
         "umd_petct",
     ]
     extra = ["--split", "train", "--in-domain", "published=0.95"]
-    result = run(evaluate, [*arguments, *extra, "--out", str(tmp_path / "paired.html")])
+    result = run(evaluate, [*arguments, *extra, "--json", "--out", str(tmp_path / "paired.html")])
     assert result.exit_code == 0, result.output
-    assert all(len(line) <= 80 for line in result.output.splitlines())
-    assert "PET − CT" in result.output
     page = (tmp_path / "paired.html").read_text()
     assert page.count("<svg") == 3
     assert "http" not in page
-    printed = json.loads(run(evaluate, [*arguments, *extra, "--json"]).output)
-    (row,) = printed["illusion"]
+    (row,) = json.loads(result.stdout)["illusion"]
     assert row["Dice"] == 0.95
     assert row["CT"] == pytest.approx(1.0)
     assert row["PET − in domain"] < 0

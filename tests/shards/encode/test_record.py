@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from functools import cache
 
 import numpy as np
 import PIL.Image
@@ -21,6 +22,7 @@ from medshards.shards.encode.record import Encoded, Origin, encode, layers
 from medshards.vocab.vocabulary import Vocabulary, load_labels
 
 
+@cache
 def _policy(slug: str, profile: str = "default") -> Policy:
     return Policy.of(load_catalog()[slug], Making(profile), load_labels(slug), Vocabulary.load())  # type: ignore[arg-type]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import nn
 
 from medshards.train.model.outputs import Outputs, Targets
 from medshards.train.objective.losses import classification_loss, map_losses, presence_loss
 from medshards.train.objective.matching import MatcherConfig, Pairs
 from medshards.train.objective.objective import PRESETS, LossWeights, ObjectiveConfig, objective
+from tests.train import processes
 from tests.train.cases import OUTPUT_NAMES, load, outputs_of, random_case, targets_of
 
 RTOL = 1e-5
@@ -124,12 +124,11 @@ class Scaled(nn.Module):
         return {name: value * self.scale[OUTPUT_NAMES.index(name)] for name, value in tensors.items()}
 
 
-def _rank(rank: int, world: int, golden: str, folder: str) -> None:
+def _rank(golden: Path, folder: Path) -> None:
     """One process of the test below: the reference case, then a batch where rank 1 has negatives alone."""
-    torch.set_num_threads(1)
-    rendezvous = (Path(folder) / "rendezvous").as_uri()
-    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
-    case = load(Path(golden) / "loss" / f"ddp2_rank{rank}.npz")
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    case = load(golden / "loss" / f"ddp2_rank{rank}.npz")
     total, terms = objective(outputs_of(case), targets_of(case, 63))
     found = {"total": total.item(), "terms": {name: float(value) for name, value in terms.items()}}
 
@@ -138,14 +137,14 @@ def _rank(rank: int, world: int, golden: str, folder: str) -> None:
     leaves = {name: getattr(outputs, name).detach() for name in OUTPUT_NAMES}
     objective(Outputs(**model(leaves)), targets)[0].backward()
     found["gradient"] = model.module.scale.grad.tolist()
-    (Path(folder) / f"rank{rank}.json").write_text(json.dumps(found))
+    (folder / f"rank{rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_share_one_normaliser_and_agree_on_gradients(golden: Path, tmp_path: Path) -> None:
     reference = json.loads((golden / "loss" / "ddp2.json").read_text())
     world = reference["world_size"]
-    mp.spawn(_rank, args=(world, str(golden), str(tmp_path)), nprocs=world)
+    assert processes.run(world, _rank, golden, tmp_path) == [0] * world
     found = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(world)]
     for mine, expected in zip(found, reference["ranks"]):
         where = f"rank {expected['rank']}"

@@ -109,7 +109,9 @@ def test_the_model_can_be_loaded_for_evaluation(whole: Path, corpus: Path) -> No
     assert outputs.masks.shape[0] == len(batch.prompts)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "sign", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     sign: signal.Signals, whole: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -152,7 +154,7 @@ def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("parallel", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_ranks_change_nothing_but_rounding(
     parallel: str, alone: Path, whole: Path, corpus: Path, tmp_path: Path
 ) -> None:
