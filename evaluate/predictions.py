@@ -97,13 +97,14 @@ class PredictionFolder:
     def _masks(self, query: Query, key: str, text: str) -> list[Found]:
         names = [normalise(name) for name in (text, self._concepts.get(normalise(text), text))]
         for name in names:
-            if (name, key) in self._single:
-                mask = _slice(self._single[name, key], 0, query) != 0
-                return [_found(mask, 1.0)] if mask.any() else []
             volume, _, number = key.rpartition("-")
-            if number.isdigit() and (name, volume) in self._single:
-                mask = _slice(self._single[name, volume], int(number), query) != 0
-                return [_found(mask, 1.0)] if mask.any() else []
+            if (name, key) in self._single:
+                region = _region(self._single[name, key], 0, query)
+            elif number.isdigit() and (name, volume) in self._single:
+                region = _region(self._single[name, volume], int(number), query)
+            else:
+                continue
+            return [Found(1.0, region, region.crop.astype(np.float32))] if region.area else []
         raise BadSample(
             f"{query.name}: {self.folder} has no prediction for {text!r}, such as {names[0]}/{key}.png"
         )
@@ -140,11 +141,29 @@ def _array(path: Path) -> NDArray[Any]:
         raise BadSample(str(reject)) from reject
 
 
+@lru_cache(maxsize=32)
+def _regions(path: Path) -> tuple[tuple[int, ...], list[Region]]:
+    """Shape of a file, and what is not 0 in each of its slices: a volume is asked slice by slice for one concept after
+    the other, so those of its concepts stay, and whole arrays would be gigabytes."""
+    array = _array.__wrapped__(path)
+    return array.shape, [Region.of(plane) for plane in array]
+
+
+def _region(path: Path, number: int, query: Query) -> Region:
+    shape, regions = _regions(path)
+    _refuse_other_size(path, number, shape, query)
+    return regions[number]
+
+
 def _slice(path: Path, number: int, query: Query) -> NDArray[Any]:
     array = _array(path)
-    if number >= len(array) or array.shape[1:] != query.size:
-        raise BadSample(f"{query.name}: {path} is {array.shape}, the image {query.size} (slice {number})")
+    _refuse_other_size(path, number, array.shape, query)
     return np.asarray(array[number])
+
+
+def _refuse_other_size(path: Path, number: int, shape: tuple[int, ...], query: Query) -> None:
+    if number >= shape[0] or shape[1:] != query.size:
+        raise BadSample(f"{query.name}: {path} is {shape}, the image {query.size} (slice {number})")
 
 
 def _found(mask: NDArray[np.bool_], score: float) -> Found:
