@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -19,7 +21,8 @@ READ_TIMEOUT = 2  # s that a client waits for an answer
 
 
 class Server:
-    """``faults``: what goes wrong with one read after the other, again and again: failing, slow, silent, short.
+    """``faults``: what goes wrong with one read after the other, again and again: failing, forbidden, slow, silent,
+    short, reset.
 
     ``met``: how often; ``sent``: bytes of answers to reads.
     """
@@ -40,6 +43,13 @@ class Server:
         if kind == "failing":
             start("500 Internal Server Error", [("Content-Length", "0")])
             return []
+        if kind == "forbidden":
+            start("403 Forbidden", [("Content-Length", "0")])
+            return []
+        if kind == "reset":
+            at_once = struct.pack("ii", 1, 0)  # closing sends RST
+            environ["werkzeug.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            raise ConnectionResetError
         if kind == "slow":
             time.sleep(0.2)
         if kind == "silent":
