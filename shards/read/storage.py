@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -75,6 +75,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._files: OrderedDict[str, int] = OrderedDict()
+        weakref.finalize(self, _close, self._files)
 
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
@@ -94,20 +95,16 @@ class Folder:
         if path in self._files:  # the file may have been put in place again, or its server lost it
             os.close(self._files.pop(path))
 
-    def close(self) -> None:
-        """Close all files."""
-        while self._files:
-            os.close(self._files.popitem()[1])
-
-    def __del__(self) -> None:
-        with suppress(Exception):
-            self.close()
-
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # another process opens its own files
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["root"])  # type: ignore[misc]
+
+
+def _close(files: OrderedDict[str, int]) -> None:
+    while files:
+        os.close(files.popitem()[1])
 
 
 class Bucket:

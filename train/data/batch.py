@@ -26,7 +26,7 @@ from medshards.shards.read.corpus import BadSample, Raw
 from medshards.shards.read.decode import decode_image, decode_planes
 from medshards.train.data.drawn import Drawn, region
 from medshards.train.data.keyed_random import choose, number
-from medshards.train.data.resizing import boxes_of, pad, pad_image, resize_image, resize_masks
+from medshards.train.data.resizing import boxes_of, pack, pad_image, resize_image, resize_masks
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.model.outputs import Targets
 from medshards.train.model.postprocess import normalise
@@ -155,9 +155,9 @@ class Builder:
         planes = decode_planes(raw)
         for concept, targets in instances.items():
             regions = [region(planes, target, raw.name) for target in targets]
-            maps = resize_masks(regions, planes[0].shape, side)
-            kept = maps[maps.any(axis=(1, 2))]
-            dropped["instances without area after resizing"] += len(maps) - len(kept)
+            bits = pack(resize_masks(regions, planes[0].shape, side), self.side)
+            kept = bits[bits.any(axis=(1, 2))]
+            dropped["instances without area after resizing"] += len(bits) - len(kept)
             if len(kept):
                 masks.append(kept)
                 prompts.append(Prompt(concept, self._text(concept, key, raw), len(kept)))
@@ -171,14 +171,14 @@ class Builder:
             raise NoPrompt(
                 f"{raw.name}: {', '.join(+dropped) or 'no concept is present or known to be absent'}"
             )
-        maps = np.concatenate(masks) if masks else np.zeros((0, side, side), bool)
+        bits = np.concatenate(masks) if masks else pack(np.zeros((0, side, side), bool), self.side)
         image = decode_image(raw, self._window(raw, key), side if self.config.scaled_jpeg else None)
         return Example(
             raw.name,
             pad_image(resize_image(image, side), self.side),
             tuple(prompts),
-            boxes_of(maps, self.side),
-            torch.from_numpy(np.packbits(pad(maps, self.side), axis=-1)),
+            boxes_of(bits, self.side),
+            torch.from_numpy(bits),
             +dropped,
         )
 

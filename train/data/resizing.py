@@ -92,23 +92,25 @@ def _resize(image: Tensor, side: int) -> Tensor:
     return F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
-def boxes_of(masks: NDArray[np.bool_], side: int) -> Tensor:
-    """The tight boxes (n, 4) of non-empty masks (n, h, w): (cx, cy, w, h) divided by ``side``, float32.
+def pack(masks: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:
+    """Masks (n, h, h) as bits in the upper left corner of (n, side, ceil(side / 8)), first pixel highest."""
+    bits = np.packbits(masks, axis=-1)
+    lacking = side - bits.shape[1], -(-side // 8) - bits.shape[2]
+    return np.pad(bits, ((0, 0), (0, lacking[0]), (0, lacking[1]))) if any(lacking) else bits
+
+
+def boxes_of(bits: NDArray[np.uint8], side: int) -> Tensor:
+    """The tight boxes (n, 4) of non-empty masks as `pack` gives them: (cx, cy, w, h) divided by ``side``, float32.
 
     A box ends after its last pixel, so a mask of one pixel has a box of one pixel.
     """
-    boxes = np.zeros((len(masks), 4), np.float32)
-    for place, mask in enumerate(masks):
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    boxes = np.zeros((len(bits), 4), np.float32)
+    for place, mask in enumerate(bits):
+        rows = np.flatnonzero(mask.any(axis=1))
+        columns = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(mask, axis=0)))
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         boxes[place] = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
     return torch.from_numpy(boxes / side)
-
-
-def pad(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
-    """Masks (n, h, h) in the upper left corner of (n, side, side)."""
-    lacking = side - masks.shape[-1]
-    return np.pad(masks, ((0, 0), (0, lacking), (0, lacking))) if lacking else masks
 
 
 def pad_image(image: Tensor, side: int) -> Tensor:

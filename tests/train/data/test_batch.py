@@ -17,7 +17,7 @@ from medshards.curate.formats.pictures import png
 from medshards.curate.sample import Region
 from medshards.shards.read.corpus import BadSample, Raw
 from medshards.train.data.batch import Builder, NoPrompt, collate, unpack
-from medshards.train.data.resizing import boxes_of, resize_image, resize_masks
+from medshards.train.data.resizing import boxes_of, pack, resize_image, resize_masks
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.run.config import DataConfig
 
@@ -113,12 +113,15 @@ def test_boxes_are_tight_and_end_after_the_last_pixel() -> None:
         [127.5 / 128, 127.5 / 128, 1 / 128, 1 / 128],
         [0.5, 0.5, 1, 1],
     ]
-    torch.testing.assert_close(boxes_of(masks, 128), torch.tensor(expected))
+    torch.testing.assert_close(boxes_of(pack(masks, 128), 128), torch.tensor(expected))
 
 
 def test_bits_unpack_to_the_masks_for_sides_that_eight_does_not_divide() -> None:
     masks = np.random.default_rng(1).random((3, 21, 21)) < 0.5
-    assert (unpack(torch.from_numpy(np.packbits(masks, axis=-1)), 21).numpy() == masks).all()
+    for side in (21, 35):
+        whole = np.zeros((3, side, side), bool)
+        whole[:, :21, :21] = masks
+        assert (unpack(torch.from_numpy(pack(masks, side)), side).numpy() == whole).all()
 
 
 def test_targets_lie_where_the_image_shows_them() -> None:
