@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,11 @@ def open_datasets(
     """The datasets of a corpus (only `slugs`), each with its split open. Raises CorpusError, UnknownConcept."""
     facts = Corpus.open(location, VAL, slugs if slugs else None).facts
     return [Dataset(location, slug, split, absent) for slug in sorted(slugs or facts["datasets"])]
+
+
+def ids_of(datasets: Sequence[Dataset]) -> dict[str, str]:
+    """The id of every concept that is asked for, by its text."""
+    return {text: concept for d in datasets for concept, text in (d.texts | d.foreign).items()}
 
 
 def truth_of(sample: Stored) -> dict[str, NDArray[np.bool_]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,13 @@ from medshards.train.model.graph import Sam3Graph
 from medshards.train.model.hub import is_hub_id
 from medshards.train.model.lora import CONFIG as ADAPTER
 from medshards.train.model.lora import open_adapter
-from medshards.train.model.weights import WeightsError, build_model, fitting_preset
+from medshards.train.model.weights import (
+    OWN_CONCEPTS,
+    WeightsError,
+    build_model,
+    fitting_preset,
+    local_folder,
+)
 from medshards.train.run.checkpoint import STATE, CheckpointError, find, load_model, read_state, steps
 from medshards.vocab.vocabulary import Concept, Vocabulary
 
@@ -28,20 +36,22 @@ def open_segmenter(
     batch: int | None = None,
     precision: str | None = None,
     base: str | None = None,
+    ids: Mapping[str, str] | None = None,
 ) -> Segmenter:
     """Open a segmenter.
 
     what: a run (its best checkpoint, else the newest) or one checkpoint; a folder in Hugging Face format or a hub id;
     an official .pt file; a folder of LoRA adapters; a folder of predictions (evaluate/predictions.py); `empty` or
     `everything`. device: of torch, by default cuda where there is one. precision: fp32, or bf16 (default on a GPU).
-    base: where the weights are that adapters were trained on. Raises CheckpointError and WeightsError; never loads a
-    part.
+    base: where the weights are that adapters were trained on. ids: of the corpus's concepts by their texts
+    (`ids_of`), by which the parts of a folder of predictions may be named. Raises CheckpointError and WeightsError;
+    never loads a part.
     """
     path = Path(what)
     if str(what) in BASELINES and not path.exists():
         return Baseline(str(what))
     if is_predictions(path):
-        return PredictionFolder(path)
+        return PredictionFolder(path, ids)
     device = device or default_device()
     model, facts = load(path, device, base)
     on_gpu = torch.device(device).type != "cpu"
@@ -97,15 +107,25 @@ def folder_digest(folder: Path) -> str:
 
 
 def vocabulary_of(what: str | Path) -> Vocabulary:
-    """The vocabulary of whatever `open_segmenter` opens: a run and its checkpoints know their corpus's own concepts.
+    """The vocabulary of whatever `open_segmenter` opens: a run, checkpoint or export knows its corpus's own concepts.
 
-    Raises CheckpointError.
+    Raises CheckpointError, WeightsError.
     """
     path = Path(what)
-    if not (path / STATE).is_file() and not steps(path):
-        return Vocabulary.load()
-    own = read_state(find(path)).own_concepts
-    return Vocabulary.load().with_own({"the checkpoint": map(Concept.of, own)})
+    if (path / STATE).is_file() or steps(path):
+        return _with_own(read_state(find(path)).own_concepts)
+    if is_hub_id(str(what)):
+        path = local_folder(what)
+    file = (path if path.is_dir() else path.parent) / OWN_CONCEPTS
+    try:
+        return _with_own(json.loads(file.read_bytes())) if file.is_file() else Vocabulary.load()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        todo = "export the model again, or remove the file to go without its own concepts"
+        raise WeightsError(f"{file} is no list of concepts ({error!r}); {todo}") from error
+
+
+def _with_own(concepts: list[dict[str, Any]]) -> Vocabulary:
+    return Vocabulary.load().with_own({"the model": map(Concept.of, concepts)})
 
 
 OPENING = (CheckpointError, WeightsError)

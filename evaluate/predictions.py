@@ -16,7 +16,7 @@ lies on the grid of its slices, and KEY of slice 12 of the volume NAME is looked
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,15 @@ def is_predictions(path: Path) -> bool:
 
 
 class PredictionFolder:
-    """Answers with what a folder holds; see the module."""
+    """Answers with what a folder holds; see the module. ids: of concepts that medshards' vocabulary lacks, by text."""
 
     batch = 1
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ids: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self._scores: dict[str, Path] = {}
         self._single: dict[tuple[str, str], Path] = {}
-        vocabulary = Vocabulary.load()
-        self._concepts = {concept.text: concept.id for concept in vocabulary}
+        self._concepts = {**{concept.text: concept.id for concept in Vocabulary.load()}, **(ids or {})}
         for file in sorted(_files(folder)):
             if file.suffix == ".json":
                 self._scores[make_key(file.stem)] = file

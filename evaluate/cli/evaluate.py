@@ -165,7 +165,7 @@ def evaluate(
     """
     from medshards.evaluate import measure
     from medshards.evaluate.cli.paired import compare_modalities
-    from medshards.evaluate.dataset import open_datasets
+    from medshards.evaluate.dataset import ids_of, open_datasets
     from medshards.evaluate.open import OPENING, open_segmenter
     from medshards.evaluate.protocol import rules_of
     from medshards.evaluate.report.journal import Journal
@@ -203,7 +203,8 @@ def evaluate(
         with world() as ranks:
             if ranks.size > 1 and (out is None or nifti is not None):
                 raise click.UsageError("several ranks need --out, and do not write --nifti")
-            segmenter = open_segmenter(checkpoint, device or ranks.device.type, batch, precision, base)
+            device, ids = device or ranks.device.type, ids_of(opened)
+            segmenter = open_segmenter(checkpoint, device, batch, precision, base, ids)
             if out is not None:
                 out.parent.mkdir(parents=True, exist_ok=True)
             if threshold is not None:

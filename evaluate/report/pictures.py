@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medshards.common.window import Windows, parse_windows
-from medshards.evaluate.dataset import Dataset
+from medshards.evaluate.dataset import Dataset, ids_of
 from medshards.evaluate.open import OPENING, open_segmenter
 from medshards.evaluate.protocol import claims_of, contest
 from medshards.evaluate.report.rows import Pair
@@ -53,18 +53,18 @@ def drawer_of(reports: Sequence[Report]) -> Callable[[Pair], list[Cell]]:
         digests = {opened[0].corpus.digest, *(report.made["corpus_digest"] for report in reports)}
         if len(digests) > 1:
             raise Unavailable(f"{made['corpus']} is another corpus than that of the reports")
-        segmenters = [(_again(report.made), report.rules[0]) for report in reports]
+        segmenters = [(_again(report.made, ids_of(opened)), report.rules[0]) for report in reports]
         windows = parse_windows(made["windows"].split(", ")) if "windows" in made else None
     except (CorpusError, *OPENING, KeyError, OSError, ValueError) as error:
         raise Unavailable(f"what the reports were made from cannot be opened: {error}") from error
     return drawer(segmenters, opened, reports[0], windows)
 
 
-def _again(made: Mapping[str, Any]) -> Segmenter:
+def _again(made: Mapping[str, Any], ids: Mapping[str, str]) -> Segmenter:
     """The segmenter of a report, when it is still the same."""
     names = ("checkpoint", "adapters", "weights", "predictions", "baseline")
     what = next(made[name] for name in names if name in made)
-    segmenter = open_segmenter(what, base=made["weights"] if "adapters" in made else None)
+    segmenter = open_segmenter(what, base=made["weights"] if "adapters" in made else None, ids=ids)
     for name, value in segmenter.facts().items():
         if name.endswith("sha256") and made.get(name) != value:
             raise Unavailable(f"{what} has changed since")

@@ -4,13 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from medshards.evaluate.dataset import open_datasets
 from medshards.evaluate.listening import listen
-from medshards.evaluate.segmenter import Baseline
+from medshards.evaluate.open import open_segmenter, vocabulary_of
+from medshards.evaluate.segmenter import Baseline, Query
 from medshards.train.data.open import open_data
 from medshards.train.model.answers import Rule
+from medshards.train.model.weights import WeightsError
 from medshards.train.run.config import load_config
 from tests.command import medshards
 from tests.own_datasets import build, imported
@@ -41,7 +45,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--set",
         "run.steps=1",
     ]
-    done = medshards(*words, "--set", "data.prompt_text=synonyms", "--export", "hf")
+    done = medshards(*words, "--set", "data.prompt_text=synonyms", "--export", "hf", "--export", "official")
     assert done.exit_code == 0, done.output
     return out
 
@@ -77,13 +81,14 @@ def test_evaluate_and_prompts_know_the_texts(corpus: Path, tmp_path: Path) -> No
     assert done.exit_code == 0, done.output
 
 
-def test_predict_asks_a_synonym_by_the_own_text(run: Path, corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["", "export/hf", "export/sam3.pt"])
+def test_predict_asks_a_synonym_by_the_own_text(run: Path, corpus: Path, tmp_path: Path, what: str) -> None:
     image = corpus.parent / "raw/grains/images/1.png"
     words: list[str | Path] = [
         "predict",
         image,
         "--checkpoint",
-        run,
+        run / what,
         "--prompt",
         "fungal grain",
         "--canonical",
@@ -94,3 +99,24 @@ def test_predict_asks_a_synonym_by_the_own_text(run: Path, corpus: Path, tmp_pat
     told = json.loads(done.stdout)
     assert told["outside_vocabulary"] == []
     assert list(told["inputs"][0]["found"]) == ["mycetoma grain"]
+
+
+def test_the_own_concepts_go_with_an_export(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "export/hf", tmp_path / "moved")
+    known = vocabulary_of(tmp_path / "moved")
+    assert known.resolve("fungal grain").id == "mycetoma_grain"
+    assert known.ancestors("mycetoma_grain") == ("mycetoma", "skin_lesion")
+    assert (
+        "| `mycetoma_grain` | mycetoma grain | fungal grain |" in (tmp_path / "moved/README.md").read_text()
+    )
+    (tmp_path / "moved/own_concepts.json").write_text('{"mycetoma_grain": 1}')
+    with pytest.raises(WeightsError, match=r"own_concepts\.json is no list of concepts"):
+        vocabulary_of(tmp_path / "moved")
+
+
+def test_predictions_in_a_folder_named_by_an_own_id(tmp_path: Path) -> None:
+    (tmp_path / "grain_7").mkdir()
+    PIL.Image.fromarray(np.ones((4, 4), np.uint8)).save(tmp_path / "grain_7/a.png")
+    query = Query("grains/a", np.zeros((4, 4), np.uint8), ("fungal grain",))
+    [[answer]] = open_segmenter(tmp_path, ids={"fungal grain": "grain_7"}).segment([query])
+    assert answer.score == 1

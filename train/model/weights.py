@@ -32,6 +32,7 @@ from medshards.train.model.options import Regularisation
 from medshards.train.model.state_dict import DETECTOR, from_official, official_name, to_official
 
 ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
+OWN_CONCEPTS = "own_concepts.json"  # beside the weights of an export (train/run/card.py)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 # The checkpoint on the hub is that of the video model; the image model lies under the first of these.
 _VIDEO_DETECTOR = "detector_model."
@@ -83,7 +84,7 @@ def build_model(
     ``image_size`` replaces the side of the network input, in pixels: no weight depends on it. It must be a
     multiple of the patch size. Raises WeightsError when a tensor is missing, unexpected or of another shape.
     """
-    folder = None if weights is None or _is_official(weights) else _folder(weights)
+    folder = None if weights is None or _is_official(weights) else local_folder(weights)
     regularisation = regularisation or Regularisation()
     config = architecture(folder, preset, image_size, regularisation)
     if weights is None:
@@ -196,8 +197,11 @@ def _is_official(weights: str | Path) -> bool:
     return Path(weights).suffix in (".pt", ".pth")
 
 
-def _folder(weights: str | Path) -> Path:
-    """The local folder of ``weights``; from the hub or its cache when it is no folder but a hub id."""
+def local_folder(weights: str | Path) -> Path:
+    """The local folder of ``weights``; from the hub or its cache when it is no folder but a hub id.
+
+    Raises WeightsError.
+    """
     if Path(weights).is_dir():
         return Path(weights)
     if not HUB_ID.fullmatch(str(weights)):
@@ -206,7 +210,7 @@ def _folder(weights: str | Path) -> Path:
 
     repo, _, revision = str(weights).partition("@")
     try:
-        files = ["config.json", "*.safetensors", "*.safetensors.index.json"]
+        files = ["config.json", "*.safetensors", "*.safetensors.index.json", OWN_CONCEPTS]
         return Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
     except Exception as error:  # network, licence gate, cache: the hub raises many kinds
         raise WeightsError(

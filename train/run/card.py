@@ -1,8 +1,9 @@
-"""The model card and the attributions that go with an exported model, filled from the corpus it was trained on.
+"""The model card, attributions and own concepts that go with an exported model, from the corpus it was trained on.
 
 What is said of a dataset (licence, citation) is what corpus.json says of it, as the catalog had it when it was built;
 counts are those of the corpus's manifests.
-The two files are templates beside this module: card.md.j2 and attribution.md.j2.
+The first two are templates beside this module: card.md.j2 and attribution.md.j2. The third, own_concepts.json, has the
+concepts that the vocabulary of medshards does not hold (`Concept.facts`), where the corpus brought any.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from medshards.shards.read.chain import CorpusError, read_manifest
 from medshards.shards.read.corpus import Corpus
 from medshards.shards.read.storage import open_store
 from medshards.train.model.hub import is_hub_id
+from medshards.train.model.weights import OWN_CONCEPTS
 from medshards.train.run.checkpoint import State, find, read_state
 from medshards.train.run.config import Config
 from medshards.train.run.monitor import LOG
@@ -88,10 +90,10 @@ def licence_remarks(data: str, config: Config) -> list[str]:
 
 
 def write_card(folder: Path, form: str, run: Path, data: str) -> None:
-    """Write README.md and ATTRIBUTION.md beside a model exported from the best checkpoint of ``run``.
+    """Write README.md, ATTRIBUTION.md and own_concepts.json beside a model exported from a run's best checkpoint.
 
-    form: ``hf`` or ``official``, as it was exported. Raises CorpusError when ``data`` is not the corpus that the
-    checkpoint was trained on, CheckpointError.
+    form: ``hf``, ``official`` or ``adapter``, as it was exported. Raises CorpusError when ``data`` is not the
+    corpus that the checkpoint was trained on, CheckpointError.
     """
     state = read_state(find(run))
     config = Config.model_validate(state.config)
@@ -128,6 +130,10 @@ def write_card(folder: Path, form: str, run: Path, data: str) -> None:
     for name, template in ((CARD, "card.md.j2"), (ATTRIBUTION, "attribution.md.j2")):
         text = environment.get_template(template).render(values)
         write_atomically(folder / name, text.encode())
+    if state.own_concepts:
+        write_atomically(folder / OWN_CONCEPTS, (json.dumps(state.own_concepts, indent=1) + "\n").encode())
+    else:
+        (folder / OWN_CONCEPTS).unlink(missing_ok=True)
 
 
 def start_of(weights: str | None) -> str | None:

@@ -16,6 +16,7 @@ from medshards.shards.share.hub import keep_only
 from medshards.shards.share.repository import Repository, Sent
 from medshards.train.model.lora import CONFIG as ADAPTER
 from medshards.train.model.lora import TENSORS
+from medshards.train.model.weights import OWN_CONCEPTS
 from medshards.train.run.card import ATTRIBUTION, CARD
 from medshards.train.run.checkpoint import FOLDER, STATE, CheckpointError, check, find
 
@@ -25,7 +26,7 @@ PAPERS = {CARD, ATTRIBUTION}
 """What is owed to those whose data a model learnt from; no export is passed on without."""
 EXPORT = PAPERS | WEIGHTS
 EXPORT |= {"config.json", ADAPTER, "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
-EXPORT |= {"vocab.json", "merges.txt", "special_tokens_map.json", "LICENSE"}
+EXPORT |= {"vocab.json", "merges.txt", "special_tokens_map.json", "LICENSE", OWN_CONCEPTS}
 SHARD = re.compile(r"[\w-]+\.safetensors")  # of a checkpoint
 
 

@@ -54,9 +54,10 @@ async function find(kind, wanted) {
 
 function sampleTile(row) {
   const frame = medshards.element("span", { className: "frame" });
-  const concepts = row.concepts.map((id) => facts.concepts[id] ?? id).join(", ") || "no instance";
+  const concepts = row.concepts.map((id) => facts.concepts[id] ?? id).join(", ");
+  const shown = row.instances ? `${row.instances} × ${concepts}` : "no instance";
   const label = medshards.element("span", { className: "name", textContent: row.key });
-  const what = medshards.element("span", { className: "name", textContent: `${row.split} · ${row.instances} × ${concepts}` });
+  const what = medshards.element("span", { className: "name", textContent: `${row.split} · ${shown}` });
   const link = medshards.element("a", { href: addressOf(row.slug, row.key) }, frame, label, what);
   sampleAt(row.slug, row.number).then(
     (sample) => frame.append(medshards.element("img", { src: sample.small, alt: concepts }), drawOutlines(sample)),
