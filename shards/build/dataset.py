@@ -30,6 +30,7 @@ from medshards.shards.build.manifest import (
     tool_version,
 )
 from medshards.shards.build.place import WORK
+from medshards.shards.build.progress import ProgressFile
 from medshards.shards.build.published import Published
 from medshards.shards.build.split import Planned, plan
 from medshards.shards.build.survey import survey, worker_setup
@@ -94,12 +95,13 @@ def _build(
     outcomes: list[Outcome] = []
     reused = 0
     packs = out / WORK / entry.slug / place.PACKS
-    for outcome in engine(encode_case, found.tasks(), workers, kills, worker_setup(packs, policy, making)):
-        if isinstance(outcome, str):
-            outcomes.append(found.earlier[outcome])
-            reused += 1
-        else:
-            outcomes.append(outcome)
+    kept = ProgressFile(out / WORK / entry.slug, len(listing.cases))
+    tasks, setup = kept.giving(found.tasks()), worker_setup(packs, policy, making)
+    for outcome in engine(encode_case, tasks, workers, kills, setup):
+        known = isinstance(outcome, str)
+        outcomes.append(found.earlier[outcome] if isinstance(outcome, str) else outcome)
+        reused += known
+        kept.add(outcomes[-1], encoded=not known)
         progress("encode", len(outcomes), len(listing.cases))
     entries, rejects = _unique(outcomes)
     rejects = sorted(

@@ -133,7 +133,7 @@ def dataset_pattern(slug: str) -> str:
 
 def _in_work(slug: str) -> Mine:
     packs = rf"{PACKS}/(\d{{6}}/)?\d{{6}}\.(pack|journal)"
-    units = r"job\.json|units/\d{6}\.(jsonl|done)|(units|last)\.sbatch|logs/unit-\d+\.log"
+    units = r"(job|progress)\.json|units/\d{6}\.(jsonl|done)|(units|last)\.sbatch|logs/unit-\d+\.log"
     return re.compile(
         rf"{packs}|{units}|published\.meta|({OLD}|{ASSEMBLED})/{dataset_pattern(slug)}"
     ).fullmatch

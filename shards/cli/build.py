@@ -36,7 +36,9 @@ from medshards.vocab.vocabulary import Vocabulary
 
 def _folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     if value is not None and re.match(r"[a-z0-9]+:/", str(value)):  # it would become a folder of that name
-        raise click.BadParameter(f"{value} is no folder of this machine; --upload brings a corpus to a URL")
+        raise click.BadParameter(
+            f"{value} is no folder of this machine; --upload URL brings the corpus in --out DIR there"
+        )
     return value
 
 

@@ -115,7 +115,7 @@ def tell_statuses(out: Path, as_json: bool) -> None:
     for each in found:
         facts = asdict(each)
         tell(f"{each.slug}: {_cases(facts)}{'' if each.at_work else '; nobody is at work: run build again'}")
-        for line in _units(facts):
+        for line in [*_running(facts), *_units(facts), *_refused(facts)]:
             tell(printable(f"  {line}"))
     if not found:
         tell(f"no build is at work in {out}, and none is unfinished")
@@ -124,10 +124,19 @@ def tell_statuses(out: Path, as_json: bool) -> None:
 def _cases(facts: dict[str, Any]) -> str:
     of = f" of {facts['of']}" if facts["of"] is not None else ""
     text = f"{facts['cases']}{of} cases finished"
-    if facts["units"] is None:
+    if facts["of"] is None:  # nobody is encoding yet
         return text
     text += f", {facts['samples']} samples ({facts['rate']:.1f} a second)"
     return f"{text}, about {facts['seconds'] / 60:.0f} min left" if facts["seconds"] else text
+
+
+def _running(facts: dict[str, Any]) -> list[str]:
+    if facts["running"] is None:
+        return []
+    waiting = facts["of"] - facts["cases"] - facts["running"]
+    if not facts["at_work"]:
+        return [f"cases: {facts['cases']} done, {waiting} missing"]
+    return [f"cases: {facts['cases']} done, {facts['running']} in work, {waiting} waiting"]
 
 
 def _units(facts: dict[str, Any]) -> list[str]:
@@ -140,6 +149,9 @@ def _units(facts: dict[str, Any]) -> list[str]:
         for name, what in (("running", "running"), ("lost", "lost, to be encoded by the last job"))
         if units[name]
     ]
-    if facts["rejects"]:
-        lines.append("refused: " + ", ".join(f"{n} {code}" for code, n in sorted(facts["rejects"].items())))
     return [*lines, facts["queue"]] if facts["queue"] else lines
+
+
+def _refused(facts: dict[str, Any]) -> list[str]:
+    by_code = sorted((facts["rejects"] or {}).items())
+    return ["refused: " + ", ".join(f"{count} {code}" for code, count in by_code)] if by_code else []

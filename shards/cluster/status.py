@@ -11,6 +11,7 @@ from pathlib import Path
 from medshards.common.files import locked
 from medshards.common.slurm import SlurmError, states
 from medshards.shards.build.place import PACKS, WORK
+from medshards.shards.build.progress import read_progress
 from medshards.shards.cluster.units import Job, done, read_job
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING"}
@@ -21,14 +22,16 @@ class Status:
     """Of one dataset.
 
     at_work: a process of this or another machine holds its lock, or a job of Slurm is in the queue. cases: finished;
-    of: of how many, None where that is not known. units: of a build in units, else None. seconds: until the units are
-    done at the present rate, None where that cannot be told. queue: why Slurm could not be asked, "" when it could.
+    of: of how many, None where that is not known. running: cases in the hands of workers, None for a build in units,
+    whose units tell. units: of such a build, else None. seconds: until all is encoded at the present rate, None where
+    that cannot be told. queue: why Slurm could not be asked, "" when it could.
     """
 
     slug: str
     at_work: bool
     cases: int
     of: int | None = None
+    running: int | None = None
     units: Units | None = None
     samples: int = 0
     rejects: dict[str, int] | None = None
@@ -58,8 +61,7 @@ def status(out: Path, slug: str) -> Status:
     """The status of one dataset."""
     job = read_job(out, slug)
     if job is None:
-        journals = (out / WORK / slug / PACKS).rglob("*.journal")
-        return Status(slug, _taken(out, slug), sum(path.read_bytes().count(b"\n") for path in journals))
+        return _of_process(out, slug)
     finished, queue = done(out, slug), ""
     try:
         queued = states(job.array) if job.array else {}
@@ -73,12 +75,33 @@ def status(out: Path, slug: str) -> Status:
         bool(queued) or last or _taken(out, slug),
         cases,
         job.cases,
-        _units(job, finished, queued, bool(queue)),
-        samples,
-        dict(sum((Counter(d.rejects) for d in finished.values()), Counter())),
-        passed / cases * (job.cases - cases) if cases else None,
-        samples / passed,
-        queue,
+        units=_units(job, finished, queued, bool(queue)),
+        samples=samples,
+        rejects=dict(sum((Counter(d.rejects) for d in finished.values()), Counter())),
+        seconds=passed / cases * (job.cases - cases) if cases else None,
+        rate=samples / passed,
+        queue=queue,
+    )
+
+
+def _of_process(out: Path, slug: str) -> Status:
+    """Of a build that one process leads, here or on a Ray cluster; what it had not told when lost is in packs."""
+    work, at_work = out / WORK / slug, _taken(out, slug)
+    packed = sum(path.read_bytes().count(b"\n") for path in (work / PACKS).rglob("*.journal"))
+    told = read_progress(work)
+    if told is None:
+        return Status(slug, at_work, packed)
+    passed, missing = max(told.told - told.begun, 1e-9), told.cases - told.done
+    return Status(
+        slug,
+        at_work,
+        max(told.done, packed) if not at_work else told.done,
+        told.cases,
+        running=told.given - told.done if at_work else 0,
+        samples=told.samples,
+        rejects=told.rejects,
+        seconds=passed / told.encoded * missing if told.encoded and at_work else None,
+        rate=told.made / passed,
     )
 
 

@@ -148,7 +148,7 @@ def test_a_url_is_no_folder(downloads: Path, tmp_path: Path, monkeypatch: pytest
                   ("--status", "--out", "s3://bucket/corpus")):  # fmt: skip
         result = invoke(*words)
         assert result.exit_code == 2
-        assert "is no folder of this machine; --upload brings a corpus to a URL" in " ".join(
+        assert "is no folder of this machine; --upload URL brings the corpus in --out DIR there" in " ".join(
             result.output.replace("│", " ").split()
         )
     assert not (tmp_path / "s3:").exists()
