@@ -107,7 +107,7 @@ def open_renamed(root: Path, layouts: tuple[Layout, ...], slug: str) -> list[Tre
         raise Reject(reject.code, reject.message, renamed(key, slug, reject.file)) from None
     except MachineError as trouble:
         raise MachineError(f"{root}: a folder in it cannot be listed; mend that first") from trouble
-    download = {p: replace(f, name=renamed(key, slug, f.name)) for p, f in trees[0].download.items()}
+    download = {p: f.renamed(renamed(key, slug, f.name)) for p, f in trees[0].download.items()}
     return [
         replace(tree, files={p: download[tree.base + p] for p in tree.files}, download=download)
         for tree in trees

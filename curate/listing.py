@@ -13,7 +13,7 @@ from medshards.common.text import printable
 from medshards.curate.identify import looks_like
 from medshards.curate.sample import Reject, make_key
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import Tree, by_name
+from medshards.curate.tree import File, Tree, by_name
 from medshards.curate.unread import unread
 
 
@@ -54,15 +54,14 @@ def list_download(source: Source, root: Path) -> Listing:
         raise
     listing = Listing(trees, [], [], [], Counter())
     seen: dict[str, str] = {}
-    read: set[str] = set()
-    named: set[str] = set()
+    read: set[File] = set()
+    named: set[File] = set()
     for tree in trees:
         names: set[str] = set()
         for item in _discover(source, tree):
             if isinstance(item, Case):
-                read.update(
-                    place for file in item.files.values() for place in (file.place, *map(str, file.parts))
-                )
+                read.update(item.files.values())
+                read.update(File("", part) for file in item.files.values() for part in file.parts)
             else:
                 names.update((item.file, *item.also))
             if isinstance(item, Skip):
@@ -82,10 +81,10 @@ def list_download(source: Source, root: Path) -> Listing:
             else:
                 seen[item.key] = next(iter(item.files.values())).name
                 listing.cases.append(item)
-        named.update(file.place for file in tree.files.values() if file.name in names)
+        named.update(file for file in tree.files.values() if file.name in names)
     for tree in trees:
         for pattern, reason in source.ignored.items():
-            if known := {file.place for file in tree.anywhere(pattern)} - read - named:
+            if known := set(tree.anywhere(pattern)) - read - named:
                 listing.ignored[reason] += len(known)
                 named |= known
     passed_over = unread(trees[0].download, read, named, source.loose, source.private_names)

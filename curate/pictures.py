@@ -15,11 +15,12 @@ from typing import Any, ClassVar, NamedTuple
 
 from numpy.typing import NDArray
 
+from medshards.common.glob import glob_regex
 from medshards.curate.formats.pictures import raster
 from medshards.curate.pairs import pairs, read_both
 from medshards.curate.sample import Reject, Sample, make_key
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.tree import File, Layout, Tree, glob_regex
+from medshards.curate.tree import File, Layout, Tree
 
 FIELD = re.compile(r"\{([a-z]+)(?::([^}]*))?\}")
 

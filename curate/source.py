@@ -46,6 +46,10 @@ class Case:
     split: str | None = None
     facts: Mapping[str, Any] = field(default_factory=lambda: _NO_FACTS)
 
+    def __post_init__(self) -> None:
+        if self.group == self.key:  # one text for both: a listing holds some hundred thousand
+            object.__setattr__(self, "group", self.key)
+
 
 @dataclass(frozen=True)
 class Skip:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import filecmp
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from medshards.common.glob import SPECIAL, compiled, readable
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.sample import Reject
@@ -21,26 +22,46 @@ from medshards.curate.unpack import CLOSED, is_archive, unpack
 
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".ipynb_checkpoints"}
 NOTES = {"", ".txt", ".md", ".pdf", ".html"}
-_SPECIAL = re.compile(r"(\*\*/|\*|\?|\[[^]]+\]\+?|\{[^}]+\})")  # in a pattern: not taken literally
 MAX_DEPTH = 6  # folders between the given root and the folder that a layout describes
 
 
-@dataclass(frozen=True, order=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, init=False, eq=False)
 class File:
-    """A file of a download; small, for a listing holds some hundred thousand.
+    """A file of a download; small, for a listing holds some hundred thousand. Two are the same that lie in one place.
 
     name: path relative to the download's root, with '/'; what records and messages show.
-    place: where it lies on this machine; `path` is the same as a Path, which takes twice the memory.
     parts: files that count as one (the slices of a DICOM series); `place` is the first of them.
     """
 
     name: str
-    place: str
     parts: tuple[Path, ...]
+    _start: str  # of the place; `_end` is the name where the place ends with it, so that text is there once
+    _end: str
 
     def __init__(self, name: str, place: str | Path, parts: tuple[Path, ...] = ()) -> None:
-        for field, value in (("name", name), ("place", str(place)), ("parts", parts)):
+        start, end = str(place), ""
+        if start.endswith(f"/{name}"):
+            start, end = sys.intern(start.removesuffix(name)), name
+        for field, value in (("name", name), ("parts", parts), ("_start", start), ("_end", end)):
             object.__setattr__(self, field, value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, File) and self.place == other.place
+
+    def __hash__(self) -> int:
+        return hash(self.place)
+
+    def __lt__(self, other: File) -> bool:
+        return (self.name, self.place) < (other.name, other.place)
+
+    def renamed(self, name: str) -> File:
+        """The same file under another name."""
+        return File(name, self.place, self.parts)
+
+    @property
+    def place(self) -> str:
+        """Where it lies on this machine, as text, which takes half the memory of a Path."""
+        return self._start + self._end
 
     @property
     def path(self) -> Path:
@@ -63,9 +84,8 @@ class Layout:
     """A distribution of a dataset, described by the files it must hold.
 
     title: what people call it ("Kaggle", "official zip").
-    needs: glob patterns relative to the folder described; every one must match a file. `*` and `?` stay
-        within one name, `**/` stands for any folders (the folder described is then the outermost that fits),
-        `[0-9]+` for one digit or more, `{train,test}` for one of these words.
+    needs: patterns (`common.glob`) relative to the folder described, which is the outermost that fits where one
+        begins with `**/`; every one must match a file.
     """
 
     title: str
@@ -92,12 +112,12 @@ class Tree:
 
     def paths(self, pattern: str) -> dict[PurePosixPath, File]:
         """The same by the path relative to the base, which is as published even where the file's name is not."""
-        match = _regex(pattern).fullmatch
+        match = compiled(pattern).fullmatch
         return {PurePosixPath(path): file for path, file in self.files.items() if match(path)}
 
     def anywhere(self, pattern: str) -> list[File]:
         """The same as `glob`; a pattern that begins with `**/` finds files outside the base, too."""
-        match = _regex(pattern).fullmatch
+        match = compiled(pattern).fullmatch
         files = self.download if pattern.startswith("**/") else self.files
         return [file for path, file in files.items() if match(path)]
 
@@ -153,7 +173,9 @@ def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]
                 base.startswith(t.base) or t.base.startswith(base) for t in trees if t.layout is not layout
             )
             if not inside:
-                below = {path[len(base) :]: file for path, file in files.items() if path.startswith(base)}
+                below = files
+                if base:
+                    below = {path[len(base) :]: f for path, f in files.items() if path.startswith(base)}
                 trees.append(Tree(layout, base, below, files))
     return trees
 
@@ -162,7 +184,7 @@ def _bases(files: dict[str, File], layout: Layout) -> list[str]:
     """The folders in which every pattern matches; with `**/`, which also fits from each folder above, the outermost."""
     candidates: set[str] | None = None
     for pattern in layout.needs:
-        match, literal = _regex(pattern).fullmatch, max(_SPECIAL.split(pattern)[::2], key=len)
+        match, literal = compiled(pattern).fullmatch, max(SPECIAL.split(pattern)[::2], key=len)
         likely = (
             path for path in files if literal in path
         )  # most are not, and this is much faster than matching
@@ -179,28 +201,6 @@ def _bases(files: dict[str, File], layout: Layout) -> list[str]:
 def _starts(path: str) -> list[int]:
     """Where in a path the part relative to each folder above it begins."""
     return [0, *(m.end() for m in re.finditer("/", path))][: MAX_DEPTH + 1]
-
-
-@lru_cache(maxsize=512)
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(glob_regex(pattern), re.DOTALL)
-
-
-def glob_regex(pattern: str) -> str:
-    """The regular expression, without groups, of a pattern of `Layout.needs`."""
-    special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-
-    def translate(part: str) -> str:
-        if part.startswith("{"):
-            return f"(?:{'|'.join(map(re.escape, part[1:-1].split(',')))})"
-        return special.get(part, part if part.startswith("[") else re.escape(part))
-
-    return "".join(map(translate, _SPECIAL.split(pattern)))
-
-
-def readable(pattern: str) -> str:
-    """A pattern of `Layout.needs` for a person: a long run of one class of characters is shown as `*`."""
-    return re.sub(r"(\[[^]]+\])\1{2,}", "*", pattern)
 
 
 def open_download(

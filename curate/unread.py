@@ -23,30 +23,26 @@ SHOWN = 3  # names that a refusal gives of a folder's files
 
 
 def unread(
-    files: Mapping[str, File], read: Collection[str], named: Collection[str], loose: bool, private: bool
+    files: Mapping[str, File], read: Collection[File], named: Collection[File], loose: bool, private: bool
 ) -> Iterator[Reject]:
     """A refusal for each file among those read that is of their kind, then for each folder of others with their number.
 
     The outermost folder counts of those in which no file was read or named. Said are pictures, volumes, archives, and
     files of another kind that is read, such as outlines.
 
-    files: the whole download by path. read: places of what became cases. named: of what was skipped, refused or
-        ignored.
+    files: the whole download by path. read: what became cases. named: what was skipped, refused or ignored.
     loose: archives alone are said, as in `Source.loose`.
     private: published names must not be quoted; the first file is then called by the name that the project gave it.
     """
     known = {
-        folder
-        for path, file in files.items()
-        if file.place in read or file.place in named
-        for folder in _folders(path)
+        folder for path, file in files.items() if file in read or file in named for folder in _folders(path)
     }
-    kinds = {_kind(file) for file in files.values() if file.place in read}
+    kinds = {_kind(file) for file in files.values() if file in read}
     wanted = PICTURES | {suffix for _, suffix in kinds} - NOTES
     found: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for path, file in files.items():
         archive = path.lower().endswith((*SUFFIXES, *CLOSED))
-        if file.place in read or file.place in named or (loose and not archive):
+        if file in read or file in named or (loose and not archive):
             continue
         if _kind(file) in kinds:
             yield Reject("unknown_name", "no name of this dataset; it was not read", file.name)

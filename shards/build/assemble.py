@@ -33,7 +33,7 @@ from medshards.shards.build.manifest import (
 from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, Record, json_bytes
-from medshards.shards.encode.stage import BlobReader
+from medshards.shards.encode.stage import BlobReader, Fingerprints
 from medshards.shards.view.samples import draw_samples
 
 
@@ -126,7 +126,9 @@ def assemble(
     suffixes: Counter[str] = Counter()
     extra: Counter[str] = Counter()
     sizes, last = _volume_sizes(planned), None
-    for plan in sorted(planned, key=lambda p: (order[p.split], p.entry.key)):
+    planned = sorted(planned, key=lambda p: (order[p.split], p.entry.key))
+    fingerprints = Fingerprints([plan.entry for plan in planned], source)
+    for plan, fingerprint in zip(planned, fingerprints, strict=True):
         entry = plan.entry
         if entry.volume is not None and entry.volume != last:
             writers[plan.split].make_room(sizes[entry.volume])
@@ -141,7 +143,7 @@ def assemble(
         members = tuple(replace(m, offset=m.offset + offset) for m in (*_members(meta), own))
         facts: index.SourceFacts = {
             "own_group": entry.group,
-            "fingerprint": entry.fingerprint,
+            "fingerprint": fingerprint,
             "name": entry.name,
             "case": entry.case,
             "input_key": entry.input_key,

@@ -71,7 +71,7 @@ class Published:
                 record = json.loads(source.read(shard, row["json_offset"], row["json_size"]))
                 meta = _meta(row, record)
                 entry = _entry(row, shard, str(facts), out.tell(), len(meta))
-                out.write(meta)
+                out.write(meta + row["fingerprint"])
                 cases.setdefault(entry.case, []).append(entry)
         source.close()
         skipped = self.manifest["partly_skipped"]
@@ -108,7 +108,6 @@ def _entry(row: index.IndexRow, shard: str, facts: str, at: int, size: int) -> E
     return Entry(
         key=row["key"],
         group=row["own_group"],
-        fingerprint=row["fingerprint"],
         digest=bytes.fromhex(row["image_sha256"]),
         name=row["name"],
         official=row["official_split"],

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -23,7 +24,7 @@ import numpy as np
 from medshards.shards.build.likeness import Sets, Views, join_alike
 from medshards.shards.encode.fingerprint import blank
 from medshards.shards.encode.policy import SEED, VAL_FRACTION, Policy
-from medshards.shards.encode.stage import Entry
+from medshards.shards.encode.stage import BlobReader, Entry, Fingerprints
 
 TRAIN, VAL, TEST = "train", "val", "test"
 SPLITS = (TRAIN, VAL, TEST)  # from the least held out to the most
@@ -51,8 +52,9 @@ def plan(
     elif policy.paper:
         splits = paper_split([e.name for e in entries], VAL_FRACTION, SEED)
     else:
-        digests, fingerprints = [e.digest for e in entries], [e.fingerprint for e in entries]
-        groups = merge_duplicates(groups, digests, fingerprints, known=policy.groups == "published")
+        digests, known = [e.digest for e in entries], policy.groups == "published"
+        with closing(BlobReader()) as source:
+            groups = merge_duplicates(groups, digests, Fingerprints(entries, source), known)
         published = [None if policy.resplit else published_split(e.official) for e in entries]
         splits = default_split(groups, published, VAL_FRACTION, SEED)
     splits = [moved.get(group, split) for group, split in zip(groups, splits, strict=True)]

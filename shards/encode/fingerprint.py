@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 32  # px of the small picture; a fingerprint has SIDE · SIDE bytes
+SIDE = 32  # px of the small picture
+LENGTH = SIDE * SIDE  # bytes of a fingerprint
 
 
 def fingerprint(pixels: NDArray[Any]) -> bytes:

@@ -4,6 +4,9 @@ A worker process writes the samples of one case after the other into its own pac
 complete, one line into the pack's journal. What a journal names is finished work; a kill leaves at most an
 unnamed tail. A case is known by its key and its *input key*, a digest of all that decides its samples. Each line
 begins with its own digest and holds those of the samples: what a later run takes over is what was written.
+
+Of a sample there lie, one after the other, its tar entries, the facts for its record and the tables, and its
+fingerprint, which is read when samples are compared: those of a few hundred thousand would fill the memory.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, overload
 
 from medshards.curate.listing import RejectRow
+from medshards.shards.encode.fingerprint import LENGTH
 from medshards.shards.encode.record import Encoded, Member, Record, json_bytes
 from medshards.shards.encode.walk import Walked
 
@@ -25,17 +29,16 @@ from medshards.shards.encode.walk import Walked
 class Entry:
     """A finished sample: what planning needs of it, and where its bytes lie.
 
-    key, group, fingerprint: of the sample. digest: SHA-256 of its stored image.
+    key, group: of the sample. digest: SHA-256 of its stored image.
     name: file name of its source image, for the paper's split.
     official: the official split of the sample, if it has one. volume: the volume that it is a slice of, if any.
     case, input_key: of the case it comes from.
     source, offset, size: where the tar entries without the record lie (a pack, or a shard of an earlier build).
-    meta_source, meta_offset, meta_size: where the record and the facts for the tables lie.
+    meta_source, meta_offset, meta_size: where the record and the facts for the tables lie; its fingerprint follows.
     """
 
     key: str
     group: str
-    fingerprint: bytes
     digest: bytes
     name: str
     official: str | None
@@ -50,7 +53,7 @@ class Entry:
     meta_size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a case: its samples, what was refused, what was left out by the policy."""
 
@@ -59,6 +62,10 @@ class Outcome:
     entries: tuple[Entry, ...]
     rejects: tuple[RejectRow, ...]
     skips: tuple[tuple[str, str], ...]  # (file, reason)
+
+
+IMPLIED = ("source", "meta_source", "case", "input_key")  # by a journal's name and line
+KEPT = [field.name for field in fields(Entry) if field.name not in IMPLIED]
 
 
 class Packed(NamedTuple):
@@ -89,10 +96,10 @@ class PackWriter:
         self._data.write(encoded.blob)
         meta = meta_bytes(encoded.record, encoded.members, encoded.table1)
         self._data.write(meta)
+        self._data.write(encoded.fingerprint)
         entry = Entry(
             key=encoded.key,
             group=encoded.record["group"],
-            fingerprint=encoded.fingerprint,
             digest=bytes.fromhex(encoded.members[0].sha256),
             name=PurePosixPath(encoded.record["origin"][0]["file"]).name,
             official=encoded.record["official_split"],
@@ -106,7 +113,7 @@ class PackWriter:
             meta_offset=start + len(encoded.blob),
             meta_size=len(meta),
         )
-        return Packed(entry, hashlib.sha256(encoded.blob + meta).hexdigest())
+        return Packed(entry, hashlib.sha256(encoded.blob + meta + encoded.fingerprint).hexdigest())
 
     def finish(self, case: str, input_key: str, walked: Walked[Packed]) -> Outcome:
         """Declare a case complete: data first, then its line in the journal."""
@@ -125,12 +132,10 @@ class PackWriter:
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
-    implied = ("source", "meta_source", "case", "input_key")  # by the journal's name and line
-    kept = [f.name for f in fields(Entry) if f.name not in implied]
     entries = []
     for entry in outcome.entries:
-        values = {name: getattr(entry, name) for name in kept}
-        entries.append({n: v.hex() if isinstance(v, bytes) else v for n, v in values.items()})
+        values = {name: getattr(entry, name) for name in KEPT}
+        entries.append({**values, "digest": entry.digest.hex()})
     return {
         "case": outcome.case,
         "input_key": outcome.input_key,
@@ -161,7 +166,7 @@ def finished(journal: Path) -> list[Outcome]:
 def _from_json(raw: dict[str, Any], pack: str) -> Outcome:
     implied = {"case": raw["case"], "input_key": raw["input_key"], "source": pack, "meta_source": pack}
     entries = tuple(
-        Entry(**{**e, **{name: bytes.fromhex(e[name]) for name in ("fingerprint", "digest")}}, **implied)
+        Entry(**{**{name: e[name] for name in KEPT}, "digest": bytes.fromhex(e["digest"])}, **implied)
         for e in raw["entries"]
     )
     skips = tuple((file, reason) for file, reason in raw["skips"])
@@ -170,10 +175,30 @@ def _from_json(raw: dict[str, Any], pack: str) -> Outcome:
 
 def _is_whole(entry: Entry, digest: str, source: BlobReader) -> bool:
     try:
-        data = source.read(entry.source, entry.offset, entry.size + entry.meta_size)
+        data = source.read(entry.source, entry.offset, entry.size + entry.meta_size + LENGTH)
     except EOFError:
         return False
     return hashlib.sha256(data).hexdigest() == digest
+
+
+class Fingerprints(Sequence[bytes]):
+    """Those of samples, each read from where it lies when it is asked for."""
+
+    def __init__(self, entries: Sequence[Entry], source: BlobReader) -> None:
+        self._entries, self._source = entries, source
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> Fingerprints: ...
+    def __getitem__(self, at: int | slice) -> bytes | Fingerprints:
+        if isinstance(at, slice):
+            return Fingerprints(self._entries[at], self._source)
+        entry = self._entries[at]
+        return self._source.read(entry.meta_source, entry.meta_offset + entry.meta_size, LENGTH)
 
 
 def meta_bytes(record: Record, members: Sequence[Member], table1: Sequence[int] | None) -> bytes:

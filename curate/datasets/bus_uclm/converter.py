@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,8 +56,8 @@ class Converter(Source):
                 patient = f"P{codes.index(code) + 1:02d}"
                 key = f"{patient}_{number}"
                 files = {
-                    "image": replace(pair.image, name=f"images/{key}.png"),
-                    "mask": replace(pair.mask, name=f"masks/{key}.png"),
+                    "image": pair.image.renamed(f"images/{key}.png"),
+                    "mask": pair.mask.renamed(f"masks/{key}.png"),
                 }
                 facts = {"row": table[pair.key], "cropped": code == CROPPED_PATIENT}
                 yield Case(key, files, patient, "test" if code in TEST_PATIENTS else "train", facts)

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from medshards.shards.build.split import (
     plan,
     published_split,
 )
-from medshards.shards.encode.fingerprint import SIDE
+from medshards.shards.encode.fingerprint import LENGTH, SIDE
 from medshards.shards.encode.policy import Making, Policy, Profile
 from medshards.shards.encode.stage import Entry
 from medshards.vocab.vocabulary import Vocabulary, load_labels
@@ -103,12 +104,14 @@ def _policy(slug: str, profile: Profile = "default") -> Policy:
     return Policy.of(load_catalog()[slug], Making(profile), load_labels(slug), Vocabulary.load())
 
 
-def _entries(*samples: tuple[str, str, str | None]) -> list[Entry]:
+def _entries(folder: Path, *samples: tuple[str, str, str | None]) -> list[Entry]:
     """Samples (key, group, official split), each with a picture of its own."""
+    pack = folder / "pack"
+    pack.write_bytes(b"".join(picture(n) for n in range(len(samples))))
     own = {"volume": None, "case": "", "input_key": "", "source": "", "offset": 0, "size": 0}
-    meta = {"meta_source": "", "meta_offset": 0, "meta_size": 0}
+    meta = {"meta_source": str(pack), "meta_size": 0}
     return [
-        Entry(key=k, group=g, fingerprint=picture(n), digest=bytes([n]), name=k, official=o, **own, **meta)  # type: ignore[arg-type]
+        Entry(key=k, group=g, digest=bytes([n]), name=k, official=o, meta_offset=n * LENGTH, **own, **meta)  # type: ignore[arg-type]
         for n, (k, g, o) in enumerate(samples)
     ]
 
@@ -120,27 +123,31 @@ def _splits(slug: str, entries: list[Entry], profile: Profile = "default") -> di
 DRIVE = [(f"{n}_training", str(n), "training") for n in range(21, 28)] + [("01_test", "1", "test")]
 
 
-def test_the_published_test_part_stays_test() -> None:
-    splits = _splits("drive", _entries(*DRIVE))
+def test_the_published_test_part_stays_test(tmp_path: Path) -> None:
+    splits = _splits("drive", _entries(tmp_path, *DRIVE))
     assert splits.pop("01_test") == TEST
     assert (
         sorted(splits.values()) == [TRAIN] * 5 + [VAL] * 2
     )  # ceil(0.15 · 7) = 2 of those that are not held out
 
 
-def test_the_catalog_says_why_a_published_split_is_not_used() -> None:
-    entries = _entries(("train_1", "a", "train"), ("testA_1", "a", "testA"), ("train_2", "b", "train"))
+def test_the_catalog_says_why_a_published_split_is_not_used(tmp_path: Path) -> None:
+    entries = _entries(
+        tmp_path, ("train_1", "a", "train"), ("testA_1", "a", "testA"), ("train_2", "b", "train")
+    )
     assert load_catalog()["glas"].resplit
     assert sorted(_splits("glas", entries).values()) == [TRAIN, TRAIN, VAL]
 
 
-def test_the_paper_splits_by_image_whatever_was_published() -> None:
-    splits = _splits("drive", _entries(*DRIVE), "paper")
+def test_the_paper_splits_by_image_whatever_was_published(tmp_path: Path) -> None:
+    splits = _splits("drive", _entries(tmp_path, *DRIVE), "paper")
     assert sorted(splits.values()) == [TRAIN] * 6 + [VAL] * 2
 
 
-def test_external_data_is_test() -> None:
-    assert set(_splits("chase_db1", _entries(("a", "a", "train"), ("b", "b", None))).values()) == {TEST}
+def test_external_data_is_test(tmp_path: Path) -> None:
+    assert set(_splits("chase_db1", _entries(tmp_path, ("a", "a", "train"), ("b", "b", None))).values()) == {
+        TEST
+    }
 
 
 def test_alike_pictures_join_guessed_groups_and_not_published_patients() -> None:
