@@ -3,8 +3,9 @@
     python -m benchmarks.build [--images 600] [--workers 2] [--repeat 3]
 
 Writes a made-up download in the layout of two datasets (half of it JPEG with JPEG masks, half PNG with PNG masks,
-600 to 1500 px) to a temporary folder and prints a table. All rows use the same number of processes and read the
-same files from a warm page cache. Peak memory is that of the largest process, by images, to show that it does not grow.
+600 to 1500 px) to a temporary folder and prints a table. All rows use the same number of processes, which keep freed
+memory, and read the same files from a warm page cache. CPU is that of all processes. Peak memory is that of the largest
+process, by images, to show that it does not grow.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import PIL.Image
 from rich.console import Console
 from rich.table import Table
 
+from medshards.common.memory import keep_freed
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.formats.pictures import jpeg, png
@@ -116,9 +118,11 @@ def with_webdataset(task: tuple[int, list[tuple[Path, Path]], Path]) -> None:
 
 def over_processes(work: Callable, tasks: list, workers: int) -> None:
     """Run `work` over tasks on some processes."""
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
+    with multiprocessing.get_context("fork").Pool(workers, keep_freed) as pool:
         for _ in pool.imap_unordered(work, tasks, chunksize=8 if len(tasks) > 8 * workers else 1):
             pass
+        pool.close()
+        pool.join()  # whose CPU time counts once it has ended
 
 
 def build_all(raw: Path, out: Path, workers: int) -> None:
@@ -129,15 +133,27 @@ def build_all(raw: Path, out: Path, workers: int) -> None:
         assert not result.rejects, result.rejects[:3]
 
 
-def seconds(run: Callable[[], None], repeat: int) -> list[float]:
-    """Wall times of some runs, after one that warms up."""
-    times = []
+def cpu_seconds() -> float:
+    """User and system time of this process and its finished children."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def medians(jobs: dict[str, Callable[[], None]], repeat: int) -> dict[str, tuple[float, float]]:
+    """Seconds and CPU seconds of each job, medians of some runs in turn after one that warms up."""
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for number in range(repeat + 1):
-        start = time.perf_counter()
-        run()
-        if number:
-            times.append(time.perf_counter() - start)
-    return times
+        for name, run in jobs.items():
+            start, before = time.perf_counter(), cpu_seconds()
+            run()
+            if number:
+                runs[name].append((time.perf_counter() - start, cpu_seconds() - before))
+    return {
+        name: (statistics.median(s for s, _ in found), statistics.median(c for _, c in found))
+        for name, found in runs.items()
+    }
 
 
 def peak_mib(run: Callable[[], None]) -> float:
@@ -194,17 +210,17 @@ def main() -> None:
                 )
             ),
         }
-        medians = {name: statistics.median(seconds(run, options.repeat)) for name, run in rows.items()}
+        measured = medians(rows, options.repeat)
         table = Table(
-            title=f"{options.images} images, {size:.0f} MiB, {options.workers} processes, median of {options.repeat}"
+            title=f"{options.images} images, {size:.0f} MiB, {options.workers} processes, median of {options.repeat}, "
+            f"load {os.getloadavg()[0]:.0f}"
         )
-        for title in ("job", "s", "images/s", "of decoding"):
+        for title in ("job", "s", "of decoding", "CPU ms/image", "of decoding"):
             table.add_column(title, justify="left" if title == "job" else "right")
-        base = medians["decode once (fastest decoders)"]
-        for name, time_taken in medians.items():
-            table.add_row(
-                name, f"{time_taken:.2f}", f"{options.images / time_taken:.0f}", f"{base / time_taken:.2f}"
-            )
+        wall, cpu = measured["decode once (fastest decoders)"]
+        for name, (taken, worked) in measured.items():
+            each = f"{1000 * worked / options.images:.1f}"
+            table.add_row(name, f"{taken:.2f}", f"{wall / taken:.2f}", each, f"{cpu / worked:.2f}")
         Console().print(table)
         memory = Table(title="peak memory of the largest process")
         memory.add_column("images", justify="right")

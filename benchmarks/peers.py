@@ -37,7 +37,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from benchmarks.stream import Made, build_corpus, collate, cpu_seconds, floor, medshards, prompts, samples_in
+from benchmarks.build import cpu_seconds
+from benchmarks.stream import Made, build_corpus, collate, floor, medshards, prompts, samples_in
+from medshards.common.memory import keep_freed
 from medshards.curate.formats.pictures import jpeg, png
 from medshards.curate.sample import Region
 from medshards.train.data.resizing import resize_image, resize_masks
@@ -310,6 +312,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    keep_freed()  # for every row
     console = Console(width=100)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

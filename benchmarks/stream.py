@@ -32,7 +32,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import statistics
 import tarfile
 import tempfile
@@ -54,7 +53,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.build import SLUGS, write_download
+from benchmarks.build import SLUGS, cpu_seconds, write_download
+from medshards.common.memory import keep_freed
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.sample import Region
 from medshards.shards.build.corpus import write_corpus
@@ -258,14 +258,6 @@ def collate(made: list[Made]) -> tuple[torch.Tensor, torch.Tensor, list[list[tup
     return torch.stack(images), torch.cat(masks), list(texts)
 
 
-def cpu_seconds() -> float:
-    """User and system time of this process and its finished children."""
-    return sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
-
-
 def first(job: Job, skip: int = 0, drop: int = 0) -> float:
     """Seconds to the first batch after those that are left out."""
     start = time.perf_counter()
@@ -309,6 +301,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    keep_freed()  # for every row
     with tempfile.TemporaryDirectory() as folder_:
         tars = build_corpus(Path(folder_), options.images)
         for tar in tars:
