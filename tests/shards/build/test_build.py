@@ -191,11 +191,13 @@ def test_a_dataset_that_a_killed_build_moved_aside_is_put_back_by_any_build(
     assert verify(out) == []
 
 
-def test_two_builds_of_a_dataset_do_not_write_into_one_corpus(raw: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["local", "ray", "slurm"])
+def test_two_builds_of_a_dataset_do_not_write_into_one_corpus(raw: Path, tmp_path: Path, engine: str) -> None:
     with locked(tmp_path / "out" / WORK / "drive.lock"):
-        result = medshards("build", "drive", "--raw", raw, "--out", tmp_path / "out")
+        result = medshards("build", "drive", "--raw", raw, "--out", tmp_path / "out", "--engine", engine)
     assert result.exit_code == 1
-    assert "another build" in result.stderr
+    assert f"another build is writing drive into {tmp_path / 'out'}" in result.stderr
+    assert not (tmp_path / "out" / "drive").exists()
 
 
 def test_builds_of_several_datasets_at_once_are_one_corpus(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from medshards.curate import phantoms
 from medshards.shards.cli.build import build
+from medshards.shards.cluster.unit import main as encode_unit_of
 from medshards.shards.cluster.units import balanced, folder_of
 from tests.shards.cluster.downloads import corpus
 
@@ -128,6 +129,23 @@ def test_a_build_in_the_queue_is_watched_and_excludes_another(
     assert json.loads(result.stdout)["datasets"][0]["reused"] == 3  # what the unit finished
     assert not folder_of(out, "drive").exists()
     assert "no build is at work" in invoke("--status", "--out", out).output
+
+
+def test_what_a_unit_says_names_no_file_of_a_patient(
+    slurm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of one that is damaged; the published names of this dataset tell who examined whom."""
+    phantoms.write_phantom("bus_uclm", tmp_path / "raw" / "bus_uclm")
+    published = sorted((tmp_path / "raw" / "bus_uclm").rglob("images/*.png"))
+    published[0].write_bytes(published[0].read_bytes()[:100])
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 7\n")  # nothing begins
+    words = ("bus_uclm", "--raw", tmp_path / "raw", "--out", tmp_path / "out", "--engine", "slurm")
+    assert invoke(*words, "--units", "1").exit_code == 0
+    capsys.readouterr()
+    encode_unit_of(str(tmp_path / "out"), "bus_uclm", "0")
+    said = "".join(capsys.readouterr())
+    assert re.search(r"unit 0 of bus_uclm: 8 cases, 7 samples, refused: 1 \w+", said)
+    assert not [path.stem for path in published if path.stem in said]
 
 
 def test_options_of_slurm_go_with_slurm_alone(downloads: Path, tmp_path: Path) -> None:
