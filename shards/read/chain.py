@@ -11,6 +11,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ class Index:
 
     def read(self, columns: list[str]) -> pa.Table:
         """These columns of all samples; raises CorpusError, StoreError."""
-        return pa.Table.from_batches(self._batches(columns), _schema(columns))
+        with self._parquet() as file:
+            return file.read(columns, use_threads=False)
 
     def mapped(self, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
         """These columns of some samples (rows in ascending order), in a mapped file that has no name any more.
@@ -105,7 +107,8 @@ class Index:
     def _mapped(self, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
         first = 0
         with tempfile.NamedTemporaryFile(prefix="medshards-") as file:
-            with pa.ipc.new_file(file, _schema(columns)) as out:
+            schema = pa.schema([index.INDEX_SCHEMA.field(name) for name in columns])
+            with pa.ipc.new_file(file, schema) as out:
                 for batch in self._batches(columns):
                     inside = rows[slice(*np.searchsorted(rows, (first, first + len(batch))))]
                     out.write_batch(
@@ -116,11 +119,17 @@ class Index:
             return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
 
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        with self._parquet() as file:
+            yield from file.iter_batches(index.GROUP, columns=columns, use_threads=False)
+
+    @contextmanager
+    def _parquet(self) -> Iterator[pq.ParquetFile]:
+        """The file; what goes wrong with it is a CorpusError."""
         store = self.store
         source: Any = store.root / self.path if isinstance(store, Folder) else io.BytesIO(self._fetch())
         try:
             with pq.ParquetFile(source, page_checksum_verification=True) as file:
-                yield from file.iter_batches(index.GROUP, columns=columns, use_threads=False)
+                yield file
         except (OSError, pa.ArrowException) as error:
             raise CorpusError(f"{self.path} cannot be read ({error}); {REPAIR}") from error
 
@@ -141,10 +150,6 @@ class Index:
             raise CorpusError(f"{self.path} cannot be read: {reason(error)}; {REPAIR}") from error
         if not same:
             raise CorpusError(f"{self.path} is not the file that its manifest describes; {REPAIR}")
-
-
-def _schema(columns: list[str]) -> pa.Schema:
-    return pa.schema([index.INDEX_SCHEMA.field(name) for name in columns])
 
 
 def read_manifest(store: Store, slug: str, facts: dict[str, Any]) -> dict[str, Any]:
