@@ -104,6 +104,7 @@ def run(folder: Path, form: str, *more: str, **said: str) -> Result:
     labels.write_text(LABELS)
     options = [part for name, value in said.items() for part in (f"--{name}", value)]
     arguments = [str(folder / "data"), "--format", form, "--slug", "mine", "--out", str(folder / "mine")]
+    get_source.cache_clear()  # an earlier test may have had a folder of this name
     return CliRunner().invoke(import_, [*arguments, "--labels", str(labels), *options, *more])
 
 

@@ -39,6 +39,7 @@ def run(folder: Path, form: str, text: str) -> Result:
     (folder / "labels.yaml").write_text(text)
     options = [part for name, value in SAID.items() for part in (f"--{name}", value)]
     words = [folder / "data", "--format", form, "--slug", "mine", "--out", folder / "mine"]
+    get_source.cache_clear()  # an earlier test may have had a folder of this name
     return CliRunner().invoke(import_, [*map(str, words), "--labels", str(folder / "labels.yaml"), *options])
 
 
