@@ -1,4 +1,4 @@
-"""What the README shows of the command is what the command says, on the same real files."""
+"""What the README shows of the command is what it says, on the same real files; links lead where they say."""
 
 import re
 import shlex
@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from medshards.cli import cli
 
 README = Path(__file__).parents[1] / "README.md"
+PAGES = [README, *sorted(README.parent.glob("C*.md")), *sorted(README.parent.glob("docs/*.md"))]
 SECTION = "## What it does, on real files"
 
 
@@ -23,6 +24,21 @@ def transcript() -> list[tuple[str, str]]:
 def squeezed(text: str) -> str:
     """Without line breaks: the README wraps long lines."""
     return " ".join(text.split())
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for where, anchor in re.findall(r"\]\(([^)\s#]*)#?([^)\s]*)\)", page.read_text("utf-8")):
+        if "://" not in where:
+            target = page.parent / where if where else page
+            assert target.exists(), f"{page.name} links to {where}"
+            assert not anchor or anchor in headings(target), f"{page.name} links to {where}#{anchor}"
 
 
 @pytest.mark.timeout(900)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -183,9 +184,9 @@ def verify(out: str, workers: int, expect: str | None, as_json: bool) -> None:
     Names the file, and where it can be told the sample, of whatever is wrong; then the exit status is 1. A corpus
     proves itself; that it is the one you mean, --expect does.
     """
-    if expect is not None and not 16 <= len(expect) <= 64:
+    if expect is not None and not re.fullmatch("[0-9a-f]{16,64}", expect):
         raise click.UsageError(
-            "--expect takes 16 to 64 digits of the digest that `verify` and corpus.json tell"
+            "--expect takes 16 to 64 digits (0-9, a-f) of the digest that `verify` and corpus.json tell"
         )
     try:
         with at_hand(out) as place:

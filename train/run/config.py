@@ -211,7 +211,8 @@ def _path(source: str | Path) -> Path:
         return path
     if (FOLDER / f"{source}.yaml").is_file():
         return FOLDER / f"{source}.yaml"
-    raise ConfigError(f"{source}: no such file, and no preset; presets are {', '.join(presets())}")
+    what = "a folder" if path.is_dir() else "no such file"
+    raise ConfigError(f"{source}: {what}, and no preset; presets are {', '.join(presets())}")
 
 
 def _override(content: dict[str, Any], overrides: Sequence[str]) -> dict[tuple[str, ...], str]:
