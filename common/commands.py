@@ -1,10 +1,21 @@
-"""Commands that have commands."""
+"""What commands of all rooms have in common."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from medshards.common.text import near
+
+MOST_WORKERS = 1024  # a larger number is a slip of the hand
+
+
+def workers_option(what: str) -> Callable[[Any], Any]:
+    """The option --workers; what: what the processes do."""
+    kind = click.IntRange(1, MOST_WORKERS)
+    return click.option("--workers", type=kind, default=1, show_default=True, help=what)
 
 
 class Group(click.Group):

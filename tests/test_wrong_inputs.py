@@ -55,6 +55,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("build drive --raw raw --out file", 1, "file"),
         ("build drive --raw raw --out out --slices every:0", 2, "every:0"),
         ("build drive --raw raw --out out --workers 0", 2, "--workers"),
+        ("build drive --raw raw --out out --workers 99999999999999999999", 2, "--workers"),
+        ("train --plan --config tiny --card 1e300", 2, "--card"),
         ("build drive --raw raw --out corpus --profile paper", 1, "profile"),
         ("verify nowhere", 1, "nowhere/corpus.json: no such file"),
         ("verify corpus --expect 00", 2, "16 to 64 digits"),

@@ -73,7 +73,7 @@ def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--card",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 10_000, min_open=True),
     metavar="GB",
     help="Any GPU of 80, 48, 24, 16, 11 … GB.",
 )

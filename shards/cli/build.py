@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from medshards.common.commands import workers_option
 from medshards.common.console import progress_bar, say, tell
 from medshards.common.machine import MachineError
 from medshards.common.slurm import SlurmError
@@ -61,13 +62,7 @@ def _folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> P
 )
 @options.making
 @options.key_file
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Processes that encode; with --engine slurm CPUs of each job.",
-)
+@workers_option("Processes that encode; with --engine slurm CPUs of each job.")
 @click.option(
     "--shard-size", type=click.IntRange(1), default=256, show_default=True, help="Largest shard, in MiB."
 )

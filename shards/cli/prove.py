@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import workers_option
 from medshards.common.console import progress_bar, say, say_some
 from medshards.common.machine import MachineError
 from medshards.common.text import counted, printable
@@ -52,7 +53,7 @@ from medshards.shards.prove.verify import verify_place
     is_flag=True,
     help="Write SLUG.names.tsv beside the key file: which file each name that medshards gave stands for. Private.",
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read.")
+@workers_option("Processes that read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def inspect(
     slug: str | None,
@@ -171,9 +172,7 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("out", metavar="OUT")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that check shards."
-)
+@workers_option("Processes that check shards.")
 @click.option(
     "--expect", metavar="DIGEST", help="Digest of the corpus, or at least 16 digits, noted elsewhere."
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from medshards.common.commands import MOST_WORKERS
 from medshards.common.console import page_console, progress_bar, tell
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     "--side", type=click.IntRange(8), default=1008, show_default=True, help="Of the network input, px."
 )
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images of a batch.")
-@click.option("--workers", type=click.IntRange(0), help="Processes that decode.  [default: data.workers]")
+@click.option(
+    "--workers", type=click.IntRange(0, MOST_WORKERS), help="Processes that decode.  [default: data.workers]"
+)
 @click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="--bench: so many.")
 @click.option(
     "--gpu", type=click.FloatRange(0.01), default=16.0, show_default=True, help="--bench: images/s of a GPU."

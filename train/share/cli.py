@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from medshards.common.commands import workers_option
 from medshards.common.console import progress_bar, say
 from medshards.common.text import counted
 from medshards.curate.catalog.entry import CatalogError, load_catalog
@@ -78,9 +79,7 @@ def push(
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--type", "kind", type=click.Choice(KINDS), help="Needed where REPO is both.")
 @click.option("--revision", help="Branch, tag or commit.  [default: main]")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that verify a corpus."
-)
+@workers_option("Processes that verify a corpus.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
 def pull(repo: str, out: Path, kind: Kind | None, revision: str | None, workers: int, as_json: bool) -> None:
     """Fetch a corpus or model that `medshards push` brought to the Hugging Face Hub into the folder OUT.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import workers_option
 from medshards.common.console import progress_bar, say
 from medshards.common.text import comma_separated
 
@@ -44,7 +45,7 @@ sets_option = click.option(
     show_default=True,
     help="What lies beyond the image when a mask shrinks; foreground is the published study's rule.",
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@workers_option("Processes.")
 @sets_option
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def build(
@@ -117,7 +118,7 @@ def build(
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
 @sets_option
 @click.option("--quick", is_flag=True, help="Check stored digests only; make nothing anew.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@workers_option("Processes.")
 def verify(
     data: str, name: str | None, datasets: tuple[str, ...], sets: Path | None, quick: bool, workers: int
 ) -> None:
