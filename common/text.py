@@ -11,6 +11,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def in_words(error: BaseException) -> str:
+    """Kind and words of an error that a library raised, in one line, without what it holds: that of text which is no
+    UTF-8 holds the whole file."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def counted(number: int, what: str) -> str:
     """'1 dataset', '2 datasets'."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from medshards.common.files import sha256_file
+from medshards.common.text import in_words
 from medshards.evaluate.predictions import PredictionFolder, is_predictions
 from medshards.evaluate.segmenter import BASELINES, Baseline, ModelSegmenter, Segmenter
 from medshards.train.model.graph import Sam3Graph
@@ -121,7 +122,7 @@ def vocabulary_of(what: str | Path) -> Vocabulary:
         return _with_own(json.loads(file.read_bytes())) if file.is_file() else Vocabulary.load()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         todo = "export the model again, or remove the file to go without its own concepts"
-        raise WeightsError(f"{file} is no list of concepts ({error!r}); {todo}") from error
+        raise WeightsError(f"{file} is no list of concepts ({in_words(error)}); {todo}") from error
 
 
 def _with_own(concepts: list[dict[str, Any]]) -> Vocabulary:

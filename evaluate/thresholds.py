@@ -20,6 +20,7 @@ import numpy as np
 from medshards.common.files import write_atomically
 from medshards.common.overlap import overlap
 from medshards.common.spread import spread
+from medshards.common.text import in_words
 from medshards.common.window import Windows
 from medshards.evaluate.dataset import Dataset, open_datasets, query_of, truth_of
 from medshards.evaluate.segmenter import Segmenter
@@ -77,7 +78,7 @@ class Thresholds:
             if isinstance(error, ThresholdError):
                 raise
             raise ThresholdError(
-                f"{path} is no file of thresholds as `medshards evaluate --threshold auto` writes it ({error!r})"
+                f"{path} is no file as `medshards evaluate --threshold auto` writes it ({in_words(error)})"
             ) from error
 
 

@@ -21,6 +21,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert built.exit_code == 0, built.output
     (folder / "file").write_text("no picture")
+    (folder / "binary.csv").write_bytes(bytes(range(128, 256)))
     (folder / "empty").mkdir()
     (folder / "other").mkdir()
     (folder / "other" / "notes.txt").write_text("no download")
@@ -83,6 +84,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("evaluate --data corpus --checkpoint empty", 1, "no checkpoint in"),
         ("predict file --checkpoint empty --prompt polyp --out out", 1, "empty"),
         ("predict raw --checkpoint empty --out out", 2, "--prompt"),
+        ("predict --jobs binary.csv --checkpoint empty --out out", 1, "position 0: invalid start byte)"),
         ("prompts build empty", 1, "no corpus.json"),
         ("check drve --raw raw", 1, "drve"),
         ("check drive --raw raw --picture file/a.png", 1, "file"),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from medshards.common.text import in_words
 from medshards.evaluate.predict.outputs import Asked
 from medshards.vocab.vocabulary import UnknownConcept, Vocabulary
 
@@ -32,7 +33,7 @@ def read_jobs(path: Path) -> dict[str, list[str]]:
         raise JobsError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise JobsError(
-            f"{path}: expected files, each with its prompts; found something else ({error!r})"
+            f"{path}: expected files, each with its prompts; found something else ({in_words(error)})"
         ) from error
     jobs: dict[str, list[str]] = {}
     for file, texts in rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from medshards.common.text import in_words
 from medshards.evaluate.report.rows import Measured
 from medshards.evaluate.report.text import Report
 from medshards.train.model.answers import Rule
@@ -23,6 +24,6 @@ def read_report(path: Path) -> Report:
         samples = [Measured.of(sample) for sample in content["samples"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(
-            f"{path} is no report of `medshards evaluate --out FILE.json` ({error!r}); write it again"
+            f"{path} is no report of `medshards evaluate --out FILE.json` ({in_words(error)}); write it again"
         ) from error
     return Report(content["made"], datasets, rules, samples)

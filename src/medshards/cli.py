@@ -20,6 +20,7 @@ import click
 
 from medshards.common.commands import Group
 from medshards.common.machine import MachineError
+from medshards.common.text import in_words
 
 # name: (module that holds the click command, one line for `medshards --help`)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -125,7 +126,7 @@ def explain(fault: Exception) -> str:
     unusable = isinstance(fault, UNUSABLE) or getattr(fault, "errno", None) in UNWRITABLE
     if isinstance(fault, OSError) and unusable and fault.filename is not None:
         return f"{fault.filename}: {fault.strerror}; name another path, or change this one"
-    what = " ".join(f"{type(fault).__name__}: {fault}".split())
+    what = in_words(fault)
     try:
         handle, path = tempfile.mkstemp(prefix="medshards-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:

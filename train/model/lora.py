@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from medshards.common.text import in_words
 from medshards.train.model.graph import Sam3Graph
 from medshards.train.model.options import LoraConfig
 from medshards.train.model.weights import WeightsError, build_model, fitting_preset
@@ -133,7 +134,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         content = json.loads((folder / CONFIG).read_bytes())
         rank, alpha = float(content["r"]), float(content["lora_alpha"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / CONFIG} is no configuration of LoRA adapters: {error!r}") from error
+        raise WeightsError(
+            f"{folder / CONFIG} is no configuration of LoRA adapters: {in_words(error)}"
+        ) from error
     more = [
         key for key in ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save") if content.get(key)
     ]
