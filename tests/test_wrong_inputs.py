@@ -65,6 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("verify corpus --expect zzzzzzzzzzzzzzzz", 2, "16 to 64 digits"),
         ("stats empty", 1, "corpus.json"),
         ("audit empty", 1, "corpus.json"),
+        ("audit corpus --against binary.csv", 1, "binary.csv: expected text"),
         ("push empty lab/mine", 1, "holds nothing to push"),
         ("push nowhere lab/mine", 2, "nowhere"),
         ("push corpus lab/mine", 1, "drive: refused: its licence"),

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
+from medshards.common.text import in_words
 from medshards.shards.build import index
 from medshards.shards.build.likeness import SAME, Sets, Views, join_alike, nearest
 from medshards.shards.build.manifest import CORPUS, read_corpus
@@ -159,7 +160,10 @@ def listed(out: Path, samples: Sequence[Sample], path: Path) -> list[tuple[Sampl
     source image with or without its ending; empty lines and lines that begin with # are left out. Raises OSError,
     and ValueError when the file is no text.
     """
-    entries = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()}
+    try:
+        entries = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()}
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text with an entry a line; found {in_words(error)}") from error
     wanted = {
         e.lower() if re.fullmatch(r"[0-9a-fA-F]{64}", e) else Path(e).name
         for e in entries
