@@ -53,7 +53,7 @@ def plans(draw: st.DrawFn) -> Plan:
         of = np.arange(samples) // draw(st.integers(1, 20))
         sizes = draw(st.lists(st.integers(1, 100), min_size=int(of[-1]) + 1, max_size=int(of[-1]) + 1))
         shards.append(Shards(of, np.array(sizes)))
-    weights[0] = weights[0] or 1.0
+    weights[0] = max(weights[0], 1.0)  # an epoch has a sample at least
     window = draw(st.none() | st.integers(2 * max(int(s.sizes.max()) for s in shards), 1500))
     return Plan(draw(st.integers(0, 2**32)), groups, weights, shards, window)
 
