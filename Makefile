@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/medshards demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # The long proofs: hundreds of kills, thousands of damages.
 prove: $(STAMP)
