@@ -48,6 +48,8 @@ class Checkpointer:
         self._background = ThreadPoolExecutor(1)
         self._pending: tuple[Future[State], State] | None = None
         (run / FOLDER).mkdir(parents=True, exist_ok=True)
+        if ranks.first:
+            self._prune()  # a process that was killed right after it had saved did not come to it
         ranks.barrier()
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:

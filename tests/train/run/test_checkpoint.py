@@ -129,6 +129,15 @@ def test_the_last_and_the_best_are_kept(fake: Path) -> None:
     assert find(folder_of(fake, 6)) == folder_of(fake, 6)
 
 
+def test_a_start_removes_what_a_killed_process_did_not_come_to(fake: Path) -> None:
+    with world() as ranks:
+        saver = Checkpointer(fake, ranks, 3, True)
+        for step in (1, 2, 3):
+            saver.save(None, None, state(step))  # type: ignore[arg-type]
+        Checkpointer(fake, ranks, 2, True)
+    assert steps(fake) == [2, 3]
+
+
 def test_without_a_validation_the_newest_is_found(fake: Path) -> None:
     with world() as ranks:
         saver = Checkpointer(fake, ranks, 3, True)
