@@ -18,12 +18,9 @@ def components(mask: NDArray[Any], connectivity: int = 8) -> list[Region]:
     """Connected components of the non-zero pixels of `mask` (H×W), in raster order of their first pixel."""
     binary = np.ascontiguousarray(mask)
     binary = binary.view(np.uint8) if binary.dtype == np.bool_ else (binary != 0).astype(np.uint8)
-    few = (
-        np.count_nonzero(binary[:, 1:] > binary[:, :-1]) + len(binary) < 1 << 16
-    )  # runs, so labels: 16 bits do
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        binary, connectivity=connectivity, ltype=cv2.CV_16U if few else cv2.CV_32S
-    )
+    runs = np.count_nonzero(binary[:, 1:] > binary[:, :-1]) + len(binary)  # at least as many as labels
+    kind = cv2.CV_16U if runs < 1 << 16 else cv2.CV_32S
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=connectivity, ltype=kind)
     regions = []
     for k in range(1, count):
         left, top, width, height, area = (int(v) for v in stats[k])

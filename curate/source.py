@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from medshards.common.text import near
+from medshards.common.text import in_words, near
 from medshards.curate.identity import open_renamed
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File, Layout, Tree, open_download
@@ -181,7 +181,7 @@ def _own(slug: str, own: Own) -> Source:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise LookupError(f"{own.code}: cannot be imported: {type(error).__name__}: {error}") from error
+        raise LookupError(f"{own.code}: cannot be imported: {in_words(error)}") from error
     found = getattr(getattr(module, "Converter", None), "slug", None)
     if found != slug:
         what = "no class Converter with a slug" if found is None else f"the converter of {found!r}"

@@ -89,8 +89,10 @@ class PredictionFolder:
         entry = next((p for p in content["prompts"] if normalise(p["text"]) == normalise(text)), None)
         if entry is None:
             raise BadSample(f"{query.name}: {scores} has no answer to {text!r}")
-        planes = [_slice(scores.with_name(name), 0, query) for name in content["masks"]]
-        found = [_found(planes[i["plane"]] == i["id"], float(i["score"])) for i in entry["instances"]]
+        planes = [_plane(scores.with_name(name), query) for name in content["masks"]]
+        found = [
+            _found(Region.of(planes[i["plane"]] == i["id"]), float(i["score"])) for i in entry["instances"]
+        ]
         return sorted(found, key=lambda one: -one.score)
 
     def _masks(self, query: Query, key: str, text: str) -> list[Found]:
@@ -103,7 +105,7 @@ class PredictionFolder:
                 region = _region(self._single[name, volume], int(number), query)
             else:
                 continue
-            return [Found(1.0, region, region.crop.astype(np.float32))] if region.area else []
+            return [_found(region, 1.0)] if region.area else []
         raise BadSample(
             f"{query.name}: {self.folder} has no prediction for {text!r}, such as {names[0]}/{key}.png"
         )
@@ -129,7 +131,6 @@ def _content(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-@lru_cache(maxsize=8)
 def _array(path: Path) -> NDArray[Any]:
     """D×H×W."""
     try:
@@ -144,7 +145,7 @@ def _array(path: Path) -> NDArray[Any]:
 def _regions(path: Path) -> tuple[tuple[int, ...], list[Region]]:
     """Shape of a file, and what is not 0 in each of its slices: a volume is asked slice by slice for one concept after
     the other, so those of its concepts stay, and whole arrays would be gigabytes."""
-    array = _array.__wrapped__(path)
+    array = _array(path)
     return array.shape, [Region.of(plane) for plane in array]
 
 
@@ -154,10 +155,15 @@ def _region(path: Path, number: int, query: Query) -> Region:
     return regions[number]
 
 
-def _slice(path: Path, number: int, query: Query) -> NDArray[Any]:
-    array = _array(path)
-    _refuse_other_size(path, number, array.shape, query)
-    return np.asarray(array[number])
+@lru_cache(maxsize=8)
+def _planes(path: Path) -> NDArray[Any]:
+    return _array(path)
+
+
+def _plane(path: Path, query: Query) -> NDArray[Any]:
+    array = _planes(path)
+    _refuse_other_size(path, 0, array.shape, query)
+    return np.asarray(array[0])
 
 
 def _refuse_other_size(path: Path, number: int, shape: tuple[int, ...], query: Query) -> None:
@@ -165,6 +171,5 @@ def _refuse_other_size(path: Path, number: int, shape: tuple[int, ...], query: Q
         raise BadSample(f"{query.name}: {path} is {shape}, the image {query.size} (slice {number})")
 
 
-def _found(mask: NDArray[np.bool_], score: float) -> Found:
-    region = Region.of(mask)
+def _found(region: Region, score: float) -> Found:
     return Found(score, region, region.crop.astype(np.float32))

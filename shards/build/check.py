@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medshards.common.spread import spread
+from medshards.common.text import in_words
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.identify import identify
@@ -64,7 +65,7 @@ def check(
     except (LookupError, VocabularyError) as error:
         yield Finding("converter", False, _in_words(error, slug, own))
     except Exception as error:
-        yield Finding("converter", False, f"mend it: {type(error).__name__}: {error}")
+        yield Finding("converter", False, f"mend it: {in_words(error)}")
     entry = entries.get(slug)
     if own is None:
         yield from _phantom(slug, source, entry)
@@ -112,7 +113,7 @@ def _phantom(slug: str, source: Source | None, entry: Entry | None) -> Iterator[
         try:
             expected = phantoms.write_phantom(slug, root)
         except Exception as error:
-            yield Finding("phantom", False, f"mend write: {type(error).__name__}: {error}")
+            yield Finding("phantom", False, f"mend write: {in_words(error)}")
             return
         seconds, size = (
             time.perf_counter() - start,

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from medshards.common.text import in_words
+
 OPEN_FILES = 64  # shards a process keeps open
 WAITS = (0.2, 0.4, 0.8, 1.6)  # s before each further attempt
 CREDENTIALS = "for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or FSSPEC_S3_ANON=true"
@@ -167,7 +169,7 @@ class Bucket:
         except (OSError, MemoryError, ValueError):
             raise
         except Exception as error:
-            what = f"{self.url}/{path}: {type(error).__name__}: {error}"
+            what = f"{self.url}/{path}: {in_words(error)}"
             if "Credentials" in type(error).__name__ or "Profile" in type(error).__name__:
                 raise StoreError(f"{what}: {CREDENTIALS}") from error
             raise OSError(what) from error
