@@ -92,10 +92,8 @@ def decode_once(pair: tuple[Path, Path]) -> None:
         data = path.read_bytes()
         if path.suffix == ".jpg":
             jpeg.decode(data, channels)
-        elif png.read_header(data).depth == 8:
-            png.decode(data)
         else:
-            np.array(PIL.Image.open(io.BytesIO(data)).convert("L"))
+            png.decode(data)
 
 
 def with_webdataset(task: tuple[int, list[tuple[Path, Path]], Path]) -> None:

@@ -13,12 +13,19 @@ from scipy import ndimage
 
 from medshards.curate.sample import Instance, Region
 
+FEW, MANY = (
+    4,
+    100,
+)  # runs a row of a mask, on average, below which its outlines are followed; objects that are too many
+
 
 def components(mask: NDArray[Any], connectivity: int = 8) -> list[Region]:
     """Connected components of the non-zero pixels of `mask` (H×W), in raster order of their first pixel."""
     binary = np.ascontiguousarray(mask)
     binary = binary.view(np.uint8) if binary.dtype == np.bool_ else (binary != 0).astype(np.uint8)
     runs = np.count_nonzero(binary[:, 1:] > binary[:, :-1]) + len(binary)  # at least as many as labels
+    if connectivity == 8 and runs < (1 + FEW) * len(binary) and (regions := _apart(binary)) is not None:
+        return regions
     kind = cv2.CV_16U if runs < 1 << 16 else cv2.CV_32S
     count, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=connectivity, ltype=kind)
     regions = []
@@ -26,6 +33,28 @@ def components(mask: NDArray[Any], connectivity: int = 8) -> list[Region]:
         left, top, width, height, area = (int(v) for v in stats[k])
         crop = labels[top : top + height, left : left + width] == k
         regions.append(Region(crop, top, left, area))
+    regions.sort(key=_first_pixel)
+    return regions
+
+
+def _apart(binary: NDArray[np.uint8]) -> list[Region] | None:
+    """The 8-connected components of a mask of 0 and 1 where they are few and their boxes do not overlap; else None.
+
+    Each is then what its box holds. Following outlines takes a fifth of the time of labelling every pixel.
+    """
+    outlines, tree = cv2.findContours(binary, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outer = [k for k in range(len(outlines)) if tree[0, k, 3] < 0]  # the others are those of holes
+    if len(outer) > MANY:
+        return None
+    boxes = np.array([cv2.boundingRect(outlines[k]) for k in outer], np.int64).reshape(-1, 4)
+    start, end = boxes[:, None, :2], boxes[:, None, :2] + boxes[:, None, 2:]
+    overlap = ((start < end.swapaxes(0, 1)) & (start.swapaxes(0, 1) < end)).all(axis=2)
+    if np.count_nonzero(overlap) > len(boxes):  # more than each with itself
+        return None
+    regions = []
+    for left, top, width, height in boxes.tolist():
+        crop = binary[top : top + height, left : left + width] != 0
+        regions.append(Region(crop, top, left, int(np.count_nonzero(crop))))
     regions.sort(key=_first_pixel)
     return regions
 

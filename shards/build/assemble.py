@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from medshards.common.files import sha256_file
 from medshards.curate.listing import RejectRow
@@ -33,7 +33,7 @@ from medshards.shards.build.manifest import (
 from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
 from medshards.shards.encode.record import Member, Record, json_bytes
-from medshards.shards.encode.stage import BlobReader, Fingerprints
+from medshards.shards.encode.stage import BlobReader, Fingerprints, members_of
 from medshards.shards.view.samples import draw_samples
 
 
@@ -140,7 +140,7 @@ def assemble(
         tail = tar.member(f"{entry.key}.json", data)
         shard, offset = writers[plan.split].add(blob, tail)
         own = Member("json", len(blob) + tar.BLOCK, len(data), hashlib.sha256(data).hexdigest())
-        members = tuple(replace(m, offset=m.offset + offset) for m in (*_members(meta), own))
+        members = tuple(replace(m, offset=m.offset + offset) for m in (*members_of(meta), own))
         facts: index.SourceFacts = {
             "own_group": entry.group,
             "fingerprint": fingerprint,
@@ -198,7 +198,3 @@ def _volume_sizes(planned: Sequence[Planned]) -> dict[str, int]:
             # the record is smaller than the facts kept of it; its header and padding are not
             sizes[entry.volume] += entry.size + entry.meta_size + 2 * tar.BLOCK
     return dict(sizes)
-
-
-def _members(meta: dict[str, Any]) -> tuple[Member, ...]:
-    return tuple(Member(**m) for m in meta["members"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -84,13 +85,20 @@ def _field_of_view(small: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def hashes(pictures: NDArray[np.int8]) -> NDArray[np.uint16]:
     """The perceptual hash of each relief: n × BANDS words of BITS bits."""
-    plan = np.random.RandomState(0).randint(0, 2, (SIDE * SIDE, BANDS * BITS)).astype(np.float32) * 2 - 1
+    plan = _projections()
     words = np.empty((len(pictures), BANDS), np.uint16)
     for start in range(0, len(pictures), BATCH):
         flat = pictures[start : start + BATCH].reshape(-1, SIDE * SIDE).astype(np.float32)
         signs = (flat @ plan > 0).reshape(-1, BANDS, BITS)
         words[start : start + BATCH] = signs @ (1 << np.arange(BITS, dtype=np.uint16))
     return words
+
+
+@cache
+def _projections() -> NDArray[np.float32]:
+    """1 and -1 at random, for every pixel and bit."""
+    signs = np.random.RandomState(0).randint(0, 2, (SIDE * SIDE, BANDS * BITS))
+    return signs.astype(np.float32) * 2 - 1
 
 
 @dataclass(frozen=True)

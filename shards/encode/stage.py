@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple, overload
 
 from medshards.curate.listing import RejectRow
 from medshards.shards.encode.fingerprint import LENGTH
-from medshards.shards.encode.record import Encoded, Member, Record, json_bytes
+from medshards.shards.encode.record import Encoded, Member, Record, json_bytes, pack
 from medshards.shards.encode.walk import Walked
 
 
@@ -69,7 +69,7 @@ KEPT = [field.name for field in fields(Entry) if field.name not in IMPLIED]
 
 
 class Packed(NamedTuple):
-    """A sample in a pack, and the SHA-256 of what was written of it."""
+    """A sample in a pack, and the SHA-256 of its facts, which hold those of its members, and fingerprint."""
 
     entry: Entry
     sha256: str
@@ -113,7 +113,7 @@ class PackWriter:
             meta_offset=start + len(encoded.blob),
             meta_size=len(meta),
         )
-        return Packed(entry, hashlib.sha256(encoded.blob + meta + encoded.fingerprint).hexdigest())
+        return Packed(entry, hashlib.sha256(meta + encoded.fingerprint).hexdigest())
 
     def finish(self, case: str, input_key: str, walked: Walked[Packed]) -> Outcome:
         """Declare a case complete: data first, then its line in the journal."""
@@ -175,10 +175,15 @@ def _from_json(raw: dict[str, Any], pack: str) -> Outcome:
 
 def _is_whole(entry: Entry, digest: str, source: BlobReader) -> bool:
     try:
-        data = source.read(entry.source, entry.offset, entry.size + entry.meta_size + LENGTH)
+        blob = source.read(entry.source, entry.offset, entry.size)
+        facts = source.read(entry.meta_source, entry.meta_offset, entry.meta_size + LENGTH)
     except EOFError:
         return False
-    return hashlib.sha256(data).hexdigest() == digest
+    if hashlib.sha256(facts).hexdigest() != digest:
+        return False
+    members = members_of(json.loads(facts[: entry.meta_size]))
+    files = [(m.suffix, blob[m.offset : m.offset + m.size]) for m in members]
+    return pack(entry.key, files) == (blob, members)
 
 
 class Fingerprints(Sequence[bytes]):
@@ -205,6 +210,11 @@ def meta_bytes(record: Record, members: Sequence[Member], table1: Sequence[int] 
     """What assembling needs beside the tar entries: the record, their places, the areas by the paper's rule."""
     areas = None if table1 is None else list(table1)
     return json_bytes({"record": record, "members": [vars(m) for m in members], "table1": areas})
+
+
+def members_of(meta: dict[str, Any]) -> tuple[Member, ...]:
+    """The members that `meta_bytes` told of, read again."""
+    return tuple(Member(**m) for m in meta["members"])
 
 
 class BlobReader:

@@ -72,10 +72,10 @@ def _png(data: bytes) -> Picture:
     header = png.read_header(data)
     turn = png.orientation(data, header)
     if header.color == png.PALETTE:
-        picture = _other(png.bare(data, header, png.PIXELS + png.COLORS))
+        picture = _other(png.bare(data, header, png.PIXELS + png.COLORS)[0])
         return Picture(picture.pixels, picture.indices, None, picture.opaque, turn)
-    bare = png.bare(data, header)
-    pixels, exact = png.decode_exact(bare)
+    bare, left = png.bare(data, header)
+    pixels, exact = png.decode_exact(bare, left)
     key = png.transparent(data, header) if header.color in (png.GREY, png.RGB) else None
     if header.color in (png.GREY_ALPHA, png.RGBA):
         opaque = _full(pixels[:, :, -1])

@@ -28,3 +28,9 @@ def test_pythons_tarfile_reads_what_is_written(files: list[tuple[str, bytes]]) -
 def test_names_that_do_not_fit_are_refused(name: str) -> None:
     with pytest.raises(ValueError):
         tar.header(name, 1)
+
+
+def test_a_size_that_does_not_fit_is_refused() -> None:
+    assert tarfile.TarInfo.frombuf(tar.header("a.png", tar.LARGEST), "ascii", "strict").size == tar.LARGEST
+    with pytest.raises(ValueError, match="fit"):
+        tar.header("a.png", tar.LARGEST + 1)

@@ -12,13 +12,17 @@ import PIL.Image
 import pytest
 import tifffile
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from medshards.cli import cli
 from medshards.common.window import shown
+from medshards.curate.formats.pictures.decode import decode
 from medshards.curate.formats.pictures.raster import read_binary, read_image
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File
+from tests.curate.formats.pictures.pngs import grey_png
 
 RAMP = np.linspace(0, 4095, 64 * 48).reshape(48, 64)  # 12 bits
 COLORS = np.random.default_rng(3).integers(0, 256, (48, 64, 3)).astype(np.uint8)
@@ -45,6 +49,24 @@ def refused(data: bytes, tmp_path: Path) -> str:
     assert caught.value.file == "a"
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------ one bit
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_bits_are_read_with_filters_and_without(mask: NDArray) -> None:
+    """Pillow filters the rows of a picture, `grey_png` does not."""
+    filtered = io.BytesIO()
+    PIL.Image.fromarray(mask).save(filtered, "PNG")
+    for data in (filtered.getvalue(), grey_png(mask.view(np.uint8), 1)):
+        assert np.array_equal(decode(data).pixels, np.where(mask, 255, 0))
+
+
+def test_a_colour_picture_of_one_bit_is_refused(tmp_path: Path) -> None:
+    """There is no such PNG."""
+    data = bytearray(grey_png(np.zeros((8, 8), np.uint8), 8))
+    data[24:26] = 1, 2  # bits, colours
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    assert "damaged" in refused(bytes(data), tmp_path)
 
 
 # ------------------------------------------------------------------------------------------ more than 8 bits
