@@ -1,6 +1,7 @@
 """The command `medshards` with a cause of failure in it: python -m tests.train.failing CAUSE STAMP train ...
 
-The cause strikes on the last rank in its third update. Just before, the file STAMP appears.
+The cause strikes on the last rank in its third update. Just before, the file STAMP appears. A store fails while
+samples are fetched ahead: each update that is still made of earlier ones touches STAMP anew.
 """
 
 import os
@@ -46,7 +47,10 @@ def main() -> None:
     def failing_update(self: Learner, chunks: Any, norms: Any, step: int, total: int) -> Any:
         if step == AT and cause != "store":
             strike(cause, stamp)
-        return update(self, chunks, norms, step, total)
+        made = update(self, chunks, norms, step, total)
+        if stamp.exists():
+            stamp.touch()
+        return made
 
     def failing_read(self: Corpus, sample: int) -> Any:
         reads[0] += 1
