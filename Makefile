@@ -30,7 +30,7 @@ prove-ray: $(STAMP)
 lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[test]'
 	$(VENV)-lowest/bin/python -m pytest tests/common tests/vocab tests/curate tests/shards/build tests/shards/encode
 
 # What benchmarks/peers.py compares, in an environment of its own; without what they ask for and do not need here.

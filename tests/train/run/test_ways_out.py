@@ -44,7 +44,7 @@ def alive(mark: str) -> list[int]:
 
 
 def fail(cause: str, workers: int, ranks: int, corpus: Path, tmp_path: Path) -> tuple[int, float, str]:
-    """Status, seconds from the cause, or the last update in spite of it, until no process is left, and what was said."""
+    """Status, seconds from the cause (or the last update after it) until no process is left, and what was said."""
     mark, stamp, log = f"MARK={uuid.uuid4()}", tmp_path / "struck", tmp_path / "log"
     words = arguments(
         corpus, tmp_path / "run", "--steps", "30", options=[*OPTIONS, f"data.workers={workers}"]
