@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from medshards.common.files import sha256_file
+from medshards.common.files import sha256_file, sync
 from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
 from medshards.shards.build.manifest import (
@@ -43,10 +43,10 @@ class ShardWriter:
     def __init__(self, folder: Path, slug: str, split: str, limit: int) -> None:
         self._folder, self._slug, self._split, self._limit = folder, slug, split, limit
         self._stream: BinaryIO | None = None
-        self._hasher = ThreadPoolExecutor(
-            1
-        )  # hashing leaves the interpreter free to read and write meanwhile
+        # Hashing, and waiting for the disk, leave the interpreter free to read and write meanwhile.
+        self._aside = ThreadPoolExecutor(1)
         self._hashed: Future[None] | None = None
+        self._synced: list[Future[None]] = []
         self._name, self._at, self._samples, self._digest = "", 0, 0, hashlib.sha256()
         self.shards: list[ShardFacts] = []
 
@@ -76,7 +76,7 @@ class ShardWriter:
         self._stream.write(data)
         if self._hashed is not None:
             self._hashed.result()  # one piece at a time: memory stays small
-        self._hashed = self._hasher.submit(self._digest.update, data)
+        self._hashed = self._aside.submit(self._digest.update, data)
         self._at += len(data)
 
     def close(self) -> None:
@@ -88,6 +88,7 @@ class ShardWriter:
         self._stream = None
         if self._hashed is not None:
             self._hashed.result()
+        self._synced.append(self._aside.submit(sync, self._folder / self._name))
         self.shards.append(
             {
                 "file": self._name,
@@ -99,8 +100,10 @@ class ShardWriter:
         )
 
     def stop(self) -> None:
-        """End the thread that hashes."""
-        self._hasher.shutdown()
+        """Wait until the shards are on the disk. Raises OSError where they cannot be."""
+        self._aside.shutdown()
+        for synced in self._synced:
+            synced.result()
 
 
 def assemble(
@@ -159,9 +162,10 @@ def assemble(
     tables.close()
     for writer in writers.values():
         writer.close()
-        writer.stop()
     (folder / REJECTS).write_bytes(b"".join(json_bytes(r) for r in rejects))
     (folder / PICTURE).write_bytes(draw_samples(folder, slug))
+    for writer in writers.values():
+        writer.stop()
     files: dict[str, FileFacts] = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
         for name in (index.INDEX, index.ANNOTATIONS, REJECTS, PICTURE)

@@ -26,7 +26,7 @@ from medshards.shards.read.corpus import BadSample, Raw
 from medshards.shards.read.decode import decode_image, decode_planes
 from medshards.train.data.drawn import Drawn, region
 from medshards.train.data.keyed_random import choose, number
-from medshards.train.data.resizing import boxes_of, pack, pad_image, resize_image, resize_masks
+from medshards.train.data.resizing import boxes_of, pack, resize_image, resize_masks
 from medshards.train.data.tokenizer import tokenize
 from medshards.train.model.outputs import Targets
 from medshards.train.model.postprocess import normalise
@@ -64,7 +64,7 @@ class Example:
     """
 
     name: str
-    image: Tensor  # (3, S, S) uint8; a grey one shares its memory
+    image: Tensor  # (3, S, S) uint8
     prompts: tuple[Prompt, ...]
     boxes: Tensor  # (m, 4) float32 (cx, cy, w, h) / S, in order of the prompts
     masks: Tensor  # (m, S, ceil(S / 8)) uint8, bits
@@ -145,8 +145,12 @@ class Builder:
         fixed["absent"] = {}  # `listening` has them
         return replace(self, config=self.config.model_copy(update=fixed), listening=listening)
 
-    def example(self, raw: Raw, epoch: int, sample: int) -> Example:
-        """Decode, resize and choose prompts; raises BadSample and NoPrompt."""
+    def room(self, images: int) -> Tensor:
+        """Where so many images of a batch are made; in a worker of a loader it is handed over without a copy."""
+        return _room((images, 3, self.side, self.side))
+
+    def example(self, raw: Raw, epoch: int, sample: int, out: Tensor | None = None) -> Example:
+        """Decode, resize and choose prompts; raises BadSample and NoPrompt. out: where the image is made."""
         key = (self.seed, epoch, sample)
         dropped: Counter[str] = Counter()
         instances, absent = self._ask(raw, key, dropped)
@@ -175,20 +179,20 @@ class Builder:
         image = decode_image(raw, self._window(raw, key), side if self.config.scaled_jpeg else None)
         return Example(
             raw.name,
-            pad_image(resize_image(image, side), self.side),
+            resize_image(image, side, self.room(1)[0] if out is None else out),
             tuple(prompts),
             boxes_of(bits, self.side),
             torch.from_numpy(bits),
             +dropped,
         )
 
-    def void(self, name: str) -> Example:
-        """A black image in which nothing is to be found; see `Example.void`."""
+    def void(self, name: str, out: Tensor | None = None) -> Example:
+        """A black image in which nothing is to be found; see `Example.void`. out: where it is made."""
         concept, names = next(iter(self.names.items()))
         side = self.side
         return Example(
             name,
-            torch.zeros(3, side, side, dtype=torch.uint8),
+            (self.room(1)[0] if out is None else out).zero_(),
             (Prompt(concept, names[0], 0),),
             torch.zeros(0, 4),
             torch.zeros(0, side, -(-side // 8), dtype=torch.uint8),
@@ -245,14 +249,14 @@ def unpack(bits: Tensor, side: int) -> Tensor:
     return ((bits[..., None] >> shifts) & 1).flatten(-2)[..., :side].bool()
 
 
-def collate(examples: Sequence[Example]) -> Batch:
-    """Pack examples into a batch."""
+def collate(examples: Sequence[Example], images: Tensor | None = None) -> Batch:
+    """Pack examples into a batch. images: where theirs were made, one after another."""
     prompts = [prompt for example in examples for prompt in example.prompts]
     texts = {text: place for place, text in enumerate(dict.fromkeys(p.text for p in prompts))}
     ids, mask = tokenize(list(texts))
     per_image = torch.tensor([len(example.prompts) for example in examples])
     return Batch(
-        images=_together([example.image[None] for example in examples]),
+        images=_together([example.image[None] for example in examples]) if images is None else images,
         img_id=torch.repeat_interleave(torch.arange(len(examples)), per_image),
         input_ids=ids,
         attention_mask=mask,
@@ -268,11 +272,15 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
-    """Bytes one after another; a worker of a loader puts them where it hands them over from without a copy."""
+    """Bytes one after another."""
     shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+    return torch.cat(list(parts), out=_room(shape))
+
+
+def _room(shape: tuple[int, ...]) -> Tensor:
+    """An uint8 tensor to be filled; in a worker of a loader it lies where it is handed over from without a copy."""
     if get_worker_info() is None:
-        out = torch.empty(shape, dtype=torch.uint8)
-    else:
-        storage = torch.UntypedStorage._new_shared(math.prod(shape))
-        out = torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)  # type: ignore[call-overload]
-    return torch.cat(list(parts), out=out)
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    shared: Tensor = torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)  # type: ignore[call-overload]
+    return shared

@@ -63,7 +63,7 @@ def bench(
     requests = plan.requests(0, images)
     parts = [requests[at : at + batch] for at in range(0, images, batch)]
     samples.corpus.prepare()
-    collate([samples[requests[0]]])  # loads what is loaded once
+    samples.batch(requests[:1])  # loads what is loaded once
     read, decode, resize, pack = (seconds / images for seconds in _alone(samples, parts, tick))
     with Feed(samples, parts, workers) as feed:
         seen, start = len(next(feed).names), time.perf_counter()  # without the start of the workers
@@ -102,8 +102,8 @@ def _alone(samples: Samples, parts: Sequence[list[Request]], tick: Tick) -> list
 
     side = samples.builder.side if samples.builder.config.scaled_jpeg else None
     for part in parts:
-        examples = []
-        for epoch, sample in part:
+        examples, images = [], samples.builder.room(len(part))
+        for (epoch, sample), image in zip(part, images, strict=True):
             with timed(0):
                 raw: Raw = samples.corpus.read(sample)
             with timed(1):
@@ -111,11 +111,11 @@ def _alone(samples: Samples, parts: Sequence[list[Request]], tick: Tick) -> list
                 decode_planes(raw)
             with timed(2):
                 try:
-                    examples.append(samples.builder.example(raw, epoch, sample))
+                    examples.append(samples.builder.example(raw, epoch, sample, image))
                 except NoPrompt:
-                    examples.append(samples.builder.void(raw.name))
+                    examples.append(samples.builder.void(raw.name, image))
         with timed(3):
-            collate(examples)
+            collate(examples, images)
         done += len(part)
         tick(done)
     spent[2] = max(0.0, spent[2] - spent[1])  # an example decodes, too

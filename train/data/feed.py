@@ -20,7 +20,7 @@ from medshards.common.memory import keep_freed
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.storage import StoreError
 from medshards.train.data.ahead import Ahead
-from medshards.train.data.batch import Batch, collate
+from medshards.train.data.batch import Batch
 from medshards.train.data.loader import Samples
 from medshards.train.data.plan import Request
 
@@ -116,7 +116,7 @@ class _Batches(Dataset["Batch | Exception"]):
 
     def __getitem__(self, requests: list[Request]) -> Batch | Exception:
         try:
-            return collate([self.samples[request] for request in requests])
+            return self.samples.batch(requests)
         except TOLD as error:
             return error
 

@@ -6,13 +6,15 @@ whose figure must mean the same every time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import BadSample, Corpus
-from medshards.train.data.batch import Bad, Builder, Example, NoPrompt
+from medshards.train.data.batch import Bad, Batch, Builder, Example, NoPrompt, collate
 from medshards.train.data.plan import Request
 
 ATTEMPTS = 20  # neighbours that are tried in place of a sample that cannot be used
@@ -30,12 +32,21 @@ class Samples(Dataset[Example]):
         self.corpus, self.builder, self.replace = corpus, builder, replace
 
     def __getitem__(self, request: Request) -> Example:
+        return self.example(request)
+
+    def batch(self, requests: Sequence[Request]) -> Batch:
+        """The examples of some requests, packed; their images are made where the batch has them."""
+        images = self.builder.room(len(requests))
+        return collate([self.example(*each) for each in zip(requests, images, strict=True)], images)
+
+    def example(self, request: Request, out: Tensor | None = None) -> Example:
+        """The example of a request; out: where its image is made. Raises CorpusError, StoreError."""
         epoch, sample = request
         bad: list[Bad] = []
         without = 0
         for _ in range(ATTEMPTS if self.replace else 1):
             try:
-                example = self.builder.example(self.corpus.read(sample), epoch, sample)
+                example = self.builder.example(self.corpus.read(sample), epoch, sample, out)
                 break
             except BadSample as error:
                 bad.append(Bad(self.corpus.name(sample), str(error)))
@@ -48,7 +59,7 @@ class Samples(Dataset[Example]):
                     f"{ATTEMPTS} samples in a row from {self.corpus.name(request.sample)} cannot be used, the last: "
                     f"{bad[-1].reason if bad else 'no prompt is left'}"
                 )
-            example = self.builder.void(self.corpus.name(request.sample))
+            example = self.builder.void(self.corpus.name(request.sample), out)
         dropped = {**example.dropped, **({"samples without a prompt left": without} if without else {})}
         return replace(example, dropped=dropped, bad=tuple(bad))
 

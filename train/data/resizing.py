@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,12 +18,26 @@ from medshards.curate.sample import Region
 LARGE = 3  # from this part of an image on (a third) a mask is resized with all of it
 
 
-def resize_image(pixels: NDArray[np.uint8], side: int) -> Tensor:
-    """uint8 H×W or H×W×3 to (3, side, side); the channels of a grey image share their memory."""
+def resize_image(pixels: NDArray[np.uint8], side: int, out: Tensor | None = None) -> Tensor:
+    """uint8 H×W or H×W×3 to (3, side, side).
+
+    out: (3, S, S) uint8, which is written and returned; where S is larger, the image is in its upper left corner and
+    the rest black.
+    """
     grey = pixels.ndim == 2
     image = torch.from_numpy(np.ascontiguousarray(pixels))
     image = (image[None] if grey else image.permute(2, 0, 1))[None]
-    return _resize(image, side)[0].expand(3, -1, -1)
+    if out is None:
+        out = torch.empty(3, side, side, dtype=torch.uint8)
+    if out.shape[-1] != side:
+        out.zero_()[:, :side, :side] = _resize(image, side)[0]
+        return out
+    # what F.interpolate calls, which itself cannot write into a tensor that is there
+    channels = out[None, : image.shape[1]]
+    torch.ops.aten._upsample_bilinear2d_aa.out(image, [side, side], False, out=channels)
+    if grey:
+        out[1:] = out[0]
+    return out
 
 
 def resize_masks(regions: Sequence[Region], size: tuple[int, int], side: int) -> NDArray[np.bool_]:
@@ -106,14 +121,9 @@ def boxes_of(bits: NDArray[np.uint8], side: int) -> Tensor:
     """
     boxes = np.zeros((len(bits), 4), np.float32)
     for place, mask in enumerate(bits):
-        rows = np.flatnonzero(mask.any(axis=1))
-        columns = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(mask, axis=0)))
-        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        _, top, _, height = cv2.boundingRect(mask)
+        bottom = top + height
+        columns = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(mask[top:bottom], axis=0)))
+        left, right = columns[0], columns[-1] + 1
         boxes[place] = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
     return torch.from_numpy(boxes / side)
-
-
-def pad_image(image: Tensor, side: int) -> Tensor:
-    """An image (3, h, h) in the upper left corner of (3, side, side), the rest black."""
-    lacking = side - image.shape[-1]
-    return F.pad(image, (0, lacking) * 2) if lacking else image

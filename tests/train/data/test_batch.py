@@ -62,6 +62,19 @@ def test_images_are_resized_as_pillow_does_it(shape: tuple[int, ...]) -> None:
     assert np.abs(ours - np.asarray(theirs).astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize("shape", [(300, 200, 3), (130, 70)])
+@pytest.mark.parametrize("side", [64, 112])
+def test_an_image_is_made_where_a_batch_has_it(shape: tuple[int, ...], side: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    batch = torch.full((3, 3, 112, 112), 7, dtype=torch.uint8)
+    made = resize_image(pixels, side, batch[1])
+    assert made.data_ptr() == batch[1].data_ptr()
+    assert torch.equal(batch[1, :, :side, :side], resize_image(pixels, side))
+    assert not batch[1, :, side:].any()
+    assert not batch[1, :, :, side:].any()
+    assert (batch[::2] == 7).all()
+
+
 def test_a_pixel_belongs_to_a_mask_when_at_least_half_of_it_does() -> None:
     # Halving, the triangle filter weighs four columns 1 : 3 : 3 : 1. Column 16 of 32 takes columns 31 to 34.
     for columns, expected in [(32, 16), (33, 17), (34, 17)]:  # an eighth, a half, seven eighths of column 16

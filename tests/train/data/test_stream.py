@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from medshards.curate.formats.pictures import png
 from medshards.shards.read.cache import Cached
 from medshards.shards.read.chain import CorpusError
 from medshards.shards.read.corpus import BadSample, Corpus
 from medshards.shards.read.storage import Bucket, StoreError
-from medshards.train.data.batch import Builder
+from medshards.train.data.batch import Builder, collate
 from medshards.train.data.feed import Feed
 from medshards.train.data.loader import Samples, concept_names
 from medshards.train.data.open import open_data
@@ -50,6 +51,18 @@ def test_members_are_those_of_the_tar(corpus: Path) -> None:
         assert [members["mask.png"]] == list(raw.planes)
         assert json.loads(members["json"]) == raw.record
         assert raw.record["split"] == "train"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_is_its_examples(corpus: Path, workers: int) -> None:
+    samples = samples_of(corpus, random_square_resize=(32, 16))
+    requests = [Request(0, sample) for sample in range(len(samples.corpus))]
+    with Feed(samples, [requests], workers) as feed:
+        batch = next(feed)
+    expected = collate([samples[request] for request in requests])
+    for name, value in vars(expected).items():
+        found = getattr(batch, name)
+        assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value, name
 
 
 def test_splits_and_datasets_are_chosen(corpus: Path) -> None:
