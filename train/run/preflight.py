@@ -37,7 +37,7 @@ def problems(config: Config, data: str, out: Path, ranks: World) -> list[str]:
     found = [*_devices(config), *_agreement(ranks)]
     found += _regions(config, ranks.device.type)
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        found += [*_corpus(config, data), *_cache(config, data), *_weights(config)]
+        found += [*_corpus(config, data, here=True), *_weights(config)]
     if ranks.first:
         found += [*_batch(config, ranks.size), *_disk(config, out)]
     return found
@@ -47,7 +47,7 @@ def submission_problems(config: Config, data: str, out: Path, world_size: int) -
     """What is wrong as far as can be seen without the machines of the run, which will be ``world_size`` ranks."""
     return [
         *_batch(config, world_size),
-        *_corpus(config, data),
+        *_corpus(config, data, here=False),
         *_weights(config),
         *_disk(config, out),
     ]
@@ -121,8 +121,11 @@ def _batch(config: Config, world_size: int) -> list[str]:
     return []
 
 
-def _corpus(config: Config, data: str) -> list[str]:
-    """Read the first sample of every dataset; on a disk, see that every shard is there as a whole."""
+def _corpus(config: Config, data: str, here: bool) -> list[str]:
+    """Read the first sample of every dataset; on a disk, see that every shard is there as a whole.
+
+    here: the run will read it on this machine, whose cache needs room for it.
+    """
     try:
         options = config.data
         corpus = Corpus.open(
@@ -130,7 +133,7 @@ def _corpus(config: Config, data: str) -> list[str]:
         )
     except (CorpusError, StoreError) as error:
         return [str(error)]
-    first, found = 0, []
+    first, found = 0, _cache(config, corpus) if here else []
     for slug, table in corpus.tables.items():
         try:
             corpus.read(first)
@@ -163,16 +166,19 @@ def _weights(config: Config) -> list[str]:
     return [found] if found else []
 
 
-def _cache(config: Config, data: str) -> list[str]:
-    if config.data.cache is None or "://" not in data:
+def _cache(config: Config, corpus: Corpus) -> list[str]:
+    """Whether there is room for as much of the corpus as may come into the cache."""
+    if config.data.cache is None or isinstance(corpus.store, Folder):
         return []
-    return _room(config.data.cache, config.data.cache_gb << 30, f"data.cache_gb = {config.data.cache_gb}")
+    shards = sum(shard.size for index in corpus.indices.values() for shard in index.shards.values())
+    most = config.data.cache_gb
+    return _room(config.data.cache, min(shards, most << 30), f"for shards, at most data.cache_gb = {most}")
 
 
 def _disk(config: Config, out: Path) -> list[str]:
     one = _parameters(config) * 4 * 3  # weights and two moments in fp32
     needed = one * (config.run.keep_last + 2)  # the kept ones, the best, and the one being written
-    return _room(out, needed, f"its checkpoints, run.keep_last = {config.run.keep_last}")
+    return _room(out, needed, f"for checkpoints, run.keep_last = {config.run.keep_last}")
 
 
 def _parameters(config: Config) -> int:
@@ -191,7 +197,7 @@ def _room(folder: Path, needed: int, what: str) -> list[str]:
     free = shutil.disk_usage(existing).free
     if free + held < needed:
         return [
-            f"{folder} needs {needed / 2**30:.0f} GiB ({what}); it holds {held / 2**30:.0f} and has "
-            f"{free / 2**30:.0f} free"
+            f"{folder} needs {needed / 2**30:.3g} GiB ({what}); it holds {held / 2**30:.3g} and has "
+            f"{free / 2**30:.3g} free"
         ]
     return []

@@ -51,11 +51,12 @@ def test_30_percent_failing_answers_change_no_loss(
         (status,) = processes.run(1, command, args)
     said = capfd.readouterr().err
     print(f"{kind}, cache {cached}: status {status}, {server.met[kind]} of {server.met.total()} answers")
-    assert server.met[kind] > 0.25 * server.met.total()
+    assert server.met[kind] == pytest.approx(0.3 * server.met.total(), abs=3)
     assert "Traceback" not in said
-    assert losses(run) == {step: loss for step, loss in near.items() if step in losses(run)}
+    made = losses(run) if (run / "log.jsonl").exists() else {}
     if status:
         assert status == 1
         assert f"Error: {url}" in said
+        assert made.items() <= near.items()
     else:
-        assert losses(run) == near
+        assert made == near

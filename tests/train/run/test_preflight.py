@@ -83,12 +83,28 @@ def test_a_full_disk_counts_what_an_earlier_start_left_there(
     usage = shutil.disk_usage(tmp_path)._replace(free=20 * GIB)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     (line,) = preflight.problems(config, str(corpus), run, ranks)
-    assert "needs 38 GiB" in line
+    assert "needs 37.6 GiB" in line
     assert "20 free" in line
     run.mkdir()
     with (run / "checkpoint").open("wb") as stream:
         stream.truncate(18 * GIB)  # a hole: it takes no room
     assert preflight.problems(config, str(corpus), run, ranks) == []
+
+
+def test_a_cache_needs_room_for_the_corpus_alone(
+    corpus: Path, tmp_path: Path, ranks: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever data.cache_gb allows; it is 100 unless set."""
+    size = sum(shard.stat().st_size for shard in corpus.glob("*/*/*.tar"))
+    config, url = tiny(f"data.cache={tmp_path / 'cache'}"), f"file://{corpus}"
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(preflight, "_disk", lambda config, out: [])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=size))
+    assert preflight.problems(config, url, tmp_path / "run", ranks) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=size - 1))
+    (line,) = preflight.problems(config, url, tmp_path / "run", ranks)
+    assert f"needs {size / GIB:.3g} GiB (for shards, at most data.cache_gb = 100)" in line
+    assert preflight.submission_problems(config, url, tmp_path / "run", 16) == []
 
 
 def test_the_size_of_checkpoints_is_that_of_the_weights(
