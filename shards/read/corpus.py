@@ -102,6 +102,7 @@ class Corpus:
             found = pool.map(lambda slug: Index.open(store, slug, facts, check_index), slugs)
             indices = dict(zip(slugs, found))
             tables = dict(zip(slugs, pool.map(lambda slug: indices[slug].planned(split), slugs)))
+        pa.default_memory_pool().release_unused()  # what reading took and workers would inherit
         for opened in indices.values():
             store.expect(opened.shards)
         return cls(
@@ -135,7 +136,7 @@ class Corpus:
             if negatives:
                 usable = pc.or_(usable, pc.greater(pc.list_value_length(table["absent"]), 0))
             usable = pc.or_(usable, slug in always)
-            tables[slug] = table.filter(usable)
+            tables[slug] = table if pc.all(usable).as_py() else table.filter(usable)
         kept = {slug: table for slug, table in tables.items() if len(table)}
         return Corpus(self.store, self.facts, self.indices, kept, self.check)
 
@@ -164,7 +165,8 @@ class Corpus:
         found: set[str] = set()
         for table in (t for slug, t in self.tables.items() if datasets is None or slug in datasets):
             for column in ("concepts", "absent"):
-                found |= set(pc.list_flatten(table[column]).unique().to_pylist())
+                for chunk in table[column].chunks:
+                    found |= set(pc.list_flatten(chunk).unique().to_pylist())
         return found
 
     def place(self, sample: int) -> tuple[str, int]:
