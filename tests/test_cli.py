@@ -66,6 +66,14 @@ def test_a_full_or_read_only_disk_explains_itself() -> None:
         assert told == f"/mnt/corpus/x: {os.strerror(number)}; name another path, or change this one"
 
 
+def test_trouble_of_the_machine_without_a_place_is_no_unforeseen_fault() -> None:
+    """A disk or quota that is found full while something is written names no file."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        told = explain(OSError(number, os.strerror(number)))
+        assert told == f"{os.strerror(number)}; mend that and run the same command again"
+    assert explain(MemoryError()).startswith("memory ran out")
+
+
 def test_an_unforeseen_fault_is_one_line_and_its_trace_is_kept(tmp_path: Path) -> None:
     ended = medshards("faulty", temp=tmp_path)
     assert ended.returncode == 1

@@ -6,7 +6,6 @@ answers at once and never loads torch.
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import importlib
 import keyword
@@ -19,7 +18,7 @@ import traceback
 import click
 
 from medshards.common.commands import Group
-from medshards.common.machine import MachineError
+from medshards.common.machine import TROUBLE, MachineError, machine_error
 from medshards.common.text import in_words
 
 # name: (module that holds the click command, one line for `medshards --help`)
@@ -109,7 +108,6 @@ EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "regex", "tensorboard"), "train"),
     "huggingface_hub": "hub",
 }
-UNWRITABLE = (errno.EROFS, errno.ENOSPC)  # a disk that is read-only or full
 UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 PATIENCE = 8  # s that a command which failed has for its own exit
 
@@ -117,15 +115,18 @@ PATIENCE = 8  # s that a command which failed has for its own exit
 def explain(fault: Exception) -> str:
     """What to tell a person whose command ended in `fault`, in one line.
 
-    A missing extra and a path that cannot be used explain themselves; the trace of all else is kept in a file.
+    A missing extra, a path that cannot be used and trouble of the machine explain themselves; the trace of all else
+    is kept in a file.
     """
     if isinstance(fault, MachineError):
         return str(fault)
     if isinstance(fault, ModuleNotFoundError) and (extra := EXTRAS.get((fault.name or "").split(".")[0])):
         return f"this needs {fault.name}, which is not installed: pip install 'medshards[{extra}]'"
-    unusable = isinstance(fault, UNUSABLE) or getattr(fault, "errno", None) in UNWRITABLE
+    unusable = isinstance(fault, UNUSABLE) or getattr(fault, "errno", None) in TROUBLE
     if isinstance(fault, OSError) and unusable and fault.filename is not None:
         return f"{fault.filename}: {fault.strerror}; name another path, or change this one"
+    if isinstance(fault, OSError | MemoryError) and (trouble := machine_error(fault)):
+        return str(trouble)  # a disk that is found full while something is written does not say where
     what = in_words(fault)
     try:
         handle, path = tempfile.mkstemp(prefix="medshards-", suffix=".log")
