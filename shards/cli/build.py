@@ -156,29 +156,27 @@ def build(
             require_own(out, entry.slug)
         require_profile(out, making.profile)
         recover_all(out)
-        if engine == "slurm":
-            words = ["--allow-rejects", str(allow_rejects), *(("--licence", terms.use) if terms else ())]
-            words += ["--allow-unknown"] if terms and terms.allow_unknown else []
-            for entry, root in chosen:
-                made, catalog = (
-                    replace(making, own=own.get(entry.slug)),
-                    catalogs.get(entry.slug, given.catalog),
-                )
-                cluster.submit(entry, raw, root, out, made, catalog, workers, words, asked)
-            return
+        words = ["--allow-rejects", str(allow_rejects), *(("--licence", terms.use) if terms else ())]
+        words += ["--allow-unknown"] if terms and terms.allow_unknown else []
         for entry, root in chosen:
-            with progress_bar(entry.slug) as progress:
-                try:
-                    cluster.join_job(out, entry.slug)
-                    made = replace(making, own=own.get(entry.slug))
-                    result = build_dataset(entry, root, out, made, workers, progress, runs)
-                except Reject as reject:
-                    failed.append(entry.slug)
-                    say(f"{entry.slug}: not built: {reject}")
+            made = replace(making, own=own.get(entry.slug))
+            try:
+                if engine == "slurm":
+                    catalog = catalogs.get(entry.slug, given.catalog)
+                    cluster.submit(entry, raw, root, out, made, catalog, workers, words, asked)
                     continue
+                with progress_bar(entry.slug) as progress:
+                    cluster.join_job(out, entry.slug)
+                    result = build_dataset(entry, root, out, made, workers, progress, runs)
+            except Reject as reject:
+                failed.append(entry.slug)
+                say(f"{entry.slug}: not built: {reject}")
+                continue
             results.append(result)
             tell_result(result)
             write_corpus(out, making.profile, Vocabulary.load().digest, entries, terms)
+        if engine == "slurm":
+            sys.exit(1 if failed else 0)
         if url is not None and results:
             with progress_bar(url) as progress:
                 sent = upload(out, url, progress)

@@ -29,7 +29,7 @@ def test_units_give_the_bytes_of_a_local_build(
 ) -> None:
     """Also when a fifth of them is killed, once and twice."""
     monkeypatch.setenv("FAKE_SLURM_KILLS", kills)
-    assert build_all(local.raw, tmp_path / "out", "--engine", "slurm", "--units", "2") == 0
+    assert build_all(local.raw, tmp_path / "out", "--engine", "slurm", "--units", "2") == local.status
     settled(slurm, 3000)
     killed = (slurm / "statuses").read_text().count(f"-{int(signal.SIGKILL)}")
     print(f"{killed} units were killed")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,19 @@ def test_units_give_the_bytes_of_a_local_build(
     assert "unfinished" not in logs[0]
     assert {path.suffix for path in (tmp_path / "out/.work").iterdir()} == {".lock", ".log"}
     assert set((slurm / "statuses").read_text().split()) <= {"0", f"-{int(signal.SIGKILL)}"}
+
+
+def test_a_download_that_cannot_be_used_keeps_no_other_from_the_queue(
+    downloads: Path, slurm: Path, tmp_path: Path
+) -> None:
+    """It is named, and so told by the exit status; nothing begins here."""
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 7\n")
+    shutil.rmtree(downloads / "drive" / "DRIVE")
+    (downloads / "drive" / "notes.txt").touch()
+    done = invoke(*SLUGS, "--raw", downloads, "--out", tmp_path / "out", "--engine", "slurm")
+    assert done.exit_code == 1
+    assert "drive: not built: not_recognised" in done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["ravir", "mucic_hl60"]
 
 
 def test_a_unit_that_always_fails_is_named_and_the_rest_is_built(
