@@ -32,8 +32,9 @@ from medshards.shards.build.manifest import (
 )
 from medshards.shards.build.split import SPLITS, Planned
 from medshards.shards.encode import tar
+from medshards.shards.encode.fingerprint import LENGTH
 from medshards.shards.encode.record import Member, Record, json_bytes
-from medshards.shards.encode.stage import BlobReader, Fingerprints, members_of
+from medshards.shards.encode.stage import BlobReader, members_of
 from medshards.shards.view.samples import draw_samples
 
 
@@ -61,8 +62,7 @@ class ShardWriter:
             self._stream = path.open("wb")
             self._digest, self._at, self._samples = hashlib.sha256(), 0, 0
         offset = self._at
-        for data in (blob, record):
-            self._write(data)
+        self._write(blob, record)
         self._samples += 1
         return self._name, offset
 
@@ -71,13 +71,17 @@ class ShardWriter:
         if self._at and self._at + size + len(tar.END) > self._limit >= size:
             self.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, *pieces: bytes) -> None:
         assert self._stream is not None
-        self._stream.write(data)
+        self._stream.writelines(pieces)
         if self._hashed is not None:
-            self._hashed.result()  # one piece at a time: memory stays small
-        self._hashed = self._aside.submit(self._digest.update, data)
-        self._at += len(data)
+            self._hashed.result()  # one sample at a time: memory stays small
+        self._hashed = self._aside.submit(self._hash, pieces)
+        self._at += sum(map(len, pieces))
+
+    def _hash(self, pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            self._digest.update(piece)
 
     def close(self) -> None:
         """End the open shard, if any."""
@@ -130,14 +134,14 @@ def assemble(
     extra: Counter[str] = Counter()
     sizes, last = _volume_sizes(planned), None
     planned = sorted(planned, key=lambda p: (order[p.split], p.entry.key))
-    fingerprints = Fingerprints([plan.entry for plan in planned], source)
-    for plan, fingerprint in zip(planned, fingerprints, strict=True):
+    for plan in planned:
         entry = plan.entry
         if entry.volume is not None and entry.volume != last:
             writers[plan.split].make_room(sizes[entry.volume])
         last = entry.volume
         blob = source.read(entry.source, entry.offset, entry.size)
-        meta = json.loads(source.read(entry.meta_source, entry.meta_offset, entry.meta_size))
+        kept = source.read(entry.meta_source, entry.meta_offset, entry.meta_size + LENGTH)
+        meta = json.loads(kept[: entry.meta_size])
         record: Record = meta["record"] | {"group": plan.group, "split": plan.split}
         data = json_bytes(record)
         tail = tar.member(f"{entry.key}.json", data)
@@ -146,7 +150,7 @@ def assemble(
         members = tuple(replace(m, offset=m.offset + offset) for m in (*members_of(meta), own))
         facts: index.SourceFacts = {
             "own_group": entry.group,
-            "fingerprint": fingerprint,
+            "fingerprint": kept[entry.meta_size :],
             "name": entry.name,
             "case": entry.case,
             "input_key": entry.input_key,
