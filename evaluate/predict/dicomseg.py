@@ -7,6 +7,7 @@ else with the concept's id in a scheme of this project.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pydicom
 
+from medshards.common.files import write_atomically
 from medshards.curate.sample import Reject
 from medshards.evaluate.predict.objects import Result
 from medshards.evaluate.predict.outputs import Asked
@@ -91,9 +93,9 @@ def write_dicom_seg(out: Path, result: Result, asked: Sequence[Asked]) -> list[P
     )
     target = out / f"{result.opened.name}.dcm"
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".partial-{target.name}")
-    segmentation.save_as(partial)
-    partial.replace(target)
+    encoded = io.BytesIO()
+    segmentation.save_as(encoded)
+    write_atomically(target, encoded.getvalue())
     return [target]
 
 

@@ -9,6 +9,7 @@ Slices of a volume become NAME-0000.png, NAME-0001.png … Everything appears un
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from medshards.curate.sample import Instance, Region
 from medshards.evaluate.predict.objects import Object, Result
 from medshards.evaluate.predictions import FORMAT
 from medshards.shards.encode.record import layers
+from medshards.shards.export.volumes import nifti_file
 from medshards.shards.view.drawing import Cell, Row, Shape, colour, page
 from medshards.vocab.concept import Concept
 
@@ -79,11 +81,7 @@ def write_nifti(out: Path, result: Result, asked: Sequence[Asked]) -> list[Path]
     folder = (out / result.opened.name).parent
     folder.mkdir(parents=True, exist_ok=True)
     for file, plane in zip(names, planes, strict=True):
-        image = nib.Nifti1Image(plane.T, affine)
-        image.header.set_xyzt_units("mm")
-        partial = folder / f".partial-{file}"
-        nib.save(image, partial)
-        partial.replace(folder / file)
+        write_atomically(folder / file, nifti_file(nib.Nifti1Image(plane.T, affine)))
     scores = _scores(out, result.opened.name, result, asked, result.objects, names, plane_of)
     return [*(folder / file for file in names), scores]
 
@@ -106,7 +104,9 @@ def write_overlay(out: Path, result: Result, asked: Sequence[Asked]) -> Path:
     target = out / f"{result.opened.name}.overlay.png"
     target.parent.mkdir(parents=True, exist_ok=True)
     row = Row(Path(result.opened.name).name, [], [Cell(result.opened.slices[shown], shapes, prompts)])
-    page([row]).save(target, "PNG", optimize=True)
+    drawn = io.BytesIO()
+    page([row]).save(drawn, "PNG", optimize=True)
+    write_atomically(target, drawn.getvalue())
     return target
 
 

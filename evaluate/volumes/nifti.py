@@ -22,8 +22,10 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from medshards.common.files import write_atomically
 from medshards.curate.sample import Region
 from medshards.curate.volumes import Grid, Volume, resample, same_grid
+from medshards.shards.export.volumes import nifti_file
 
 
 class VolumeError(Exception):
@@ -90,8 +92,7 @@ class VolumeWriter:
         for concept, regions in sorted(found.regions.items()):
             volume = restore(regions, found.grid, found.original)
             image = nib.Nifti1Image(volume.array.view(np.uint8).T, volume.affine)
-            image.header.set_xyzt_units("mm")
-            nib.save(image, folder / f"{concept}.nii.gz")
+            write_atomically(folder / f"{concept}.nii.gz", nifti_file(image))
             self._written.append(folder / f"{concept}.nii.gz")
         self._open, self._name = None, ""
 

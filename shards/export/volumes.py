@@ -55,8 +55,13 @@ class Open:
         width, height, depth = turned.shape
         if same_grid(Grid((depth, height, width), turned.affine), self.original):
             image = turned
-        image.header.set_xyzt_units("mm")
-        return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+        return nifti_file(image)
+
+
+def nifti_file(image: nib.Nifti1Image) -> bytes:
+    """A volume in mm as a file (.nii.gz), always the same bytes."""
+    image.header.set_xyzt_units("mm")
+    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
 
 
 def values_of(stored: NDArray[Any], record: dict[str, Any]) -> NDArray[Any]:

@@ -22,6 +22,7 @@ from medshards.shards.build.dataset import build_dataset
 from medshards.shards.read.decode import decode
 from medshards.train.model.weights import export_folder, export_official
 from medshards.train.run.checkpoint import load_model
+from tests.shards.build.test_manifest import no_room_beyond
 
 RULE = ("--aggregate", "top1", "--min-score", "0")
 SLUGS = ("busi", "isic_2018", "kvasir_seg", "us_nerve")
@@ -290,3 +291,35 @@ def test_jobs_from_csv(run: Path, tmp_path: Path) -> None:
 def test_wrong_usage(run: Path, tmp_path: Path) -> None:
     for arguments in (["a.png"], ["--prompt", "polyp"], ["a.png", "--prompt", "x", "--format", "gif"]):
         assert call(*arguments, "--checkpoint", run, "--out", tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "options", "left"),
+    [
+        (60, ("--format", "png"), set()),
+        (60, ("--format", "nifti"), set()),
+        (60, ("--format", "coco"), set()),
+        (5000, ("--overlay",), {"a.png", "a.json"}),
+    ],
+)
+def test_a_full_disk_leaves_no_half_file(
+    limit: int, options: tuple[str, ...], left: set[str], run: Path, tmp_path: Path
+) -> None:
+    """5,000 bytes are enough for labels and scores, not for the picture with contours."""
+    pixels = np.random.default_rng(3).integers(0, 256, (120, 160, 3), np.uint8)
+    PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
+    words = (
+        tmp_path / "a.png",
+        "--checkpoint",
+        run,
+        "--prompt",
+        "polyp",
+        "--out",
+        tmp_path / "out",
+        *options,
+    )
+    with no_room_beyond(limit):
+        result = call(*words, "--device", "cpu", *RULE)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path / 'out'}: File too large\n"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == left
