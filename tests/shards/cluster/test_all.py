@@ -33,5 +33,5 @@ def test_units_give_the_bytes_of_a_local_build(
     settled(slurm, 3000)
     killed = (slurm / "statuses").read_text().count(f"-{int(signal.SIGKILL)}")
     print(f"{killed} units were killed")
-    assert (killed > 5) == (kills != "0 0")
+    assert (killed > 0) == (kills != "0 0")
     assert corpus(tmp_path / "out") == local.files
