@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,11 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def meant(name: str) -> str:
+    """The relative path that a file has; of one that a killed `write_atomically` left, the path it was meant for."""
+    return re.sub(r"(?<![^/])\.([^/]+)\.\d+\.tmp$", r"\1", name)
 
 
 @contextmanager

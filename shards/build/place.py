@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from medshards.common.files import locked
+from medshards.common.files import locked, meant
 from medshards.common.text import printable
 from medshards.curate.sample import Reject
 from medshards.shards.build.manifest import MANIFEST, PAPERS, dataset_files, proven_corpus, proven_manifest
@@ -134,9 +134,8 @@ def dataset_pattern(slug: str) -> str:
 def _in_work(slug: str) -> Mine:
     packs = rf"{PACKS}/(\d{{6}}/)?\d{{6}}\.(pack|journal)"
     units = r"(job|progress)\.json|units/\d{6}\.(jsonl|done)|(units|last)\.sbatch|logs/unit-\d+\.log"
-    return re.compile(
-        rf"{packs}|{units}|published\.meta|({OLD}|{ASSEMBLED})/{dataset_pattern(slug)}"
-    ).fullmatch
+    names = re.compile(rf"{packs}|{units}|published\.meta|({OLD}|{ASSEMBLED})/{dataset_pattern(slug)}")
+    return lambda name: names.fullmatch(meant(name))
 
 
 def _published(folder: Path, slug: str) -> Mine:

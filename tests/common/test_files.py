@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from medshards.common import files
-from medshards.common.files import locked, write_atomically
+from medshards.common.files import locked, meant, write_atomically
 
 HOLD = """
 import sys, time
@@ -70,3 +70,18 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
         write_atomically(tmp_path / "a.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_bytes() == b"old"
+
+
+def test_a_file_that_was_not_finished_says_what_it_was_to_be(tmp_path: Path) -> None:
+    def killed() -> Iterator[bytes]:
+        yield b"half"
+        names.extend(path.name for path in tmp_path.iterdir())
+        raise KeyboardInterrupt
+
+    names: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a.b.json", killed())
+    assert [meant(name) for name in names] == ["a.b.json"]
+    assert [meant(f"units/{name}") for name in names] == ["units/a.b.json"]
+    for own in (".hidden", "a.12.tmp", "units/a.1.tmp", "a.json"):
+        assert meant(own) == own

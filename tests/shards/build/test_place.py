@@ -114,6 +114,20 @@ def test_what_is_in_the_way_is_named_and_left(arrange: Arrange, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    "left", [".job.json.77.tmp", "units/.000001.done.699.tmp", "assembled/.index.parquet.3.tmp"]
+)
+def test_what_a_killed_process_was_writing_is_not_in_the_way(
+    build: Build, raw: Path, tmp_path: Path, left: str
+) -> None:
+    build(tmp_path / "whole")
+    half = tmp_path / "out" / WORK / "drive" / left
+    half.parent.mkdir(parents=True)
+    half.write_text("{")
+    build(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
     "name", ["notes.txt", "train/mine.tar", "train/drive-train-000099.tar", "empty/photo.jpg"]
 )
 def test_a_file_among_a_builds_own_stops_the_next_build(
