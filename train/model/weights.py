@@ -12,7 +12,6 @@ a ``.pt`` file      official checkpoint, such as the released ``sam3.pt``; archi
 
 import json
 import pickle
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,13 @@ from transformers.initialization import no_init_weights
 
 from medshards.train.model.diagnosis import cause, misfit, no_state_dict
 from medshards.train.model.graph import Sam3Graph, set_drop_path
+from medshards.train.model.hub import HUB_ID
 from medshards.train.model.initialisation import initialise
 from medshards.train.model.options import Regularisation
 from medshards.train.model.state_dict import DETECTOR, from_official, official_name, to_official
 
 ARCHITECTURES = Path(__file__).with_name("architectures.yaml")
 OWN_CONCEPTS = "own_concepts.json"  # beside the weights of an export (train/run/card.py)
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 # The checkpoint on the hub is that of the video model; the image model lies under the first of these.
 _VIDEO_DETECTOR = "detector_model."
 _VIDEO_REST = ("tracker_model.", "tracker_neck.")
