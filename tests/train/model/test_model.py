@@ -11,6 +11,7 @@ from medshards.train.model.outputs import Outputs
 from medshards.train.objective.losses import map_losses
 from medshards.train.objective.objective import objective
 from medshards.train.speed.padding import fill_inputs, filling
+from medshards.train.speed.regions import compile_regions
 from tests.train.cases import targets_of
 from tests.train.graph import NO_DROPOUT, references, tiny, tiny_inputs
 
@@ -59,15 +60,22 @@ def test_training_gives_the_outputs_of_every_layer_and_both_query_sets(golden: P
         close(found.semantic, arrays["train_semantic_seg"])
 
 
-@pytest.mark.parametrize("sizes", [(), (7, 32)], ids=["as it is", "filled up"])
-def test_losses_and_gradients_of_the_whole_graph(golden: Path, sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "compiled"),
+    [((), False), ((7, 32), False), pytest.param((7, 32), True, marks=pytest.mark.slow)],
+    ids=["as it is", "filled up", "compiled"],
+)
+def test_losses_and_gradients_of_the_whole_graph(
+    golden: Path, sizes: tuple[int, ...], compiled: bool
+) -> None:
     for reference in references(golden):
         model, expected = reference.model.train(), reference.expected
+        of_maps = compile_regions(model) if compiled else map_losses
         targets = targets_of(reference.arrays, mask_size=model.image_size)
         names = ("pixel_values", "img_id", "input_ids", "attention_mask", "text_id")
         outputs = model(**fill_inputs(dict(zip(names, reference.inputs, strict=True)), sizes))
         total, terms = objective(
-            outputs.first(len(targets.num_boxes)), targets, of_maps=filling(map_losses, sizes)
+            outputs.first(len(targets.num_boxes)), targets, of_maps=filling(of_maps, sizes)
         )
         total.backward()
 

@@ -110,7 +110,8 @@ def test_the_model_can_be_loaded_for_evaluation(whole: Path, corpus: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "sign", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
+    "sign",
+    [signal.SIGKILL, *(pytest.param(s, marks=pytest.mark.slow) for s in (signal.SIGTERM, signal.SIGUSR1))],
 )
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     sign: signal.Signals, whole: Path, corpus: Path, tmp_path: Path
