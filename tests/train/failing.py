@@ -38,9 +38,8 @@ def strike(cause: str, stamp: Path) -> None:
         os.kill(workers[0].pid, signal.SIGKILL)
 
 
-def main() -> None:
-    cause, stamp = sys.argv[1], Path(sys.argv[2])
-    del sys.argv[1:3]
+def arm(cause: str, stamp: Path) -> None:
+    """Let the cause strike in this process, if it is the last rank."""
     last = os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", 1)) - 1)
     update, read, reads = Learner.update, Corpus.read, [0]
 
@@ -66,6 +65,11 @@ def main() -> None:
         Learner.update = failing_update  # type: ignore[method-assign]
         if cause == "store":
             Corpus.read = failing_read  # type: ignore[method-assign]
+
+
+def main() -> None:
+    arm(sys.argv[1], Path(sys.argv[2]))
+    del sys.argv[1:3]
     cli.main()
 
 

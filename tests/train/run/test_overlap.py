@@ -33,7 +33,7 @@ class Order(TorchDispatchMode):
 
 def trace(parallel: str, folder: str) -> None:
     """The order of the second pass, in bf16 with weights that are cast once where the model is not shared."""
-    config = load_config("small", [f"run.parallel={parallel}", "run.precision=bf16"])
+    config = load_config("tiny", [f"run.parallel={parallel}", "run.precision=bf16"])
     with world() as ranks:
         graph = build_graph(config)
         layers = len(shared_layers(graph))
@@ -61,7 +61,7 @@ def test_gradients_are_averaged_while_the_backward_pass_goes_on(tmp_path: Path) 
     seen = traced("ddp", tmp_path)["seen"]
     exchanged, last = places(seen, "allreduce_"), places(seen, "product")[-1]
     assert len(exchanged) >= 2  # buckets
-    assert seen[exchanged[0] : last].count("product") > 0.1 * seen.count("product")
+    assert seen[exchanged[0] : last].count("product") > 0.05 * seen.count("product")
 
 
 def test_layers_of_a_shared_model_are_gathered_one_after_the_other(tmp_path: Path) -> None:

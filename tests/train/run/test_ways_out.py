@@ -1,6 +1,7 @@
 """Whatever ends a run ends all of it: soon, with the right status, in one line, and with no process left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from medshards.common.files import locked
 from medshards.train.run import session
 from medshards.train.run.checkpoint import steps
 from tests.train import processes
-from tests.train.failing import CAUSES
+from tests.train.failing import CAUSES, arm
 from tests.train.run.test_trainer import arguments, command
 
 SECONDS = 10  # that a failing run may take to end
@@ -84,12 +85,23 @@ def check(cause: str, workers: int, ranks: int, corpus: Path, tmp_path: Path, se
     print(f"{cause}, {workers} workers, {ranks} ranks: status {status} after {took:.1f} s")
 
 
-@pytest.mark.parametrize(
-    ("cause", "workers", "ranks"),
-    [("worker", 2, 1), ("peer", 1, 2)],
-)
-def test_a_failing_run_ends(cause: str, workers: int, ranks: int, corpus: Path, tmp_path: Path) -> None:
-    check(cause, workers, ranks, corpus, tmp_path, 12 * SECONDS)  # this machine may be busy
+def test_a_run_ends_whose_worker_is_killed(corpus: Path, tmp_path: Path) -> None:
+    check("worker", 2, 1, corpus, tmp_path, 12 * SECONDS)  # this machine may be busy
+
+
+def _failing(cause: str, stamp: Path, words: list[str]) -> None:
+    arm(cause, stamp)
+    command(words)
+
+
+def test_a_rank_ends_that_lost_another(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(corpus, tmp_path / "run", "--steps", "30", options=[*OPTIONS, "data.workers=1"])
+    assert processes.run(2, _failing, "peer", tmp_path / "struck", words) == [1, -signal.SIGKILL]
+    told = capfd.readouterr().err
+    assert "lost" in told
+    assert "go on with --resume, from" in told
 
 
 @pytest.mark.slow

@@ -23,6 +23,8 @@ from medshards.train.run.step import Learner, build_graph
 from medshards.train.speed import regions
 from tests.train.speed.test_regions import OPTIONS, batches
 
+UPDATES = 20
+
 
 class Pool:
     """Memory of the graphs: what regions handed out, and how often an update started."""
@@ -73,10 +75,10 @@ def test_nothing_of_an_update_is_looked_at_after_the_next_has_started(
 
         def curve(config: Any) -> list[float]:
             learner = Learner(build_graph(config), config, ranks)
-            passes = [data[:2], data[2:], data[:2]]  # two passes add to one gradient
+            passes = [data[:2], *([data[step % len(data)]] for step in range(1, UPDATES))]  # first two add up
             return [
-                float(learner.update(chunks, None, number, 3)[0]["loss"])
-                for number, chunks in enumerate(passes)
+                float(learner.update(chunks, None, step, UPDATES)[0]["loss"])
+                for step, chunks in enumerate(passes)
             ]
 
         plain = curve(config)
@@ -86,5 +88,8 @@ def test_nothing_of_an_update_is_looked_at_after_the_next_has_started(
         monkeypatch.setattr(step, "replays", lambda *where: True)
         monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", pool.start)
         replayed = curve(load_config("tiny", [*OPTIONS, *chosen, "model.compile=regions"]))
-    assert pool.starts == 3
-    assert replayed == pytest.approx(plain, rel=1e-5 if precision == "fp32" else 2e-2)
+    assert pool.starts == UPDATES
+    if precision == "fp32":
+        assert replayed == pytest.approx(plain, rel=1e-5)
+    else:  # rounded so, other queries are matched after some updates
+        assert replayed[:3] == pytest.approx(plain[:3], rel=2e-2)
