@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Tests start hundreds of processes: what one of them compiled serves all.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test prove prove-ray lowest mutants peers lint docs clean constraints browser
 
 demo: $(STAMP)
 	$(BIN)/medshards demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The long proofs: hundreds of kills, thousands of damages.
 prove: $(STAMP)

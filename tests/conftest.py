@@ -1,5 +1,6 @@
 """Paths of the real samples, which may lie elsewhere or be absent, and of the reference numbers."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,20 @@ settings.register_profile(
 settings.load_profile("medshards")
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "sources" / "samples"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Modules and tests stay for the whole session: nobody looks among them for garbage, which took a fifth of it."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Training, the longest, comes first; the many short tests of converters fill up the end."""
+    items.sort(key=lambda item: item.path, reverse=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
