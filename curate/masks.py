@@ -13,10 +13,8 @@ from scipy import ndimage
 
 from medshards.curate.sample import Instance, Region
 
-FEW, MANY = (
-    4,
-    100,
-)  # runs a row of a mask, on average, below which its outlines are followed; objects that are too many
+FEW = 4  # runs a row of a mask, on average, below which its outlines are followed
+MANY = 100  # objects that are too many for that
 
 
 def components(mask: NDArray[Any], connectivity: int = 8) -> list[Region]:
