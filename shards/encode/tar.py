@@ -7,9 +7,7 @@ END = bytes(2 * BLOCK)  # end-of-archive mark
 LARGEST = 8**11 - 1  # bytes of a member, in eleven octal digits
 _OWNER = b"0000644\0" + 2 * b"0000000\0"  # mode, user, group
 _REST = b"0" + bytes(100) + b"ustar\x0000" + bytes(247)  # a regular file, no link, no names, no device
-_SUM = (
-    sum(_OWNER) + sum(_REST) + 8 * ord(" ")
-)  # of all that is the same; the checksum itself counts as blanks
+_SUM = sum(_OWNER) + sum(_REST) + 8 * ord(" ")  # of what is always the same; the checksum counts as blanks
 
 
 def header(name: str, size: int) -> bytes:
