@@ -31,9 +31,9 @@ def directives(script: Path) -> list[str]:
     return [line[8:] for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
 
 
-def submit(corpus: Path, run: Path, *more: str) -> Result:
+def submit(corpus: Path, run: Path, *more: str, ranks: int = 2) -> Result:
     words = ["--data", str(corpus), "--out", str(run), "--config", "tiny", *OPTIONS]
-    return invoke(*words, "--slurm", "--gpus-per-node", "2", *more)
+    return invoke(*words, "--slurm", "--gpus-per-node", str(ranks), *more)
 
 
 def family(pid: int) -> list[int]:
@@ -152,17 +152,20 @@ def test_a_refusal_of_sbatch_is_passed_on(
     assert "Invalid account" in result.output
 
 
-def test_preempted_by_the_signal_and_requeued_to_the_end(corpus: Path, tmp_path: Path, slurm: Path) -> None:
-    """Two ranks under torchrun; SIGUSR1 to every process of the step, torchrun and data workers among them."""
-    run, total = tmp_path / "run", 24
-    result = submit(corpus, run, "--submit", "--steps", str(total), "--export", "hf")
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_preempted_by_the_signal_and_requeued_to_the_end(
+    ranks: int, corpus: Path, tmp_path: Path, slurm: Path
+) -> None:
+    """Ranks under torchrun; SIGUSR1 to every process of the step, torchrun and data workers among them."""
+    run, total = tmp_path / "run", 18
+    result = submit(corpus, run, "--submit", "--steps", str(total), "--export", "hf", ranks=ranks)
     assert result.exit_code == 0, result.output
     assert "Submitted batch job 4242" in result.output
     log = run / "slurm" / "4242.log"
     wait_for_step(run, 3)
     first = int((slurm / "task").read_text())
     members = family(first)
-    assert len(members) >= 5  # torchrun, two ranks, a data worker of each
+    assert len(members) > 2 * ranks  # torchrun, the ranks, a data worker of each
     for member in members:
         os.kill(member, signal.SIGUSR1)
     processes.wait_until(lambda: (slurm / "ended").exists(), "the end of the job")
@@ -174,7 +177,7 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(corpus: Path, tmp_path:
     assert "start 2 of job 4242" in text
     stopped = int(text.split("step-0")[1].split(";")[0])
     assert 3 <= stopped < total
-    assert f"updates {stopped} to {total} of 4 images: 2 ranks" in text
+    assert f"updates {stopped} to {total} of 4 images: {ranks} rank" in text
     assert steps(run)[-1] == total
     assert list(losses(run)) == list(range(1, total + 1))
     assert json.loads((run / "finished.json").read_text())["step"] == total
