@@ -89,16 +89,15 @@ class Index:
         ends = [0, *accumulate(self.counts)]
         mine = [shard for shard, name in enumerate(self.splits) if name == split]
         first, end = (ends[mine[0]], ends[mine[-1] + 1]) if mine else (0, 0)
-        parts = [pa.table({name: [] for name in PLANNED})]
         with self._parquet(read_dictionary=["concepts.list.element", "absent.list.element"]) as file:
-            at = 0
+            parts, at = [file.schema_arrow.empty_table().select(PLANNED)], 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if at < end and first < at + rows:
                     part = file.read_row_group(group, PLANNED, use_threads=False)
                     parts.append(part.slice(max(0, first - at), end - max(at, first)))
                 at += rows
-        table = pa.concat_tables(parts[1:] or parts)
+        table = pa.concat_tables(parts)
         return table.append_column("row", pa.array(np.arange(first, end, dtype=np.int32)))
 
     def read(self, columns: list[str]) -> pa.Table:
