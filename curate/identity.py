@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from medshards.common.below import Below
 from medshards.common.machine import MachineError
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File, Layout, Tree, open_download
@@ -108,10 +109,7 @@ def open_renamed(root: Path, layouts: tuple[Layout, ...], slug: str) -> list[Tre
     except MachineError as trouble:
         raise MachineError(f"{root}: a folder in it cannot be listed; mend that first") from trouble
     download = {p: f.renamed(renamed(key, slug, f.name)) for p, f in trees[0].download.items()}
-    return [
-        replace(tree, files={p: download[tree.base + p] for p in tree.files}, download=download)
-        for tree in trees
-    ]
+    return [replace(tree, files=Below(download, tree.base), download=download) for tree in trees]
 
 
 def _kinds(files: dict[str, File]) -> str:

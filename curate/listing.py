@@ -53,35 +53,35 @@ def list_download(source: Source, root: Path) -> Listing:
             raise Reject(reject.code, f"{reject.message}. {other}") from reject
         raise
     listing = Listing(trees, [], [], [], Counter())
-    seen: dict[str, str] = {}
-    read: set[File] = set()
+    cases: list[Case] = []
     named: set[File] = set()
     for tree in trees:
         names: set[str] = set()
         for item in _discover(source, tree):
             if isinstance(item, Case):
-                read.update(item.files.values())
-                read.update(File("", part) for file in item.files.values() for part in file.parts)
-            else:
-                names.update((item.file, *item.also))
+                cases.append(item)
+                continue
+            names.update((item.file, *item.also))
             if isinstance(item, Skip):
                 listing.skips.append((item.file, item.reason))
-            elif isinstance(item, Reject):
-                listing.rejects.append(reject_row("", item))
-            elif make_key(item.key) != item.key:
-                where = next(iter(item.files.values())).name
-                unsafe = Reject("unsafe_key", f"case key {item.key!r} is none that make_key gives", where)
-                listing.rejects.append(reject_row(make_key(item.key), unsafe))
-            elif item.key in seen:
-                where = next(iter(item.files.values())).name
-                again = Reject(
-                    "duplicate_key", f"is a second {item.key}; the first is {seen[item.key]}", where
-                )
-                listing.rejects.append(reject_row(item.key, again))
             else:
-                seen[item.key] = next(iter(item.files.values())).name
-                listing.cases.append(item)
+                listing.rejects.append(reject_row("", item))
         named.update(file for file in tree.files.values() if file.name in names)
+    seen: dict[str, str] = {}
+    read: set[File] = set()
+    for case in cases:
+        read.update(case.files.values())
+        read.update(File("", part) for file in case.files.values() for part in file.parts)
+        where = next(iter(case.files.values())).name
+        if make_key(case.key) != case.key:
+            unsafe = Reject("unsafe_key", f"case key {case.key!r} is none that make_key gives", where)
+            listing.rejects.append(reject_row(make_key(case.key), unsafe))
+        elif case.key in seen:
+            again = Reject("duplicate_key", f"is a second {case.key}; the first is {seen[case.key]}", where)
+            listing.rejects.append(reject_row(case.key, again))
+        else:
+            seen[case.key] = where
+            listing.cases.append(case)
     for tree in trees:
         for pattern, reason in source.ignored.items():
             if known := set(tree.anywhere(pattern)) - read - named:

@@ -9,7 +9,7 @@ and split, which are format strings over the fields. Where a download holds more
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -64,12 +64,14 @@ class FieldPath:
         regex += glob_regex(path[end:])
         self._match = re.compile(regex, re.DOTALL).fullmatch
 
-    def find(self, tree: Tree, but: Collection[File] = ()) -> dict[Fields, File]:
-        """The files of a tree that have this path, by their fields; `but`: those that are left out."""
-        found = ((self._match(path), file) for path, file in tree.files.items() if file not in but)
+    def find(self, tree: Tree, but: FieldPath | None = None) -> dict[Fields, File]:
+        """The files of a tree that have this path, by their fields; those that have the path `but` are left out."""
+        found = ((self._match(path), path, file) for path, file in tree.files.items())
         return {
-            match.group(*self.fields, 0)[:-1]: file for match, file in found if match
-        }  # a tuple also of one
+            match.group(*self.fields, 0)[:-1]: file  # a tuple also of one
+            for match, path, file in found
+            if match and not (but and but._match(path))
+        }
 
     def named(self, fields: Fields) -> dict[str, str]:
         """The values by name of the field."""
@@ -122,7 +124,7 @@ class Pictures(Source):
         layout = tree.layout
         assert isinstance(layout, Paths)
         masks = layout.mask.find(tree)
-        images = layout.image.find(tree, but=set(masks.values()))
+        images = layout.image.find(tree, but=layout.mask)
         for pair in pairs(images, masks, layout.image.name, layout.mask.name):
             yield pair if isinstance(pair, Reject) else self.case(layout.image.named(pair.key), pair.files)
         for pattern, reason in self.skipped.items():

@@ -10,10 +10,11 @@ import filecmp
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from medshards.common.below import Below
 from medshards.common.glob import SPECIAL, compiled, readable
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
@@ -103,7 +104,7 @@ class Tree:
 
     layout: Layout
     base: str
-    files: dict[str, File]
+    files: Mapping[str, File]
     download: dict[str, File]
 
     def glob(self, pattern: str) -> list[File]:
@@ -173,10 +174,7 @@ def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]
                 base.startswith(t.base) or t.base.startswith(base) for t in trees if t.layout is not layout
             )
             if not inside:
-                below = files
-                if base:
-                    below = {path[len(base) :]: f for path, f in files.items() if path.startswith(base)}
-                trees.append(Tree(layout, base, below, files))
+                trees.append(Tree(layout, base, Below(files, base), files))
     return trees
 
 
