@@ -21,6 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +140,17 @@ def cpu_seconds() -> float:
     )
 
 
-def medians(jobs: dict[str, Callable[[], None]], repeat: int) -> dict[str, tuple[float, float]]:
-    """Seconds and CPU seconds of each job, medians of some runs in turn after one that warms up."""
+def medians(
+    jobs: dict[str, Callable[[Path], None]], out: Path, repeat: int
+) -> dict[str, tuple[float, float]]:
+    """Seconds and CPU seconds of each job into an empty `out`, medians of some runs in turn after one to warm up."""
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for number in range(repeat + 1):
         for name, run in jobs.items():
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
             start, before = time.perf_counter(), cpu_seconds()
-            run()
+            run(out)
             if number:
                 runs[name].append((time.perf_counter() - start, cpu_seconds() - before))
     return {
@@ -190,25 +195,14 @@ def main() -> None:
         size = sum(p.stat().st_size for pair in pairs for p in pair) / 2**20
         parts = [pairs[i :: options.workers] for i in range(options.workers)]
 
-        def fresh(run: Callable[[Path], None]) -> Callable[[], None]:
-            def once() -> None:
-                out = root / "out"
-                shutil.rmtree(out, ignore_errors=True)
-                out.mkdir()
-                run(out)
-
-            return once
-
-        rows = {
-            "decode once (fastest decoders)": lambda: over_processes(decode_once, pairs, options.workers),
-            "medshards build": fresh(lambda out: build_all(root / "raw", out, options.workers)),
-            "webdataset ShardWriter + Pillow": fresh(
-                lambda out: over_processes(
-                    with_webdataset, [(i, part, out) for i, part in enumerate(parts)], options.workers
-                )
+        rows: dict[str, Callable[[Path], None]] = {
+            "decode once (fastest decoders)": lambda _: over_processes(decode_once, pairs, options.workers),
+            "medshards build": lambda out: build_all(root / "raw", out, options.workers),
+            "webdataset ShardWriter + Pillow": lambda out: over_processes(
+                with_webdataset, [(i, part, out) for i, part in enumerate(parts)], options.workers
             ),
         }
-        measured = medians(rows, options.repeat)
+        measured = medians(rows, root / "out", options.repeat)
         table = Table(
             title=f"{options.images} images, {size:.0f} MiB, {options.workers} processes, median of {options.repeat}, "
             f"load {os.getloadavg()[0]:.0f}"
@@ -230,7 +224,9 @@ def main() -> None:
                     target = small / path.relative_to(root / "raw")
                     target.parent.mkdir(parents=True, exist_ok=True)
                     os.link(path, target)
-            peak = peak_mib(fresh(lambda out, small=small: build_all(small, out, options.workers)))  # type: ignore[misc]
+            out = root / f"out{part}"
+            out.mkdir()
+            peak = peak_mib(partial(build_all, small, out, options.workers))
             memory.add_row(str(part), f"{peak:.0f}")
         Console().print(memory)
 
