@@ -1,7 +1,7 @@
 """An epoch of one corpus through the loaders of the field, at equal work: the same bytes, codecs and resizing for all.
 
     make peers
-    .venv-peers/bin/python -m benchmarks.peers [--images 120] [--side 1008] [--batch 4] [--workers 0 2] [--repeat 2]
+    .venv-peers/bin/python -m benchmarks.peers [--images 120] [--side 1008] [--batch 4] [--workers 0 2] [--s3]
 
 `make peers` makes an environment of its own, for some of these loaders want other versions than medshards. One that
 cannot be imported or does not run is named. The corpus is that of benchmarks.stream. Every loader has the members of
@@ -11,12 +11,17 @@ digests, draws absent concepts, and makes boxes and tokens. Order: shuffled, as 
 
 CPU ms/image is user and system time of all processes; of the floor: the CPU time of decoding, resizing and masks alone
 over it.
+
+With --s3 all but the floor read from an S3 server on loopback (moto, in a process whose time does not count), each in
+the way its documentation gives for remote data, with an empty cache on the disk where it keeps one. Sent: bytes of the
+server's answers, over those of the training split as the loader stores it; more than 1 are tables, or read twice.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -25,16 +30,20 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cv2
+import pytest
 import torch
 from rich.console import Console
 from rich.table import Table
+from tests import s3
 from torch.utils.data import DataLoader
 
 from benchmarks.build import cpu_seconds
@@ -46,6 +55,30 @@ from medshards.train.data.resizing import resize_image, resize_masks
 
 Epoch = Callable[[argparse.Namespace], Iterator[int]]  # gives the number of images of each batch
 MEMBERS = ("image", "mask", "json")
+CHUNK = 4 << 20  # bytes of a file of litdata and mosaicml-streaming, about those of a tar here
+
+
+@dataclass
+class Place:
+    """The tars of the training split in `work`, where every loader puts files of its own; they are read there, or from
+    the same paths below `bucket` (s3://…) of the server at `endpoint`."""
+
+    work: Path
+    tars: list[Path]
+    bucket: str | None = None
+    endpoint: str = ""
+
+    def url(self, path: Path) -> str:
+        """Where to read what lies at `path`."""
+        return str(path) if self.bucket is None else f"{self.bucket}/{path.relative_to(self.work)}"
+
+    def web(self, path: Path) -> str:
+        """The same for who reads HTTP."""
+        return self.url(path).replace("s3:/", self.endpoint, 1)
+
+    def cache(self) -> str:
+        """An empty folder."""
+        return tempfile.mkdtemp(dir=self.work)
 
 
 def example(sample: dict[str, bytes], side: int) -> Made:
@@ -97,28 +130,35 @@ def loaded(dataset: Any, options: argparse.Namespace, **more: Any) -> Iterator[i
         yield len(images)
 
 
-def with_webdataset(tars: list[Path], work: Path) -> Epoch:
+def with_medshards(place: Place) -> Epoch:
+    def epoch(options: argparse.Namespace) -> Iterator[int]:
+        cache = [] if place.bucket is None else [f"data.cache={place.cache()}"]
+        return medshards(place.url(place.work / "corpus"), options, *cache).feed(0, 0)
+
+    return epoch
+
+
+def with_webdataset(place: Place) -> Epoch:
     import webdataset
 
     def epoch(options: argparse.Namespace) -> Iterator[int]:
-        urls = [str(path) for path in tars]
+        urls = [place.web(path) for path in place.tars]
         dataset = webdataset.WebDataset(urls, shardshuffle=len(urls), seed=0).shuffle(100)
         yield from loaded(dataset.map(lambda sample: example(members(sample), options.side)), options)
 
     return epoch
 
 
-def with_wids(tars: list[Path], work: Path) -> Epoch:
+def with_wids(place: Place) -> Epoch:
     import wids
-
-    shards = [{"url": str(path), "nsamples": samples_in(path)} for path in tars]
 
     class Samples(torch.utils.data.Dataset[Made]):
         def __init__(self, side: int) -> None:
-            self.stored, self.side = (
-                wids.ShardListDataset(shards, transformations=[], keep=True, cache_dir=str(work / "wids")),
-                side,
+            shards = [{"url": place.web(path), "nsamples": samples_in(path)} for path in place.tars]
+            self.stored = wids.ShardListDataset(
+                shards, transformations=[], keep=True, cache_dir=place.cache()
             )
+            self.side = side
 
         def __len__(self) -> int:
             return len(self.stored)
@@ -133,11 +173,14 @@ def with_wids(tars: list[Path], work: Path) -> Epoch:
     return epoch
 
 
-def with_litdata(tars: list[Path], work: Path) -> Epoch:
+def with_litdata(place: Place) -> Epoch:
     import litdata
 
-    writer = litdata.streaming.writer.BinaryWriter(str(work / "litdata"), chunk_bytes="64MB")
-    for number, sample in enumerate(samples_of(tars)):
+    litdata.streaming.downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = (
+        True  # there is no other way to say it
+    )
+    writer = litdata.streaming.writer.BinaryWriter(str(place.work / "litdata"), chunk_bytes=CHUNK)
+    for number, sample in enumerate(samples_of(place.tars)):
         writer.add_item(number, sample)
     writer.done()
     writer.merge()
@@ -149,7 +192,8 @@ def with_litdata(tars: list[Path], work: Path) -> Epoch:
             return example(super().__getitem__(index), self.side)
 
     def epoch(options: argparse.Namespace) -> Iterator[int]:
-        dataset = Samples(str(work / "litdata"), shuffle=True, seed=0, drop_last=False)
+        cache = None if place.bucket is None else place.cache()
+        dataset = Samples(place.url(place.work / "litdata"), cache, shuffle=True, seed=0, drop_last=False)
         dataset.side = options.side
         loader: Any = litdata.StreamingDataLoader(
             dataset, batch_size=options.batch, num_workers=options.workers, collate_fn=collate
@@ -160,12 +204,13 @@ def with_litdata(tars: list[Path], work: Path) -> Epoch:
     return epoch
 
 
-def with_mosaic(tars: list[Path], work: Path) -> Epoch:
+def with_mosaic(place: Place) -> Epoch:
     with _no_torchvision():
         import streaming
 
-    with streaming.MDSWriter(out=str(work / "mds"), columns=dict.fromkeys(MEMBERS, "bytes")) as writer:
-        for sample in samples_of(tars):
+    made, columns = place.work / "mds", dict.fromkeys(MEMBERS, "bytes")
+    with streaming.MDSWriter(out=str(made), columns=columns, size_limit=CHUNK) as writer:
+        for sample in samples_of(place.tars):
             writer.write(sample)
 
     class Samples(streaming.StreamingDataset):  # type: ignore[misc]
@@ -175,7 +220,10 @@ def with_mosaic(tars: list[Path], work: Path) -> Epoch:
             return example(super().__getitem__(number), self.side)
 
     def epoch(options: argparse.Namespace) -> Iterator[int]:
-        dataset = Samples(local=str(work / "mds"), shuffle=True, batch_size=options.batch)
+        where = {"local": str(made)}
+        if place.bucket is not None:
+            where = {"local": place.cache(), "remote": place.url(made)}
+        dataset = Samples(**where, shuffle=True, batch_size=options.batch)
         dataset.side = options.side
         yield from loaded(dataset, options)
 
@@ -198,12 +246,13 @@ def _no_torchvision() -> Iterator[None]:
             del sys.modules[name]
 
 
-def with_datasets(tars: list[Path], work: Path) -> Epoch:
+def with_datasets(place: Place) -> Epoch:
     import datasets
 
     def epoch(options: argparse.Namespace) -> Iterator[int]:
+        files = {"train": [place.web(path) for path in place.tars]}
         stored = datasets.load_dataset(
-            str(work / "corpus"), "all", split="train", streaming=True, cache_dir=str(work / "hub")
+            "webdataset", data_files=files, split="train", streaming=True, cache_dir=place.cache()
         )
         plain = stored.decode(False).shuffle(seed=0, buffer_size=100)
 
@@ -232,12 +281,12 @@ def _bytes(value: Any) -> Any:
     return json.dumps(value).encode() if isinstance(value, dict) else value
 
 
-def with_energon(tars: list[Path], work: Path) -> Epoch:
+def with_energon(place: Place) -> Epoch:
     from megatron import energon
 
-    root = work / "energon"
+    root = place.work / "energon"
     root.mkdir()
-    for number, path in enumerate(tars):
+    for number, path in enumerate(place.tars):
         os.link(path, root / f"{number:06d}.tar")
     subprocess.run(
         [str(Path(sys.executable).with_name("energon")), "prepare", str(root), "--non-interactive", "--no-progress",
@@ -263,7 +312,7 @@ def with_energon(tars: list[Path], work: Path) -> Epoch:
 
         config = energon.WorkerConfig(rank=0, world_size=1, num_workers=options.workers)
         stored = energon.get_train_dataset(
-            str(root),
+            place.url(root).replace("s3://", "msc://s3/", 1),
             worker_config=config,
             batch_size=options.batch,
             shuffle_buffer_size=100,
@@ -277,7 +326,8 @@ def with_energon(tars: list[Path], work: Path) -> Epoch:
     return epoch
 
 
-PEERS = {
+PEERS: dict[str, Callable[[Place], Epoch]] = {
+    "medshards": with_medshards,
     "webdataset": with_webdataset,
     "wids": with_wids,
     "litdata": with_litdata,
@@ -287,14 +337,63 @@ PEERS = {
 }
 
 
-def measure(epoch: Epoch, options: argparse.Namespace) -> tuple[float, float, float]:
-    """Images a second, CPU seconds an image, seconds to the first batch, of one epoch."""
-    start, before = time.perf_counter(), cpu_seconds()
+def measure(
+    epoch: Epoch, options: argparse.Namespace, sent: Callable[[], int]
+) -> tuple[float, float, float, int]:
+    """Images a second, CPU seconds an image, seconds to the first batch, bytes that a server sent, of one epoch."""
+    start, before, earlier = time.perf_counter(), cpu_seconds(), sent()
     batches = epoch(options)
     seen = next(batches)
     first = time.perf_counter() - start
     seen += sum(batches)
-    return seen / (time.perf_counter() - start), (cpu_seconds() - before) / seen, first
+    rate = seen / (time.perf_counter() - start)
+    return rate, (cpu_seconds() - before) / seen, first, sent() - earlier
+
+
+def _serve(pipe: Connection) -> None:
+    """An S3 server that tells its address, and its answers' bytes whenever it is asked."""
+    with pytest.MonkeyPatch.context() as patch, s3.serve(patch) as server:
+        pipe.send(server.endpoint)
+        while True:
+            pipe.recv()
+            pipe.send(server.sent)
+
+
+@contextmanager
+def _bucket(place: Place) -> Iterator[Callable[[], int]]:
+    """Bring what the loaders made to a server of its own process; gives how many bytes it has sent."""
+    import s3fs
+
+    ours, its = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(its,), daemon=True)
+    server.start()
+    place.endpoint, place.bucket = ours.recv(), "s3://bench"
+    profile = {
+        "storage_provider": {"type": "s3", "options": {"base_path": "", "endpoint_url": place.endpoint}}
+    }
+    (place.work / "msc.json").write_text(json.dumps({"profiles": {"s3": profile}}))
+    os.environ |= {
+        **s3.KEYS,
+        "AWS_ENDPOINT_URL": place.endpoint,
+        "S3_ENDPOINT_URL": place.endpoint,
+        "MSC_CONFIG": str(place.work / "msc.json"),
+    }
+    files = s3fs.S3FileSystem(s3_additional_kwargs={"ACL": "public-read"})  # some ask without credentials
+    files.mkdir("bench")
+    for name in ("corpus", "litdata", "mds", "energon"):
+        if (place.work / name).exists():
+            files.put(str(place.work / name), f"bench/{name}", recursive=True)
+    s3fs.S3FileSystem.clear_instance_cache()
+
+    def sent() -> int:
+        ours.send(None)
+        count: int = ours.recv()
+        return count
+
+    try:
+        yield sent
+    finally:
+        server.kill()
 
 
 def main() -> None:
@@ -309,6 +408,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="images")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--s3", action="store_true", help="read from an S3 server on loopback")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -316,45 +416,53 @@ def main() -> None:
     console = Console(width=100)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        tars = build_corpus(work, options.images)
-        epochs: dict[str, Epoch] = {
-            "floor": lambda options: floor(work / "corpus", options).feed(0, 0),
-            "medshards": lambda options: medshards(work / "corpus", options).feed(0, 0),
-        }
+        place = Place(work, build_corpus(work, options.images))
+        epochs: dict[str, Epoch] = {"floor": lambda options: floor(work / "corpus", options).feed(0, 0)}
         for name, make in PEERS.items():
             try:
-                epochs[name] = make(tars, work)
+                epochs[name] = make(place)
             except Exception as error:
                 console.print(f"{name}: not measured: {type(error).__name__}: {error}", markup=False)
-        for workers in options.workers:
-            asked = argparse.Namespace(**{**vars(options), "workers": workers})
-            console.print(_table(epochs, asked, sum(map(samples_in, tars))))
+        with _bucket(place) if options.s3 else nullcontext(lambda: 0) as sent:
+            for workers in options.workers:
+                asked = argparse.Namespace(**{**vars(options), "workers": workers})
+                console.print(_table(epochs, asked, place, sent))
 
 
-def _table(epochs: dict[str, Epoch], options: argparse.Namespace, images: int) -> Table:
+def _table(
+    epochs: dict[str, Epoch], options: argparse.Namespace, place: Place, sent: Callable[[], int]
+) -> Table:
     """The rows of one number of workers; every epoch once to warm up, then in turn."""
-    runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in epochs}
+    runs: dict[str, list[tuple[float, float, float, int]]] = {name: [] for name in epochs}
     for number in range(options.repeat + 1):
         for name, epoch in list(epochs.items()):
             try:
-                found = measure(epoch, options)
+                found = measure(epoch, options, sent)
             except Exception as error:
                 Console(width=100).print(f"{name}: {type(error).__name__}: {error}", markup=False)
                 del epochs[name]
                 continue
             if number:
                 runs[name].append(found)
+    images, size = sum(map(samples_in, place.tars)), sum(path.stat().st_size for path in place.tars)
     table = Table(
         title=f"{images} images to {options.side} px, {options.workers} workers, median of {options.repeat}, "
         f"load {os.getloadavg()[0]:.0f}"
     )
-    for title in ("loader", "images/s", "CPU ms/image", "of the floor", "first batch, s"):
+    titles = ("loader", "images/s", "CPU ms/image", "of the floor", "first batch, s", "sent")
+    for title in titles if options.s3 else titles[:-1]:
         table.add_column(title, justify="left" if title == "loader" else "right")
-    least = statistics.median(cpu for _, cpu, _ in runs["floor"])
+    least = statistics.median(cpu for _, cpu, *_ in runs["floor"])
     for name in epochs:
-        rows = runs[name]
-        rate, cpu, first = (statistics.median(column) for column in zip(*rows, strict=True))
-        table.add_row(name, f"{rate:.1f}", f"{1000 * cpu:.1f}", f"{least / cpu:.2f}", f"{first:.2f}")
+        rate, cpu, first, got = (statistics.median(column) for column in zip(*runs[name], strict=True))
+        cells = [
+            f"{rate:.1f}",
+            f"{1000 * cpu:.1f}",
+            f"{least / cpu:.2f}",
+            f"{first:.2f}",
+            f"{got / size:.2f}",
+        ]
+        table.add_row(name, *cells[: len(table.columns) - 1])
     return table
 
 

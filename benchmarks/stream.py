@@ -97,9 +97,9 @@ def build_corpus(root: Path, images: int) -> list[Path]:
     return sorted((root / "corpus").glob("*/train/*.tar"), key=lambda path: (path.stem.split("-")[-1], path))
 
 
-def medshards(corpus: Path, options: argparse.Namespace) -> Job:
+def medshards(corpus: Path | str, options: argparse.Namespace, *settings: str) -> Job:
     """The project's own way."""
-    config = load_config("tiny", ["data.max_negatives_per_image=2"])
+    config = load_config("tiny", ["data.max_negatives_per_image=2", *settings])
 
     def feed(skip: int, drop: int) -> Iterator[int]:
         data = open_data(config, str(corpus), options.side)
