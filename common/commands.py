@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from medshards.common.files import local_path
 from medshards.common.text import near
 
 MOST_WORKERS = 1024  # a larger number is a slip of the hand
@@ -16,6 +18,24 @@ def workers_option(what: str) -> Callable[[Any], Any]:
     """The option --workers; what: what the processes do."""
     kind = click.IntRange(1, MOST_WORKERS)
     return click.option("--workers", type=kind, default=1, show_default=True, help=what)
+
+
+class LocalPath(click.Path):
+    """A click type: a path as `local_path` gives it.
+
+    instead: what to do for a URL. options: those of click.Path.
+    """
+
+    def __init__(self, instead: str = "", **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+        self.instead = instead
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            local_path(value)
+        except ValueError as error:
+            self.fail(f"{error}; {self.instead}" if self.instead else str(error), param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Group(click.Group):

@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import IO
 
 
+def local_path(value: str | Path) -> Path:
+    """A path of this machine. Raises ValueError for a URL, which would become a folder named `s3:`."""
+    if "://" in str(value):
+        raise ValueError(f"{value} is a URL, and this must be a path of this machine")
+    return Path(value)
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     with path.open("rb") as stream:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -65,6 +67,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("verify corpus --expect zzzzzzzzzzzzzzzz", 2, "16 to 64 digits"),
         ("stats empty", 1, "corpus.json"),
         ("audit empty", 1, "corpus.json"),
+        ("audit s3://bucket/corpus --fix", 2, "upload it to s3://bucket/corpus"),
         ("audit corpus --against binary.csv", 1, "binary.csv: expected text"),
         ("push empty lab/mine", 1, "holds nothing to push"),
         ("push nowhere lab/mine", 2, "nowhere"),
@@ -80,6 +83,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train --data corpus --out out --config mine.yaml", 1, "mine.yaml:2: run.stepz"),
         ("train --data corpus --out out --config tiny --set optim.lr=-1", 1, "--set optim.lr=-1"),
         ("train --data empty --out out --config tiny", 1, "corpus.json"),
+        ("train --data corpus --out out --config tiny --set data.cache=s3://b/c", 1, "s3://b/c is a URL"),
         ("train --data corpus --out out --config tiny --nodes 2", 2, "--nodes: only with --slurm"),
         ("train --data corpus --out out --resume", 1, "out"),
         ("evaluate --data corpus --checkpoint empty", 1, "no checkpoint in"),
@@ -88,6 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("predict --jobs binary.csv --checkpoint empty --out out", 1, "position 0: invalid start byte)"),
         ("prompts build empty", 1, "no corpus.json"),
         ("check drve --raw raw", 1, "drve"),
+        ("check ../drive --raw raw", 2, "lower-case letters"),
         ("check drive --raw raw --picture file/a.png", 1, "file"),
         ("build drive --raw raw --out out --own raw", 2, "--own raw: no catalog.yaml"),
         ("build drive --raw raw --out out --concepts mine.yaml", 2, "--concepts goes with --own or --source"),
@@ -121,3 +126,37 @@ def test_one_line_that_says_why(
         (error,) = [part for part in said.splitlines() if part.startswith(("Error", "error"))] or [""]
         assert error, said
     assert sorted(place.rglob("*")) == before, "nothing is written"
+
+
+def commands(group: click.Group, *words: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command below a group, with the words that call it."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, *words, name)
+        yield (*words, name), command
+
+
+URL = "s3://bucket/a"
+PATHS = [
+    (
+        words,
+        param.name,
+        2 * [URL] if isinstance(param, click.Argument) else [param.opts[0], *param.nargs * [URL]],
+    )
+    for words, command in commands(cli)
+    for param in command.params
+    if isinstance(param.type, click.Path)
+]
+
+
+@pytest.mark.parametrize(("words", "name", "given"), PATHS, ids=[f"{'-'.join(w)}:{n}" for w, n, _ in PATHS])
+def test_a_url_is_never_taken_for_a_folder(
+    words: tuple[str, ...], name: str, given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, [*words, *given])
+    assert done.exit_code == 2
+    assert f"{URL} is a URL, and this must be a path of this machine" in done.output, done.output
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.console import page_console, tell
 
 SLURM = (
@@ -40,7 +41,7 @@ def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--data", help="The corpus: a folder that `medshards build` wrote, or its URL.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--out", type=LocalPath(), help="Folder of the run.")
 @click.option("--config", "source", help="A preset or a YAML file.  [default: paper]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field; repeatable.")
 @click.option("--steps", type=click.IntRange(1), help="Updates of the run; short for --set run.steps=N.")

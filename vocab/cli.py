@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from medshards.common.commands import Group
+from medshards.common.commands import Group, LocalPath
 from medshards.common.text import counted, near
 from medshards.vocab.vocabulary import (
     CONCEPTS_FILE,
@@ -122,12 +122,10 @@ def search(term: str, as_json: bool) -> None:
 
 
 @vocab.command()
-@click.option(
-    "--concepts", type=click.Path(path_type=Path), default=CONCEPTS_FILE, help="Another concepts.yaml."
-)
+@click.option("--concepts", type=LocalPath(), default=CONCEPTS_FILE, help="Another concepts.yaml.")
 @click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     default=DATASETS,
     help="Another folder with SLUG/labels.yaml in it.",
 )

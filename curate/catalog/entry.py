@@ -216,6 +216,11 @@ def load_catalog(path: Path | None = None, extra: Iterable[Path] = ()) -> dict[s
     return entries
 
 
+def is_slug(name: str) -> bool:
+    """Whether a dataset can have this name."""
+    return name.isascii() and name.isidentifier() and name.lower() == name
+
+
 def no_dataset(slug: str, known: Iterable[str]) -> str:
     """What to say of a slug that is none of the known ones."""
     return f"no dataset {slug!r}{near(slug, known) or '; `medshards catalog` lists them'}"
@@ -232,7 +237,7 @@ def _read(path: Path) -> dict[str, tuple[int, Entry]]:
     problems: list[tuple[int, str]] = []
     for slug, facts in content.items():
         line = content.lines[slug]
-        if not isinstance(slug, str) or not slug.isascii() or not slug.isidentifier() or slug.lower() != slug:
+        if not isinstance(slug, str) or not is_slug(slug):
             problems.append(
                 (line, f"bad slug {slug!r}; a slug is lower-case letters, digits and underscores")
             )

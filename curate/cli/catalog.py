@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medshards.common.commands import Group
+from medshards.common.commands import Group, LocalPath
 from medshards.common.text import near
 from medshards.curate.catalog.entry import (
     AccessKind,
@@ -63,7 +63,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--catalog",
     "extra",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     multiple=True,
     help="A catalog file of your own, added to the built-in one.",
 )

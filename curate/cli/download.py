@@ -18,6 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from medshards.common.commands import LocalPath
 from medshards.common.text import printable
 from medshards.curate.catalog.accounts import kaggle_of
 from medshards.curate.catalog.download import by_hand, hindrance, obstacle
@@ -34,7 +35,7 @@ from medshards.curate.tree import Layout
 @click.option("--all", "everything", is_flag=True, help="Every dataset that can be fetched; name the others.")
 @click.option(
     "--raw",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     required=True,
     help="DIR/SLUG takes the files, ready for `build --raw DIR`.",
 )
@@ -44,7 +45,7 @@ from medshards.curate.tree import Layout
 @click.option(
     "--catalog",
     "extra",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     multiple=True,
     help="A catalog file of your own, added to the built-in one.",
 )

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.console import say_some
 from medshards.common.machine import MachineError
 from medshards.curate.catalog.entry import CatalogError, Instances
@@ -43,18 +44,18 @@ QUESTIONS = {
 
 
 @click.command("import")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, exists=True))
+@click.argument("folder", metavar="DIR", type=LocalPath(exists=True))
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True, help="What lies in DIR.")
 @click.option("--slug", required=True, help="Name of the dataset: lower-case letters, digits, underscores.")
-@click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
+@click.option("--out", "target", type=LocalPath(), required=True, help="Folder for the files.")
 @click.option(
     "--labels",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="Label file: what each label means (docs/add-a-dataset.md, 3). Without it the labels found are shown.",
 )
 @click.option(
     "--concepts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="Concepts that the vocabulary lacks (docs/add-a-dataset.md, Your own concepts).",
 )
 @click.option("--group", metavar="REGEX", help=f"{QUESTIONS['group']}.")

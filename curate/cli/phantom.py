@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.curate import phantoms
 
 
@@ -14,7 +15,7 @@ from medshards.curate import phantoms
 @click.option("--all", "everything", is_flag=True, help="Write the phantom of every dataset that has one.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     required=True,
     help="DIR/SLUG takes the files, ready for `build --raw DIR`.",
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.text import comma_separated
 from medshards.evaluate.cli import options
 from medshards.evaluate.cli.calibrated import calibrated
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--data", help="The corpus: a folder that `medshards build` wrote, or its URL.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help=options.ANSWERS)
+@click.option("--checkpoint", type=LocalPath(), help=options.ANSWERS)
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="Write the report here: .json (what --compare reads), .html (one page with pictures), .md, or .csv (a line a "
     "dataset); with --compare or --paper .json, .csv, .md, .tex or .html. Killed and run again, it goes on where it "
     "was.",
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     "--compare",
     "compared",
     nargs=2,
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     metavar="A.json B.json",
     help="Set two reports side by side instead: B less A, with its 95 % interval by patient, video or volume, paired.",
 )
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--nifti",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     help="Write the predictions (of the first rule) on slices as volumes: DIR/<volume>/<concept>.nii.gz.",
 )
 @click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.text import comma_separated
 
 
@@ -15,7 +16,7 @@ from medshards.common.text import comma_separated
     "--out",
     "target",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="The picture to write: .png, .jpg or .webp.",
 )
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these; repeatable.")
@@ -24,7 +25,7 @@ from medshards.common.text import comma_separated
 )
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="Draw the predictions (top1) of this run or checkpoint beside each sample; then from the split it is "
     "evaluated on.",
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from medshards.common.commands import LocalPath
 from medshards.evaluate.cli import options
 
 if TYPE_CHECKING:
@@ -28,12 +29,10 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to look for; repeatable.")
 @click.option(
     "--jobs",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="Instead of INPUT and --prompt a table: JSON [{file, prompts}] or CSV file,prompts (prompts parted by ;).",
 )
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
-)
+@click.option("--out", required=True, type=LocalPath(file_okay=False), help="Folder to write to.")
 @click.option(
     "--format",
     "formats",
@@ -59,7 +58,7 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
 )
 @click.option(
     "--thresholds",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="A score for each concept, as `medshards evaluate --threshold auto` wrote it, with its way to make masks.",
 )
 @click.option(

@@ -9,30 +9,33 @@ from typing import Any
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.console import say_some
 from medshards.common.text import counted
 from medshards.curate.sample import Reject
 from medshards.shards.prove.audit import Leak, leaks, listed, nearest_pair, read_samples
 from medshards.shards.prove.fix import move, moves
+from medshards.shards.prove.place import at_hand
 
 SHOWN = 20
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out")
 @click.option(
     "--against",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="Also name the samples that this list holds: a SHA-256 or a file name a line.",
 )
 @click.option("--fix", is_flag=True, help="Move whole groups so that no leak is left, and say which.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that is found as JSON.")
-def audit(out: Path, against: Path | None, fix: bool, as_json: bool) -> None:
-    """Look for leaks in the corpus OUT: what stands in more than one split, over all its datasets together.
+def audit(out: str, against: Path | None, fix: bool, as_json: bool) -> None:
+    """Look for leaks in the corpus OUT, a folder or URL.
 
-    Groups, patients, equal images and pictures of the same view (resized, re-encoded, slightly cropped) are
-    compared within and between datasets, external sets included. What counts as the same view, and how well that
-    was measured: docs/splits.md. Exit status 1 when something is found and, with --fix, is left.
+    A leak is what stands in more than one split, over all datasets together. Groups, patients, equal images and
+    pictures of the same view (resized, re-encoded, slightly cropped) are compared within and between datasets,
+    external sets included. What counts as the same view, and how well that was measured: docs/splits.md. Exit
+    status 1 when something is found and, with --fix, is left.
 
     --fix moves whole groups to the most held out split that a sample tied to them stands in, dataset by dataset; later
     builds leave them there.
@@ -41,15 +44,20 @@ def audit(out: Path, against: Path | None, fix: bool, as_json: bool) -> None:
     medshards audit corpus
     medshards audit corpus --against test-set-sha256.txt
     """
+    if fix and "://" in out:
+        raise click.UsageError(
+            f"--fix moves groups of a folder of this machine; mend that and upload it to {out}"
+        )
     try:
-        samples = read_samples(out)
-        found = leaks(samples)
-        nearest = None if found else nearest_pair(samples)
-        named = listed(out, samples, against) if against else []
-        wanted = moves(found) if fix else {}
-        if wanted:
-            move(out, wanted)
-            left = leaks(read_samples(out))
+        with at_hand(out) as place:
+            samples = read_samples(place.root)
+            found = leaks(samples)
+            nearest = None if found else nearest_pair(samples)
+            named = listed(place, samples, against) if against else []
+            wanted = moves(found) if fix else {}
+            if wanted:
+                move(place.root, wanted)
+                left = leaks(read_samples(place.root))
     except (OSError, ValueError, Reject) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

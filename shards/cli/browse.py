@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.console import progress_bar
 from medshards.curate.catalog.entry import CatalogError, load_catalog
 from medshards.shards.browse.site import PACK, Site
@@ -15,23 +16,23 @@ from medshards.shards.read.corpus import BadSample, CorpusError
 own_catalog = click.option(
     "--catalog",
     "extra",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     multiple=True,
     help="A catalog file of your own, added to the built-in one.",
 )
 with_runs = click.option(
     "--run",
     "runs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     multiple=True,
     help="A run folder of `medshards train`, for a page of its curves; repeatable.",
 )
 with_audit = click.option(
     "--audit",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=LocalPath(dir_okay=False, exists=True),
     help="What `medshards audit OUT --json` printed, to show its findings.",
 )
-corpus = click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+corpus = click.argument("out", type=LocalPath(file_okay=False))
 
 
 @click.command()
@@ -77,7 +78,7 @@ def browse(
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     required=True,
     help="Folder of the site.",
 )

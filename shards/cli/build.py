@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from medshards.common.commands import workers_option
+from medshards.common.commands import LocalPath, workers_option
 from medshards.common.console import progress_bar, say, tell
 from medshards.common.machine import MachineError
 from medshards.common.slurm import SlurmError
@@ -35,14 +34,6 @@ from medshards.shards.share.bucket import upload
 from medshards.vocab.vocabulary import Vocabulary
 
 
-def _folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and re.match(r"[a-z0-9]+:/", str(value)):  # it would become a folder of that name
-        raise click.BadParameter(
-            f"{value} is no folder of this machine; --upload URL brings the corpus in --out DIR there"
-        )
-    return value
-
-
 @click.command()
 @click.argument("slug", nargs=-1)
 @click.option(
@@ -50,12 +41,14 @@ def _folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> P
 )
 @click.option(
     "--raw",
-    type=click.Path(path_type=Path),
-    callback=_folder,
+    type=LocalPath(),
     help="DIR/SLUG is where a download lies; needed but for --status.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, callback=_folder, help="Folder of the corpus."
+    "--out",
+    type=LocalPath("--upload URL brings the corpus in --out DIR there"),
+    required=True,
+    help="Folder of the corpus.",
 )
 @click.option(
     "--upload", "url", help="Bring the corpus to this URL, too (s3://bucket/corpus); corpus.json last."

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
+from medshards.curate.catalog.entry import is_slug
 from medshards.shards.build.check import check as findings
 from medshards.shards.cli import options
 
@@ -17,12 +19,12 @@ from medshards.shards.cli import options
 @click.argument("slug")
 @click.option(
     "--raw",
-    type=click.Path(path_type=Path, exists=True),
+    type=LocalPath(exists=True),
     help="Its download, or the folder with SLUG in it. Without it the phantom is drawn.",
 )
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="Where to draw the first samples. Default: check-SLUG.png.",
 )
 @options.own_dataset
@@ -37,6 +39,8 @@ def check(
     Looks at the catalog entry, the labels, the converter, the phantom, the tests and the download. Exit status 1
     when something is left to do. See docs/add-a-dataset.md.
     """
+    if not is_slug(slug):
+        raise click.BadParameter(f"bad slug {slug!r}; a slug is lower-case letters, digits and underscores")
     found = options.datasets([slug], given)
     root = raw and (options.find_download(raw, slug) or raw)
     picture = picture or Path(f"check-{slug}.png")

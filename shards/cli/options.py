@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.curate.catalog.entry import CatalogError, Entry, load_catalog
 from medshards.curate.identity import VARIABLE
 from medshards.curate.slices import RULES, check_rule
@@ -62,19 +63,19 @@ def _key_file(ctx: click.Context, param: click.Parameter, value: Path | None) ->
 
 key_file = click.option(
     "--key-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     callback=_key_file,
     expose_value=False,
     help=f"Key that patients are renamed with; made when absent.  [default: ${VARIABLE}, else in the user's "
     "configuration folder]",
 )
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+FILE = LocalPath(exists=True, dir_okay=False)
 _own_folder = click.option(
     "--own",
     "folders",
     metavar="DIR",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=LocalPath(exists=True, file_okay=False),
     multiple=True,
     help="Folder with a dataset of your own, as `medshards import` writes it: catalog.yaml, converter.py, labels.yaml, "
     "concepts.yaml where it needs new ones; repeatable. Or, for files that lie elsewhere:",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import workers_option
+from medshards.common.commands import LocalPath, workers_option
 from medshards.common.console import progress_bar, say, say_some
 from medshards.common.machine import MachineError
 from medshards.common.text import counted, printable
@@ -38,12 +38,12 @@ from medshards.shards.prove.verify import verify_place
 @click.argument("slug", required=False)
 @click.option(
     "--raw",
-    type=click.Path(path_type=Path, exists=True),
+    type=LocalPath(exists=True),
     help="Its download, or the folder with SLUG in it.",
 )
 @click.option(
     "--dicom",
-    type=click.Path(path_type=Path, exists=True),
+    type=LocalPath(exists=True),
     help="Instead: list the DICOM series below this folder, with SUV and what would be used.",
 )
 @options.key_file

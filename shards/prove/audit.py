@@ -11,8 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +24,10 @@ import pyarrow.parquet as pq
 from medshards.common.text import in_words
 from medshards.shards.build import index
 from medshards.shards.build.likeness import SAME, Sets, Views, join_alike, nearest
-from medshards.shards.build.manifest import CORPUS, read_corpus
+from medshards.shards.build.manifest import read_corpus
 from medshards.shards.encode.fingerprint import blank
 from medshards.shards.encode.stage import BlobReader
+from medshards.shards.prove.place import Place
 
 PATIENT = re.compile(r"TCGA-\w{2}-\w{4}")  # the one name of a patient that several datasets use
 COLUMNS = ["key", "split", "group", "image_sha256", "fingerprint", "name"]
@@ -99,12 +103,9 @@ class Leak:
 
 
 def read_samples(out: Path) -> list[Sample]:
-    """All samples of the corpus at `out`. Raises FileNotFoundError when there is no corpus."""
+    """All samples of the corpus at `out`."""
     corpus = read_corpus(out)
-    if corpus is None:
-        raise FileNotFoundError(
-            f"{out / CORPUS}: no such file; expected the folder that `medshards build --out` wrote"
-        )
+    assert corpus is not None, out
     return [
         Sample(slug, *row.values())
         for slug in sorted(corpus["datasets"])
@@ -153,7 +154,7 @@ def nearest_pair(samples: Sequence[Sample]) -> Tie | None:
     return Tie(kind, samples[link.i], samples[link.j], link.correlation)
 
 
-def listed(out: Path, samples: Sequence[Sample], path: Path) -> list[tuple[Sample, str]]:
+def listed(place: Place, samples: Sequence[Sample], path: Path) -> list[tuple[Sample, str]]:
     """The samples that a published list names, each with the entry that names it.
 
     path: a text file with an entry a line: the SHA-256 of a source file or of a stored image, or the name of a
@@ -170,21 +171,22 @@ def listed(out: Path, samples: Sequence[Sample], path: Path) -> list[tuple[Sampl
         if e[:1] not in ("", "#")
     }
     found = []
-    for sample, sources in zip(samples, _sources(out, samples), strict=True):
+    for sample, sources in zip(samples, _sources(place, samples), strict=True):
         names = (sample.digest, sample.name, Path(sample.name).stem, *sources)
         if entry := next((name for name in names if name in wanted), None):
             found.append((sample, entry))
     return found
 
 
-def _sources(out: Path, samples: Sequence[Sample]) -> list[list[str]]:
+def _sources(place: Place, samples: Sequence[Sample]) -> Iterator[list[str]]:
     """SHA-256 of the source files of each sample."""
-    reader, found = BlobReader(), []
     for slug in dict.fromkeys(s.dataset for s in samples):
-        for row in pq.read_table(out / slug / index.INDEX, columns=PLACE).to_pylist():
-            record = json.loads(
-                reader.read(str(out / slug / row["shard"]), row["json_offset"], row["json_size"])
-            )
-            found.append([origin["sha256"] for origin in record["origin"]])
-    reader.close()
-    return found
+        rows = pq.read_table(place.root / slug / index.INDEX, columns=PLACE).to_pylist()
+        for name, inside in groupby(rows, itemgetter("shard")):
+            shard = f"{slug}/{name}"
+            place.fetch(shard)
+            with closing(BlobReader()) as reader:
+                for row in inside:
+                    record = reader.read(str(place.root / shard), row["json_offset"], row["json_size"])
+                    yield [origin["sha256"] for origin in json.loads(record)["origin"]]
+            place.let_go(shard, ())

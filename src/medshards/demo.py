@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from medshards.cli import COMMANDS
+from medshards.common.commands import LocalPath
 from medshards.common.text import printable
 from medshards.curate import phantoms
 
@@ -37,7 +38,7 @@ WRITTEN = ("raw", "corpus", "run", "evaluation.md", "overview.png", "site", MARK
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     default="demo",
     show_default=True,
     help="Folder of everything the demo writes.",

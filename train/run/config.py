@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -21,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from medshards.common.files import local_path
 from medshards.common.yamlfile import LocatedDict, read_yaml
 from medshards.train.model.options import ModelConfig
 from medshards.train.objective.objective import PRESETS as OBJECTIVES
@@ -79,7 +81,7 @@ class DataConfig(Section):
     window_gb: Annotated[float, Field(gt=0)] | None = None
     """GiB of shards among which samples are shuffled, before the next shards come; null: among all. For a corpus that
     is larger than cache_gb take half of cache_gb. See docs/streaming.md."""
-    cache: Path | None = None
+    cache: Annotated[Path, BeforeValidator(local_path)] | None = None
     """Folder for shards of a remote corpus; null reads each sample by itself."""
     cache_gb: PositiveInt = 100
     """Largest size of that folder, in GB."""

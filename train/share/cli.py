@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import click
 
-from medshards.common.commands import workers_option
+from medshards.common.commands import LocalPath, workers_option
 from medshards.common.console import progress_bar, say
 from medshards.common.text import counted
 from medshards.curate.catalog.entry import CatalogError, load_catalog
@@ -24,7 +24,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @click.command()
-@click.argument("what", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("what", type=LocalPath(exists=True, file_okay=False))
 @click.argument("repo")
 @click.option("--public", is_flag=True, help="Make the repository public, or push to one that is.")
 @click.option(
@@ -34,7 +34,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 )
 @click.option(
     "--catalog",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="A catalog file of your own, with the licences of your datasets.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was sent as JSON.")
@@ -76,7 +76,7 @@ def push(
 
 @click.command()
 @click.argument("repo")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--type", "kind", type=click.Choice(KINDS), help="Needed where REPO is both.")
 @click.option("--revision", help="Branch, tag or commit.  [default: main]")
 @workers_option("Processes that verify a corpus.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from medshards.common.commands import LocalPath
 from medshards.common.console import progress_bar, say
 from medshards.evaluate.cli import options
 from medshards.evaluate.prompts.answers.open import HELP
@@ -17,9 +18,7 @@ from medshards.evaluate.prompts.cli.sets import SHOWN, chosen, folder_of, sets_o
 @click.command()
 @click.argument("data", metavar="CORPUS")
 @click.option("--model", required=True, metavar="WHAT", help=HELP)
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the results."
-)
+@click.option("--out", required=True, type=LocalPath(file_okay=False), help="Folder of the results.")
 @click.option("--set", "name", default="core", show_default=True, help="The set to ask.")
 @click.option("--datasets", multiple=True, metavar="SLUG,…", help="Only these datasets; repeatable.")
 @sets_option
@@ -28,7 +27,7 @@ from medshards.evaluate.prompts.cli.sets import SHOWN, chosen, folder_of, sets_o
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=LocalPath(exists=True, file_okay=False),
     help="Results of the model that the corruption error is relative to.",
 )
 @options.device

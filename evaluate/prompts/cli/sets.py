@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import workers_option
+from medshards.common.commands import LocalPath, workers_option
 from medshards.common.console import progress_bar, say
 from medshards.common.text import comma_separated
 
@@ -17,7 +17,7 @@ SHOWN = 20  # faults printed
 
 sets_option = click.option(
     "--sets",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     help="Folder of the sets.  [default: CORPUS-prompts, beside the corpus]",
 )
 

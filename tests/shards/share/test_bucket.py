@@ -104,7 +104,7 @@ def test_a_damaged_corpus_is_not_uploaded(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_corpus_in_a_bucket_is_proven_and_measured_where_it_lies(corpus: Path) -> None:
+def test_a_corpus_in_a_bucket_is_proven_and_measured_where_it_lies(corpus: Path, tmp_path: Path) -> None:
     url = "s3://upload-proof/corpus"
     make_bucket("upload-proof")
     upload(corpus, url)
@@ -115,6 +115,12 @@ def test_a_corpus_in_a_bucket_is_proven_and_measured_where_it_lies(corpus: Path)
     measured = [CliRunner().invoke(cli, ["stats", where, "--json"]).stdout for where in (url, str(corpus))]
     assert measured[0] == measured[1]
     assert json.loads(measured[0])["datasets"]
+    stored = Corpus.open(corpus).read(0)
+    (tmp_path / "list.txt").write_text(stored.record["origin"][0]["sha256"])
+    audit = ["audit", "--against", str(tmp_path / "list.txt"), "--json"]
+    there, here = (CliRunner().invoke(cli, [*audit, where]) for where in (url, str(corpus)))
+    assert (there.exit_code, there.stdout) == (here.exit_code, here.stdout)
+    assert [sample["key"] for sample in json.loads(there.stdout)["listed"]] == [stored.record["key"]]
 
     files_there = fsspec.filesystem("s3")
     shard = next(name for name in sorted(files(corpus)) if name.endswith(".tar"))
@@ -132,7 +138,7 @@ def test_a_corpus_in_a_bucket_is_proven_and_measured_where_it_lies(corpus: Path)
 @pytest.mark.usefixtures("server")
 def test_what_is_no_corpus_at_a_url_is_told_in_a_line() -> None:
     make_bucket("upload-none")
-    for command in ("verify", "stats"):
+    for command in ("verify", "stats", "audit"):
         shown = CliRunner().invoke(cli, [command, "s3://upload-none/corpus"])
         assert shown.exit_code == 1
         assert "corpus.json: no such file" in shown.output
