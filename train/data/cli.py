@@ -12,6 +12,7 @@ from rich.table import Table
 
 from medshards.common.commands import MOST_WORKERS
 from medshards.common.console import page_console, progress_bar, tell
+from medshards.common.text import counted
 
 if TYPE_CHECKING:
     from medshards.train.data.bench import Timing
@@ -106,12 +107,13 @@ def _bench_text(timing: Timing) -> str:
     parts = ", ".join(
         f"{name} {100 * getattr(timing, name) / whole:.0f} %" for name in ("read", "decode", "resize", "pack")
     )
-    cores, load = os.cpu_count(), os.getloadavg()[0]
+    used, needed = counted(timing.workers, "worker"), counted(timing.needed, "worker")
+    load = os.getloadavg()[0]
     return (
         f"one process: {timing.one:.1f} images/s, {1000 * whole:.1f} ms an image ({parts})\n"
-        f"{timing.workers} workers on {cores} cores: {timing.rate:.1f} images/s (load of the machine {load:.1f})\n"
-        f"a GPU of {timing.gpu:g} images/s would wait {100 * timing.wait:.0f} % of the time; {timing.needed} workers "
-        "with a core each feed it"
+        f"{used} on {os.cpu_count()} cores: {timing.rate:.1f} images/s (load of the machine {load:.1f})\n"
+        f"a GPU of {timing.gpu:g} images/s would wait {100 * timing.wait:.0f} % of the time; {needed} with a core "
+        "each can feed it"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
@@ -52,8 +53,9 @@ class Feed(Iterator[Batch]):
         if workers:
             samples.corpus.prepare()  # once for all workers, which share it
         before = set(active_children())
-        self._batches: Iterator[Batch | Exception] | None = iter(
-            DataLoader(
+        with warnings.catch_warnings():  # a run says it in a line of its own
+            warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
+            loader = DataLoader(
                 _Batches(samples),
                 sampler=requests,
                 batch_size=None,
@@ -63,7 +65,7 @@ class Feed(Iterator[Batch]):
                 pin_memory=pin_memory,
                 worker_init_fn=_start_worker,
             )
-        )
+            self._batches: Iterator[Batch | Exception] | None = iter(loader)
         self._workers: set[BaseProcess] = set(active_children()) - before
         self._ahead = Ahead.of(samples.corpus, requests)  # after the fork: threads do not survive one
 

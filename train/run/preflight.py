@@ -63,6 +63,15 @@ def idle_gpus(ranks: World) -> str | None:
     return None
 
 
+def waiting_workers(config: Config, ranks: World) -> str | None:
+    """A remark when more processes decode here than there are cores."""
+    each, cores = config.data.workers, os.cpu_count() or 1
+    here = each * int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
+    if here > cores:
+        return f"{here} processes decode on {cores} cores (data.workers={each} for each rank here)"
+    return None
+
+
 def _regions(config: Config, device: str) -> list[str]:
     compiled = regions.compiles(config.model, device, config.run.parallel)
     lacking = [problem] if compiled and (problem := regions.problem()) else []

@@ -36,7 +36,7 @@ from medshards.train.run.checkpoint import (
 )
 from medshards.train.run.config import Config, ConfigError, load_config
 from medshards.train.run.parallel import World, world
-from medshards.train.run.preflight import idle_gpus, problems
+from medshards.train.run.preflight import idle_gpus, problems, waiting_workers
 from medshards.train.run.trainer import CONFIG, Outcome, Trainer
 
 FINISHED = "finished.json"
@@ -128,7 +128,9 @@ def run_training(
                 if resume and newest is None and not auto_resume:
                     raise CheckpointError("; ".join([f"{out} has no checkpoint to resume from", *remarks]))
                 (out / FINISHED).unlink(missing_ok=True)
-                remarks += filter(None, [idle_gpus(ranks), *licence_remarks(data, config)])
+                remarks += filter(
+                    None, [idle_gpus(ranks), waiting_workers(config, ranks), *licence_remarks(data, config)]
+                )
                 for remark in remarks:
                     tell(f"note: {remark}", err=True)
             agreed = int(ranks.sum(0 if newest is None else newest + 1)[0])  # 0: there is none

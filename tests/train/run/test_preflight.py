@@ -237,3 +237,15 @@ def test_without_network_the_cache_counts(answers: dict[str, str | None]) -> Non
     assert answers["offline kept/model"] is None
     assert "HF_HUB_OFFLINE is set" in (answers["offline open/model"] or "")
     assert "hf download open/model" in (answers["offline open/model"] or "")
+
+
+@pytest.mark.parametrize(
+    ("workers", "ranks_here", "told"), [(4, 1, None), (4, 2, "8 processes decode on 4 cores"), (0, 8, None)]
+)
+def test_more_decoding_processes_than_cores_are_a_remark(
+    workers: int, ranks_here: int, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks_here))
+    found = preflight.waiting_workers(tiny(f"data.workers={workers}"), World(0, 16, torch.device("cpu")))
+    assert found == (told and f"{told} (data.workers=4 for each rank here)")
