@@ -180,8 +180,9 @@ def test_a_url_is_no_folder(downloads: Path, tmp_path: Path, monkeypatch: pytest
                   ("--status", "--out", "s3://bucket/corpus")):  # fmt: skip
         result = invoke(*words)
         assert result.exit_code == 2
-        assert "this must be a path of this machine; --upload URL brings the corpus in --out DIR there" in " ".join(
-            result.output.replace("│", " ").split()
+        assert (
+            "this must be a path of this machine; --upload URL brings the corpus in --out DIR there"
+            in " ".join(result.output.replace("│", " ").split())
         )
     assert not (tmp_path / "s3:").exists()
 
