@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medshards.curate.sample import Instance, Region
 
@@ -72,6 +71,8 @@ def split(region: Region, connectivity: int = 8) -> tuple[Region, ...]:
 
 def by_id(ids: NDArray[Any]) -> dict[int, Region]:
     """The region of every id > 0 in an id map (H×W integers), in order of id."""
+    from scipy import ndimage  # takes 0.4 s, which most datasets need not
+
     values, inverse = np.unique(ids, return_inverse=True)
     compact = inverse.reshape(ids.shape).astype(np.int32)
     offset = 1 if values.size and values[0] > 0 else 0
@@ -151,6 +152,8 @@ def fill_outline(outline: NDArray[Any]) -> NDArray[np.bool_]:
     opposite ones), and where that is not enough along the whole border except for its longest untouched
     stretch (a curve cut by a corner). A region not twice as large as the curve is no inside: the caller has to ask.
     """
+    from scipy import ndimage
+
     curve = np.asarray(outline) != 0
     drawn = int(np.count_nonzero(curve))
     filled: NDArray[np.bool_] = curve
