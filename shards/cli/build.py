@@ -118,6 +118,8 @@ def build(
     medshards build --status --out /shared/corpus
     """
     if status:
+        if not out.is_dir():
+            raise click.UsageError(f"--out {out}: no such folder")
         cluster.tell_statuses(out, as_json)
         return
     if raw is None:

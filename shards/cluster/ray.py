@@ -6,12 +6,14 @@ again alone, and one that takes its process with it every time is told, as by th
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from medshards.common.console import say
 from medshards.common.machine import MachineError
 from medshards.curate.identity import VARIABLE, key_file
 from medshards.shards.build.engine import CHUNK, DEATHS, Result, Setup, Task
@@ -24,7 +26,8 @@ class RayEngine:
     """An engine (`build.engine.run`) on the cluster at `address` ("auto", HOST:PORT, ray://HOST:PORT).
 
     memory: bytes that Ray sets aside for each task, None leaves it out. As many tasks run at once as the cluster has
-    CPUs, whatever `workers` is. Raises MachineError when there is no Ray, or no cluster.
+    CPUs, whatever `workers` is. Raises MachineError when there is no Ray, or no cluster; says what it waits for, and
+    how many cases were lost with their workers.
     """
 
     address: str = "auto"
@@ -39,6 +42,7 @@ class RayEngine:
         setup: Setup,
     ) -> Iterator[Result]:
         ray = self._connect()
+        self._say_what_is_missing(ray.nodes())
         options = {"num_cpus": 1, "max_retries": 0, **({"memory": self.memory} if self.memory else {})}
         submit = ray.remote(**options)(_chunk).remote
         prepared = ray.put(setup)
@@ -54,6 +58,8 @@ class RayEngine:
                 results = _results(ray, done)
                 yield from results or ()
                 suspects += chunk if results is None else ()
+        if suspects:
+            say(f"workers of Ray were lost with {len(suspects)} cases in hand; each is tried again alone")
         for task in suspects:
             for _ in range(DEATHS):
                 alone = _results(ray, submit(work, [task], prepared))
@@ -63,7 +69,16 @@ class RayEngine:
             else:
                 yield died(task)
 
+    def _say_what_is_missing(self, nodes: Iterable[dict[str, Any]]) -> None:
+        """A task that fits nowhere waits for a node, which a cluster that grows may start; others wait for ever."""
+        most = max((node["Resources"].get("memory", 0) for node in nodes if node["Alive"]), default=0)
+        if self.memory and self.memory > most:
+            what = f"no node of the Ray cluster has {self.memory / 2**30:.1f} GiB of memory for a task"
+            say(f"{what} (the largest: {most / 2**30:.1f} GiB); waiting for one that has")
+
     def _connect(self) -> Any:
+        # Ray tells of each lost worker on standard output, where a script reads ours; read when it is imported
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         try:
             import ray
         except ImportError as error:

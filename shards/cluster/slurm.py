@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -64,6 +65,8 @@ def submit(
         raise SlurmError("; ".join(found))
     if set(str(out)) & set(UNUSABLE):
         raise SlurmError(f"{out}: Slurm cannot write logs there; choose a path without quotes, \\ and %")
+    if shutil.which("sbatch") is None:
+        raise SlurmError("there is no sbatch here; run this on a login node of the cluster")
     with place.held(out, entry.slug):
         require_no_job(out, entry.slug)
         tasks = list(survey(entry, root, out, making, 0, lambda stage, done, total: None).tasks())

@@ -155,7 +155,23 @@ def test_a_case_that_always_kills_is_named_and_the_rest_is_built(cluster: str, t
     poison.unlink()
     assert done.returncode == 1
     assert "kills_worker" in done.stderr
+    assert "workers of Ray were lost with 8 cases in hand; each is tried again alone" in done.stderr
     assert "drive: 7 samples" in done.stdout
+    assert "raylet" not in done.stdout + done.stderr, "what Ray itself has to say"
+
+
+def test_memory_that_no_node_has_is_said(cluster: str, tmp_path: Path) -> None:
+    """Such a build waits: a cluster may grow."""
+    phantoms.write_phantom("drive", tmp_path / "raw" / "drive")
+    line = [sys.executable, "-m", "medshards", "build", "drive", "--raw", str(tmp_path / "raw")]
+    line += ["--out", str(tmp_path / "out"), "--engine", "ray", "--ray", cluster, "--mem", "900T"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as waiting:
+        try:
+            assert waiting.stderr is not None
+            said = waiting.stderr.readline()
+        finally:
+            waiting.kill()
+    assert said.startswith("no node of the Ray cluster has 921600.0 GiB of memory for a task (the largest: ")
 
 
 def test_no_cluster_is_said(tmp_path: Path) -> None:

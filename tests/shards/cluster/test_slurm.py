@@ -174,6 +174,24 @@ def test_options_of_slurm_go_with_slurm_alone(downloads: Path, tmp_path: Path) -
     assert not (tmp_path / "out" / "drive").exists()
 
 
+def test_without_slurm_nothing_begins(
+    downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused = invoke("drive", "--raw", downloads, "--out", tmp_path / "out", "--engine", "slurm")
+    assert refused.exit_code == 1
+    assert (
+        "there is no sbatch here; run this on a login node of the cluster" in refused.output.splitlines()[-1]
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_status_of_no_folder_is_none(tmp_path: Path) -> None:
+    told = invoke("--status", "--out", tmp_path / "typo")
+    assert told.exit_code == 2
+    assert "typo: no such folder" in told.output.replace("\n", "")
+
+
 def test_a_url_is_no_folder(downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for words in (("drive", "--raw", downloads, "--out", "s3://bucket/corpus"),
