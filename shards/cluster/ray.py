@@ -15,6 +15,7 @@ from typing import Any
 
 from medshards.common.console import say
 from medshards.common.machine import MachineError
+from medshards.common.text import counted
 from medshards.curate.identity import VARIABLE, key_file
 from medshards.shards.build.engine import CHUNK, DEATHS, Result, Setup, Task
 
@@ -59,7 +60,8 @@ class RayEngine:
                 yield from results or ()
                 suspects += chunk if results is None else ()
         if suspects:
-            say(f"workers of Ray were lost with {len(suspects)} cases in hand; each is tried again alone")
+            lost = counted(len(suspects), "case")
+            say(f"workers of Ray were lost with {lost} in hand; each is tried again alone")
         for task in suspects:
             for _ in range(DEATHS):
                 alone = _results(ray, submit(work, [task], prepared))

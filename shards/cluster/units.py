@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from medshards.common.files import write_atomically
+from medshards.common.machine import MachineError
 from medshards.curate.catalog.entry import Entry, load_catalog
 from medshards.curate.source import Case, Own
 from medshards.curate.tree import File
@@ -122,16 +123,20 @@ def write_job(out: Path, slug: str, job: Job) -> None:
 
 
 def read_job(out: Path, slug: str) -> Job | None:
-    """What is built in units, None when nothing is."""
+    """What is built in units, None when nothing is. Raises MachineError when the file is not what was written."""
+    path = out / WORK / slug / JOB
     try:
-        facts = json.loads((out / WORK / slug / JOB).read_bytes())
+        facts = json.loads(path.read_bytes())
+        own = facts["making"].pop("own")
+        paths = {name: place and Path(place) for name, place in (own or {}).items()}
+        making = Making(**facts.pop("making"), own=Own(**paths) if own else None)
+        catalog = facts.pop("catalog")
+        return Job(making=making, catalog=Path(catalog) if catalog else None, **facts)
     except FileNotFoundError:
         return None
-    own = facts["making"].pop("own")
-    paths = {name: place and Path(place) for name, place in (own or {}).items()}
-    making = Making(**facts.pop("making"), own=Own(**paths) if own else None)
-    catalog = facts.pop("catalog")
-    return Job(making=making, catalog=Path(catalog) if catalog else None, **facts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{path} is damaged, or of another version of medshards"
+        raise MachineError(f"{what}; end its jobs with scancel, remove it, and build again") from error
 
 
 def done(out: Path, slug: str) -> dict[int, Done]:

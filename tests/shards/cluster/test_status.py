@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from medshards.cli import cli, explain
 from medshards.curate.catalog.entry import load_catalog
 from medshards.shards.build import progress
 from medshards.shards.build.dataset import build_dataset
@@ -61,3 +62,17 @@ def test_what_an_earlier_build_finished_is_counted_and_makes_no_pace(
         build_dataset(load_catalog()["drive"], raw / "drive", tmp_path / "out", progress=look)
     last = seen[-1]
     assert (last.cases, last.samples, last.rate, last.seconds) == (8, 8, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"making": {"own": null}}', '{"making": null, "units": 3}']
+)
+def test_a_job_of_another_hand_is_told_in_a_line(raw: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "out" / ".work" / "drive").mkdir(parents=True)
+    (tmp_path / "out" / ".work" / "drive" / "job.json").write_text(content)
+    for words in (["--status"], ["drive", "--raw", str(raw)]):
+        done = CliRunner().invoke(cli, ["build", *words, "--out", str(tmp_path / "out")])
+        fault = done.exception
+        said = explain(fault) if isinstance(fault, Exception) else done.output
+        assert "job.json is damaged, or of another version of medshards; end its jobs" in said
+        assert done.exit_code == 1
