@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from medshards.common.files import locked, sha256_file
 from medshards.shards.read.storage import Bucket, Expected, StoreError
@@ -46,21 +47,18 @@ class Cached:
     def read_range(self, path: str, offset: int, size: int) -> bytes:
         local = self._local(path)
         while True:
-            try:
-                with local.open("rb") as stream:  # a shard that is removed while it is open can still be read
-                    if os.fstat(stream.fileno()).st_size == self._expected[path].size:
-                        with suppress(OSError):
-                            os.utime(local)
-                        return os.pread(stream.fileno(), size, offset)
-                self.discard(path)
-            except FileNotFoundError:
-                self._fetch(path, local)
+            with self._opened(path, local) as stream:
+                if os.fstat(stream.fileno()).st_size == self._expected[path].size:
+                    with suppress(OSError):
+                        os.utime(local)
+                    return os.pread(stream.fileno(), size, offset)
+            self.discard(path)
 
     def prefetch(self, path: str) -> None:
         """Have a shard here before it is read."""
         local = self._local(path)
         if not local.exists():
-            self._fetch(path, local)
+            self._fetch(path, local).close()
 
     def release(self, path: str) -> None:
         """A shard will not be read for long: it is the first to go."""
@@ -78,11 +76,18 @@ class Cached:
             )
         return self.root / f"{self._expected[path].sha256}.tar"
 
-    def _fetch(self, path: str, local: Path) -> None:
+    def _opened(self, path: str, local: Path) -> BinaryIO:
+        try:
+            return local.open("rb")
+        except FileNotFoundError:
+            return self._fetch(path, local)
+
+    def _fetch(self, path: str, local: Path) -> BinaryIO:
+        """The shard, open: others may remove it as soon as it is there, and what is open can still be read."""
         expected = self._expected[path]
         with self._writing(), self._locked(expected.sha256):  # all processes wait for the one that downloads
-            if local.exists():  # another process fetched it while this one waited
-                return
+            with suppress(FileNotFoundError):  # another process may have fetched it while this one waited
+                return local.open("rb")
             partial = self._reserve(expected)
             try:
                 self.bucket.fetch(path, partial)
@@ -92,7 +97,9 @@ class Cached:
                         f"{self.bucket.url}/{path} arrived with {size} bytes, SHA-256 {digest[:12]}, expected "
                         f"{expected.size} and {expected.sha256[:12]}"
                     )
+                stream = partial.open("rb")
                 partial.replace(local)
+                return stream
             finally:
                 partial.unlink(missing_ok=True)
 

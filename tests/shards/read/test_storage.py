@@ -117,6 +117,27 @@ def test_what_is_being_downloaded_counts_within_the_limit(
     assert max(held) <= limit
 
 
+def test_a_shard_that_others_remove_at_once_is_read_and_not_fetched_again(
+    corpus: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, fetched = cached(corpus, bucket, tmp_path / "cache"), []
+    fetch, replace = store.bucket.fetch, Path.replace
+
+    def counted(path: str, target: Path) -> None:
+        fetched.append(path)
+        fetch(path, target)
+
+    def removed(self: Path, target: Path) -> Path:
+        replace(self, target).unlink()  # another process needed the room
+        return target
+
+    monkeypatch.setattr(store.bucket, "fetch", counted)
+    monkeypatch.setattr(Path, "replace", removed)
+    assert store.read_range(SHARD, 512, 1024) == (corpus / SHARD).read_bytes()[512 : 512 + 1024]
+    assert fetched == [SHARD]
+    assert not list((tmp_path / "cache").glob("*.tar"))
+
+
 def test_a_shard_larger_than_the_cache_is_said(corpus: Path, bucket: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"is too small: data\.cache_gb allows 0 MiB, one shard has 1"):
         cached(corpus, bucket, tmp_path / "cache", 1000).read_range(SHARD, 0, 512)
