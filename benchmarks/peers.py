@@ -14,7 +14,7 @@ over it.
 
 With --s3 all but the floor read from an S3 server on loopback (moto, in a process whose time does not count), each in
 the way its documentation gives for remote data, with an empty cache on the disk where it keeps one. Sent: bytes of the
-server's answers, over those of the training split as the loader stores it; more than 1 are tables, or read twice.
+server's answers over those of the tars of the training split; more than 1 are tables, or read twice.
 """
 
 from __future__ import annotations
@@ -176,9 +176,8 @@ def with_wids(place: Place) -> Epoch:
 def with_litdata(place: Place) -> Epoch:
     import litdata
 
-    litdata.streaming.downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = (
-        True  # there is no other way to say it
-    )
+    # its client refuses plain HTTP, and has no option for that
+    litdata.streaming.downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True
     writer = litdata.streaming.writer.BinaryWriter(str(place.work / "litdata"), chunk_bytes=CHUNK)
     for number, sample in enumerate(samples_of(place.tars)):
         writer.add_item(number, sample)

@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import IO
 
 
+def is_url(location: str | Path) -> bool:
+    """Whether a corpus or other thing lies at a URL, and in no folder."""
+    return "://" in str(location)
+
+
 def local_path(value: str | Path) -> Path:
     """A path of this machine. Raises ValueError for a URL, which would become a folder named `s3:`."""
-    if "://" in str(value):
+    if is_url(value) or re.match(r"[a-z0-9]+:/", str(value)):  # of a URL that was a Path one slash is left
         raise ValueError(f"{value} is a URL, and this must be a path of this machine")
     return Path(value)
 

@@ -51,6 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("inspect drive --raw nowhere", 2, "nowhere"),
         ("inspect drive --raw empty", 1, "the folder empty holds no files"),
         ("inspect drive --raw other", 1, "training/images"),
+        ("build drive --raw raw --out s3:/bucket/corpus", 2, "s3:/bucket/corpus is a URL"),
         ("build --raw raw --out out", 2, "name one or more SLUGs, or --all"),
         ("build drve --raw raw --out out", 2, "drve"),
         ("build drive --raw nowhere --out out", 2, "nowhere"),

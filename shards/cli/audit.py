@@ -11,6 +11,7 @@ import click
 
 from medshards.common.commands import LocalPath
 from medshards.common.console import say_some
+from medshards.common.files import is_url
 from medshards.common.text import counted
 from medshards.curate.sample import Reject
 from medshards.shards.prove.audit import Leak, leaks, listed, nearest_pair, read_samples
@@ -44,7 +45,7 @@ def audit(out: str, against: Path | None, fix: bool, as_json: bool) -> None:
     medshards audit corpus
     medshards audit corpus --against test-set-sha256.txt
     """
-    if fix and "://" in out:
+    if fix and is_url(out):
         raise click.UsageError(
             f"--fix moves groups of a folder of this machine; mend that and upload it to {out}"
         )

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from medshards.common.files import is_url
 from medshards.shards.build.manifest import CORPUS, PAPERS
 from medshards.shards.build.place import dataset_pattern
 from medshards.shards.read.storage import Bucket, persist
@@ -69,7 +70,7 @@ def at_hand(location: Path | str) -> Iterator[Place]:
 
     Raises FileNotFoundError when there is no corpus, OSError (StoreError) when the URL cannot be read.
     """
-    if "://" not in str(location):
+    if not is_url(location):
         root = Path(location)
         if not (root / CORPUS).is_file():
             raise FileNotFoundError(

@@ -56,9 +56,7 @@ class Cached:
 
     def prefetch(self, path: str) -> None:
         """Have a shard here before it is read."""
-        local = self._local(path)
-        if not local.exists():
-            self._fetch(path, local).close()
+        self._opened(path, self._local(path)).close()
 
     def release(self, path: str) -> None:
         """A shard will not be read for long: it is the first to go."""

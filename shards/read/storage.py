@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from medshards.common.files import is_url
 from medshards.common.text import in_words
 
 OPEN_FILES = 64  # shards a process keeps open
@@ -189,7 +190,7 @@ class Bucket:
 
 def open_store(location: str | Path, cache: Path | None = None, limit: int = 0) -> Store:
     """The store of a corpus at a folder or URL; ``cache`` only matters for a URL."""
-    if "://" not in str(location):
+    if not is_url(location):
         return Folder(Path(location).expanduser())
     bucket = Bucket(str(location))
     if cache is None:

@@ -55,7 +55,7 @@ def submission_problems(config: Config, data: str, out: Path, world_size: int) -
 
 def idle_gpus(ranks: World) -> str | None:
     """A remark when there are more GPUs here than processes that use them."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
+    here = _ranks_here(ranks)
     if ranks.device.type == "cuda" and torch.cuda.device_count() > here:
         return (
             f"{torch.cuda.device_count()} GPUs are visible and {here} are used: torchrun --nproc-per-node=N"
@@ -66,10 +66,15 @@ def idle_gpus(ranks: World) -> str | None:
 def waiting_workers(config: Config, ranks: World) -> str | None:
     """A remark when more processes decode here than there are cores."""
     each, cores = config.data.workers, os.cpu_count() or 1
-    here = each * int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
+    here = each * _ranks_here(ranks)
     if here > cores:
         return f"{here} processes decode on {cores} cores (data.workers={each} for each rank here)"
     return None
+
+
+def _ranks_here(ranks: World) -> int:
+    """Ranks on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
 
 
 def _regions(config: Config, device: str) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from medshards.common.files import sha256_file, write_atomically
+from medshards.common.files import is_url, sha256_file, write_atomically
 from medshards.common.slurm import UNUSABLE, SlurmError, problems, sbatch
 from medshards.train.run.checkpoint import steps
 from medshards.train.run.config import Config, dump_config, load_config
@@ -74,7 +74,7 @@ def prepare(
     `medshards train`. Raises Failure, also when it would overwrite what was changed by hand.
     """
     out = out.absolute()
-    data = data if "://" in data else str(Path(data).expanduser().absolute())
+    data = data if is_url(data) else str(Path(data).expanduser().absolute())
     with failures(out):
         config = load_config(source_of(out, source, resume and bool(steps(out))), overrides)
         found = submission_problems(config, data, out, allocation.ranks)

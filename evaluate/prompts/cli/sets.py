@@ -11,6 +11,7 @@ import click
 
 from medshards.common.commands import LocalPath, workers_option
 from medshards.common.console import progress_bar, say
+from medshards.common.files import is_url
 from medshards.common.text import comma_separated
 
 SHOWN = 20  # faults printed
@@ -211,7 +212,7 @@ def chosen(folder: Path, name: str | None, datasets: Sequence[str]) -> list[tupl
 
 def folder_of(data: str) -> Path:
     """Where the sets of a corpus lie: beside it, so that nothing in it changes."""
-    if "://" in data:
+    if is_url(data):
         raise click.UsageError("the corpus is in a bucket: give a local folder for its prompt sets (--sets)")
     corpus = Path(data).resolve()
     return corpus.with_name(f"{corpus.name}-prompts")

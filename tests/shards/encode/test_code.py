@@ -151,6 +151,7 @@ def _builds_again(edits: list[str], folder: Path) -> None:
         return done.stdout
 
     build()
+    assert "up to date" in build()
     for name in edits:
         with (folder / "medshards" / name).open("a") as stream:
             stream.write("\n# another line\n")

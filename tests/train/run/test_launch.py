@@ -177,7 +177,7 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(
     assert "start 2 of job 4242" in text
     stopped = int(text.split("step-0")[1].split(";")[0])
     assert 3 <= stopped < total
-    assert f"updates {stopped} to {total} of 4 images: {ranks} rank" in text
+    assert f"updates {stopped} to {total} of 4 images: {ranks} ranks" in text
     assert steps(run)[-1] == total
     assert list(losses(run)) == list(range(1, total + 1))
     assert json.loads((run / "finished.json").read_text())["step"] == total
