@@ -53,6 +53,11 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def leftovers(path: Path) -> list[Path]:
+    """What killed calls of `write_atomically` left beside `path`."""
+    return list(path.parent.glob(f".{path.name}.*.tmp"))
+
+
 def meant(name: str) -> str:
     """The relative path that a file has; of one that a killed `write_atomically` left, the path it was meant for."""
     return re.sub(r"(?<![^/])\.([^/]+)\.\d+\.tmp$", r"\1", name)

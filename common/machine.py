@@ -29,7 +29,14 @@ TROUBLE = {
 
 
 class MachineError(Exception):
-    """Trouble of the machine; the message says which, where, and what to do. Never a fault of the data."""
+    """Trouble of the machine; the message says where, which, and what to do. Never a fault of the data.
+
+    place: the file or folder, which the message begins with; "" where none is known or the message names it itself.
+    """
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
 
 
 def machine_error(error: BaseException) -> MachineError | None:
@@ -43,7 +50,7 @@ def machine_error(error: BaseException) -> MachineError | None:
                 "memory ran out; free some, or use fewer --workers, and run the same command again"
             )
         if isinstance(cause, OSError) and cause.errno in TROUBLE:
-            where = f"{cause.filename}: " if cause.filename else ""
-            return MachineError(f"{where}{cause.strerror or cause}; mend that and run the same command again")
+            message = f"{cause.strerror or cause}; mend that and run the same command again"
+            return MachineError(message, place=str(cause.filename or ""))
         cause = cause.__cause__ or cause.__context__
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from medshards.common.files import locked, sha256_file, write_atomically
+from medshards.common.files import leftovers, locked, sha256_file, write_atomically
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.catalog.terms import Terms
 from medshards.shards.build.licences import bound
@@ -47,7 +47,7 @@ def write_corpus(
     with locked(out / LOCK):
         require_own_papers(out)
         for name in (CORPUS, *PAPERS):
-            for leftover in out.glob(f".{name}.*.tmp"):
+            for leftover in leftovers(out / name):
                 leftover.unlink()
         earlier = proven_corpus(out)
         known = earlier["datasets"] if earlier is not None else {}

@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, overload
 
+from medshards.common.machine import machine_error
 from medshards.curate.listing import RejectRow
 from medshards.shards.encode.fingerprint import LENGTH
 from medshards.shards.encode.record import Encoded, Member, Record, json_bytes, pack
@@ -76,7 +78,10 @@ class Packed(NamedTuple):
 
 
 class PackWriter:
-    """One worker's pack and journal in `folder`; a new pair of files for each process."""
+    """One worker's pack and journal in `folder`; a new pair of files for each process.
+
+    Its methods raise MachineError, with the name of the pack, where a disk is full or fails.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,11 +97,10 @@ class PackWriter:
 
     def add(self, case: str, input_key: str, encoded: Encoded) -> Packed:
         """Append one sample of a case; without `finish` it does not count."""
-        start = self._data.tell()
-        self._data.write(encoded.blob)
         meta = meta_bytes(encoded.record, encoded.members, encoded.table1)
-        self._data.write(meta)
-        self._data.write(encoded.fingerprint)
+        with self._named():
+            start = self._data.tell()
+            self._data.writelines((encoded.blob, meta, encoded.fingerprint))
         entry = Entry(
             key=encoded.key,
             group=encoded.record["group"],
@@ -120,15 +124,25 @@ class PackWriter:
         entries = tuple(sample.entry for sample in walked.samples)
         outcome = Outcome(case, input_key, entries, walked.rejects, walked.skips)
         line = json_bytes({**_as_json(outcome), "sha256": [sample.sha256 for sample in walked.samples]})
-        self._data.flush()
-        self._journal.write(hashlib.sha256(line).hexdigest().encode() + b" " + line)
-        self._journal.flush()
+        with self._named():
+            self._data.flush()
+            self._journal.write(hashlib.sha256(line).hexdigest().encode() + b" " + line)
+            self._journal.flush()
         return outcome
 
     def close(self) -> None:
         """Close both files."""
         self._data.close()
         self._journal.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """A full disk does not say which file it cut short."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self._path)
+            raise machine_error(error) or error from error
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

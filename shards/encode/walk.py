@@ -72,7 +72,8 @@ def refusal(source: Source, case: Case, error: Exception) -> RejectRow:
     """
     where = next(iter(case.files.values())).name
     if trouble := machine_error(error):
-        raise MachineError(f"{printable(where)}: {by_name(str(trouble), case.files.values())}") from error
+        said = by_name(str(trouble), case.files.values())
+        raise MachineError(said, place="" if trouble.place else printable(where)) from error
     if isinstance(error, Reject):
         return reject_row(case.key, Reject(error.code, error.message, error.file or where))
     said = "" if source.private_names else f": {error}"  # it may quote a path

@@ -38,7 +38,8 @@ def print_stats(
             paper.add_row(each.slug, figures(each.measured, each.agreements), figures(each.printed))
         console.print("\nimages / annotations / median area in px")
         console.print(paper)
-        console.print(MARK)
+        if any(any(each.agreements) for each in printed):
+            console.print(MARK)
     for row in measured:
         if row["rejects"]:
             console.print(f"{row['slug']}: {number(row['rejects'])} rejected")

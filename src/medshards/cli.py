@@ -95,8 +95,8 @@ def cli() -> None:
     """Medical segmentation data, as downloaded, to one trustworthy corpus; SAM3 trained on it.
 
     \b
-    medshards catalog                       which datasets there are and how to get them
-    medshards build --all --raw DIR --out OUT   shards from the downloads in DIR/<slug>
+    medshards catalog                           which datasets there are
+    medshards build --all --raw RAW --out OUT   shards of the downloads RAW/<slug>
     medshards verify OUT ; medshards stats OUT  prove and measure them
     medshards train --data OUT --out RUN        fine-tune SAM3 on them
     """

@@ -121,10 +121,11 @@ def _limited(raw: Path, out: Path, limit: int, log: Path) -> None:
 
 
 def _stopped(outcome: tuple[int, str], out: Path, said: str) -> None:
-    """A build that did not fit ended in one line that says why, and published nothing."""
+    """A build that did not fit ended in one line that says why and where, blames no source, and published nothing."""
     status, log = outcome
     assert status == 1, log
     assert said in log
+    assert f"Error: {out}" in log, log
     assert len(log.splitlines()) == 1
     assert not list(out.glob("drive/**/*.tar"))
 
