@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from medshards.common.spread import spread
-from medshards.shards.build.index import ANNOTATIONS, INDEX
+from medshards.shards.build.index import ANNOTATIONS, INDEX, read_columns
 from medshards.shards.build.manifest import REJECTS
 from medshards.shards.build.split import SPLITS
 from medshards.shards.read.corpus import Corpus, Raw
@@ -43,11 +42,11 @@ class Shelf:
     def table(self) -> pa.Table:
         """The columns `COLUMNS` of all samples; `number`, their place in their split; `smallest` and `largest`, the
         areas (px) of instances, null where there is none."""
-        table = pq.read_table(self.out / self.slug / INDEX, columns=COLUMNS)
+        table = read_columns(self.out / self.slug / INDEX, COLUMNS)
         splits, numbers = np.asarray(table["split"].to_numpy(), str), np.zeros(len(table), np.int64)
         for split in SPLITS:
             numbers[splits == split] = np.arange((splits == split).sum())
-        areas = pq.read_table(self.out / self.slug / ANNOTATIONS, columns=["key", "area"])
+        areas = read_columns(self.out / self.slug / ANNOTATIONS, ["key", "area"])
         areas = areas.group_by("key").aggregate([("area", "min"), ("area", "max")])
         places = pc.index_in(table["key"], areas["key"].combine_chunks())
         table = table.append_column("number", pa.array(numbers))

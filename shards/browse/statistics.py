@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medshards.curate.catalog.entry import Entry
 from medshards.shards.browse.shelf import Shelf
-from medshards.shards.build.index import ANNOTATIONS, INDEX
+from medshards.shards.build.index import ANNOTATIONS, INDEX, read_columns
 from medshards.shards.build.split import SPLITS
 from medshards.shards.prove.stats import corpus_stats
 from medshards.shards.prove.table1 import compare, number
@@ -162,13 +161,13 @@ class _Counts:
 
     def add(self, folder: Path) -> None:
         """Count a dataset."""
-        column = pq.read_table(folder / INDEX, columns=["concepts"])["concepts"]
+        column = read_columns(folder / INDEX, ["concepts"])["concepts"]
         for concepts, count in Counter(tuple(c) for c in column.to_pylist()).items():
             for concept in concepts:
                 self.alone[concept] += count
             for pair in combinations(sorted(concepts), 2):
                 self.together[pair] += count
-        table = pq.read_table(folder / ANNOTATIONS, columns=["concept", "split", "area"])
+        table = read_columns(folder / ANNOTATIONS, ["concept", "split", "area"])
         for row in table.group_by(["concept", "split"]).aggregate([("area", "count")]).to_pylist():
             self.instances[row["concept"], row["split"]] += row["area_count"]
         for row in table.group_by("concept").aggregate([("area", "list")]).to_batches():

@@ -262,6 +262,15 @@ class IndexWriter:
         self._annotations.close()
 
 
+def read_columns(path: Path, columns: list[str]) -> pa.Table:
+    """These columns of one of the two files, in its order.
+
+    pyarrow's own `read_table` imports its datasets for it and with them pandas, where that is installed: half a second.
+    """
+    with pq.ParquetFile(path) as file:
+        return file.read(columns)
+
+
 def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[Any]:
     """The rows of one of the two files, `IndexRow` or `AnnotationRow`, a row group at a time."""
     with pq.ParquetFile(path) as file:

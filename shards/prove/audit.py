@@ -19,8 +19,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
-
 from medshards.common.text import in_words
 from medshards.shards.build import index
 from medshards.shards.build.likeness import SAME, Sets, Views, join_alike, nearest
@@ -109,7 +107,7 @@ def read_samples(out: Path) -> list[Sample]:
     return [
         Sample(slug, *row.values())
         for slug in sorted(corpus["datasets"])
-        for row in pq.read_table(out / slug / index.INDEX, columns=COLUMNS).select(COLUMNS).to_pylist()
+        for row in index.read_columns(out / slug / index.INDEX, COLUMNS).select(COLUMNS).to_pylist()
     ]
 
 
@@ -181,7 +179,7 @@ def listed(place: Place, samples: Sequence[Sample], path: Path) -> list[tuple[Sa
 def _sources(place: Place, samples: Sequence[Sample]) -> Iterator[list[str]]:
     """SHA-256 of the source files of each sample."""
     for slug in dict.fromkeys(s.dataset for s in samples):
-        rows = pq.read_table(place.root / slug / index.INDEX, columns=PLACE).to_pylist()
+        rows = index.read_columns(place.root / slug / index.INDEX, PLACE).to_pylist()
         for name, inside in groupby(rows, itemgetter("shard")):
             shard = f"{slug}/{name}"
             place.fetch(shard)

@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from medshards.curate.catalog.entry import Entry, PaperRule
 from medshards.shards.build import index
 from medshards.shards.build.manifest import CORPUS, read_corpus, read_manifest
@@ -44,16 +41,15 @@ def dataset_stats(folder: Path, slug: str, entry: Entry | None) -> dict[str, Any
     manifest = read_manifest(folder)
     if manifest is None:
         raise FileNotFoundError(f"{folder}: no manifest.json")
-    annotations = pq.read_table(folder / index.ANNOTATIONS, columns=["split", "concept", "area"])
-    images = Counter(pq.read_table(folder / index.INDEX, columns=["split"])["split"].to_pylist())
-    splits = {}
-    for split in SPLITS:
-        areas = annotations.filter(pc.equal(annotations["split"], split))["area"]
-        splits[split] = _figures(images[split], areas.to_pylist())
+    annotations = index.read_columns(folder / index.ANNOTATIONS, ["split", "concept", "area"])
+    images = Counter(index.read_columns(folder / index.INDEX, ["split"])["split"].to_pylist())
+    areas: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for split, area in zip(annotations["split"].to_pylist(), annotations["area"].to_pylist(), strict=True):
+        areas[split].append(area)
     return {
         "slug": slug,
-        **_figures(sum(images.values()), annotations["area"].to_pylist()),
-        "splits": splits,
+        **_figures(sum(images.values()), [area for part in areas.values() for area in part]),
+        "splits": {split: _figures(images[split], areas[split]) for split in SPLITS},
         "concepts": dict(sorted(Counter(annotations["concept"].to_pylist()).items())),
         "rejects": sum(manifest["counts"]["rejects"].values()),
         "slices": manifest["policy"]["slices"],
@@ -69,8 +65,8 @@ def table1(folder: Path, entry: Entry | None, slices: str = SLICES) -> dict[str,
     if entry is None or entry.paper is None:
         return None
     rule = entry.paper.rule
-    table = pq.read_table(
-        folder / index.INDEX, columns=["name", "key", "volume", "slice", "slices", "table1_areas"]
+    table = index.read_columns(
+        folder / index.INDEX, ["name", "key", "volume", "slice", "slices", "table1_areas"]
     )
     rows = sorted(table.to_pylist(), key=lambda row: row["key"])
     if any(row["volume"] is not None for row in rows) and not _enough(slices, rule):

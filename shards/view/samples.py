@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medshards.common.spread import spread
@@ -50,9 +49,9 @@ def truth_cell(
 
 def draw_samples(folder: Path, slug: str) -> bytes:
     """A PNG of a few samples of the dataset `slug`, whose index and shards lie in `folder`."""
-    counts = pq.read_table(folder / index.INDEX, columns=["instances"])["instances"].to_pylist()
+    counts = index.read_columns(folder / index.INDEX, ["instances"])["instances"].to_pylist()
     chosen = pa.array(choose([count > 0 for count in counts], SAMPLES), pa.int64())
-    places = pq.read_table(folder / index.INDEX, columns=PLACES).take(chosen).to_pylist()
+    places = index.read_columns(folder / index.INDEX, PLACES).take(chosen).to_pylist()
     source = BlobReader()
     cells = [_cell(folder, place, source) for place in places]
     source.close()

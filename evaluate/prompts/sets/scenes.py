@@ -43,7 +43,7 @@ class Place:
 def places(corpus: Corpus, split: str) -> list[Place]:
     """The pictures and volumes of a split of one dataset, in the order of the shards."""
     (slug,) = corpus.slugs
-    table = pq.read_table(pa.BufferReader(corpus.store.read(f"{slug}/{INDEX}")), columns=COLUMNS)
+    table = pq.ParquetFile(pa.BufferReader(corpus.store.read(f"{slug}/{INDEX}"))).read(COLUMNS)
     rows = [row for row in table.to_pylist() if row["split"] == split]
     together: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
