@@ -3,7 +3,8 @@
     python -m benchmarks.build [--images 600] [--workers 2] [--repeat 3]
 
 Writes a made-up download in the layout of two datasets (half of it JPEG with JPEG masks, half PNG with PNG masks,
-600 to 1500 px) to a temporary folder and prints a table. All rows use the same number of processes, which keep freed
+600 to 1500 px) to a temporary folder and prints a table. Decoding once is measured with the decoders of the build and
+with OpenCV. All rows use the same number of processes, which keep freed
 memory, and read the same files from a warm page cache. CPU is that of all processes. Peak memory is that of the largest
 process, by images, to show that it does not grow.
 """
@@ -95,6 +96,12 @@ def decode_once(pair: tuple[Path, Path]) -> None:
             jpeg.decode(data, channels)
         else:
             png.decode(data)
+
+
+def with_opencv(pair: tuple[Path, Path]) -> None:
+    """Decode image and mask with OpenCV, the decoder that scripts of the field use most, and do nothing with them."""
+    for flags, path in zip((cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE), pair, strict=True):
+        cv2.imdecode(np.fromfile(path, np.uint8), flags)
 
 
 def with_webdataset(task: tuple[int, list[tuple[Path, Path]], Path]) -> None:
@@ -197,6 +204,7 @@ def main() -> None:
 
         rows: dict[str, Callable[[Path], None]] = {
             "decode once (fastest decoders)": lambda _: over_processes(decode_once, pairs, options.workers),
+            "decode once (OpenCV)": lambda _: over_processes(with_opencv, pairs, options.workers),
             "medshards build": lambda out: build_all(root / "raw", out, options.workers),
             "webdataset ShardWriter + Pillow": lambda out: over_processes(
                 with_webdataset, [(i, part, out) for i, part in enumerate(parts)], options.workers
