@@ -47,12 +47,13 @@ def test_a_run_filled_up_has_the_losses_of_one_as_it_is(corpus: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(problem() is not None, reason="there is no C++ compiler")
 def test_a_compiled_run_has_the_losses_of_one_as_it_is(corpus: Path) -> None:
-    """Minutes of compiling; four shapes, and none of them twice."""
+    """Minutes of compiling; four shapes, and none of them twice. Rounding, another on each processor, adds up."""
     torch._dynamo.reset()
     plain = curve(corpus, 20)
     counted = Compilations()
     compiled = curve(corpus, 20, "model.compile=regions", "batch.sizes=[8]")
-    assert compiled == pytest.approx(plain, rel=1e-5)
+    assert compiled[:12] == pytest.approx(plain[:12], rel=1e-5)
+    assert compiled == pytest.approx(plain, rel=1e-4)
     assert counted.look(1, 0.0) is not None
 
 
