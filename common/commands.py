@@ -20,6 +20,11 @@ def workers_option(what: str) -> Callable[[Any], Any]:
     return click.option("--workers", type=kind, default=1, show_default=True, help=what)
 
 
+def json_option(what: str) -> Callable[[Any], Any]:
+    """The option --json; what: what is printed."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
+
+
 class LocalPath(click.Path):
     """A click type: a path as `local_path` gives it.
 
@@ -36,6 +41,15 @@ class LocalPath(click.Path):
         except ValueError as error:
             self.fail(f"{error}; {self.instead}" if self.instead else str(error), param, ctx)
         return super().convert(value, param, ctx)
+
+
+own_catalogs = click.option(
+    "--catalog",
+    "extra",
+    type=LocalPath(),
+    multiple=True,
+    help="A catalog file of your own, added to the built-in one; repeatable.",
+)
 
 
 class Group(click.Group):

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, json_option
 from medshards.common.console import page_console, tell
 
 SLURM = (
@@ -79,7 +79,7 @@ def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Any GPU of 80, 48, 24, 16, 11 … GB.",
 )
 @click.option("--ranks", type=click.IntRange(1), help="Ranks, a GPU each.  [default: 1]")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@json_option("the plan")
 @click.option("--slurm", is_flag=True, help="Train on a cluster: write a batch script to OUT/slurm. With it:")
 @slurm_options
 def train(

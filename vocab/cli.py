@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from medshards.common.commands import Group, LocalPath
+from medshards.common.commands import Group, LocalPath, json_option
 from medshards.common.text import counted, near
 from medshards.vocab.vocabulary import (
     CONCEPTS_FILE,
@@ -28,7 +28,7 @@ from medshards.vocab.vocabulary import (
     slugs,
 )
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+as_json = json_option("what is listed")
 
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:

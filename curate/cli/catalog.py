@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medshards.common.commands import Group, LocalPath
+from medshards.common.commands import Group, json_option, own_catalogs
 from medshards.common.text import near
 from medshards.curate.catalog.entry import (
     AccessKind,
@@ -43,7 +43,7 @@ COLUMNS = (
 FIGURES = ("images", "annotations", "median px")
 WIDE = 140  # columns of a terminal from which titles and licences are shown
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+as_json = json_option("what is listed")
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -60,13 +60,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--access", type=click.Choice(get_args(AccessKind)), help="Only datasets with this kind of access."
 )
-@click.option(
-    "--catalog",
-    "extra",
-    type=LocalPath(),
-    multiple=True,
-    help="A catalog file of your own, added to the built-in one.",
-)
+@own_catalogs
 @as_json
 @click.pass_context
 def catalog(ctx: click.Context, /, extra: tuple[Path, ...], as_json: bool, **filters: str | None) -> None:

@@ -18,7 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, own_catalogs
 from medshards.common.text import printable
 from medshards.curate.catalog.accounts import kaggle_of
 from medshards.curate.catalog.download import by_hand, hindrance, obstacle
@@ -42,13 +42,7 @@ from medshards.curate.tree import Layout
 @click.option(
     "--file", "chosen", multiple=True, help="Only this file of the catalog entry, also an optional one."
 )
-@click.option(
-    "--catalog",
-    "extra",
-    type=LocalPath(),
-    multiple=True,
-    help="A catalog file of your own, added to the built-in one.",
-)
+@own_catalogs
 def download(
     slug: tuple[str, ...], everything: bool, raw: Path, chosen: tuple[str, ...], extra: tuple[Path, ...]
 ) -> None:

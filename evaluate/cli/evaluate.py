@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, json_option
 from medshards.common.text import comma_separated
 from medshards.evaluate.cli import options
 from medshards.evaluate.cli.calibrated import calibrated
@@ -124,7 +124,7 @@ if TYPE_CHECKING:
 )
 @click.option("--start", help="--listen: what the training started from, to be asked the same.")
 @options.model
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option("the report")
 def evaluate(
     data: str | None,
     checkpoint: Path | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, json_option
 from medshards.evaluate.cli import options
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ FORMATS = ("png", "coco", "nifti", "dicom-seg")
     "or Hub name with its weights, e.g. facebook/sam3.  [default: what touches from slice to slice is one object]",
 )
 @options.model
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@json_option("what was found")
 def predict(
     inputs: tuple[str, ...],
     checkpoint: str,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, json_option
 from medshards.common.console import say_some
 from medshards.common.files import is_url
 from medshards.common.text import counted
@@ -29,7 +29,7 @@ SHOWN = 20
     help="Also name the samples that this list holds: a SHA-256 or a file name a line.",
 )
 @click.option("--fix", is_flag=True, help="Move whole groups so that no leak is left, and say which.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything that is found as JSON.")
+@json_option("everything that is found")
 def audit(out: str, against: Path | None, fix: bool, as_json: bool) -> None:
     """Look for leaks in the corpus OUT, a folder or URL.
 

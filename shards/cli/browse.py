@@ -7,19 +7,12 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, own_catalogs
 from medshards.common.console import progress_bar
 from medshards.curate.catalog.entry import CatalogError, load_catalog
 from medshards.shards.browse.site import PACK, Site
 from medshards.shards.read.corpus import BadSample, CorpusError
 
-own_catalog = click.option(
-    "--catalog",
-    "extra",
-    type=LocalPath(),
-    multiple=True,
-    help="A catalog file of your own, added to the built-in one.",
-)
 with_runs = click.option(
     "--run",
     "runs",
@@ -45,7 +38,7 @@ corpus = click.argument("out", type=LocalPath(file_okay=False))
 )
 @with_runs
 @with_audit
-@own_catalog
+@own_catalogs
 def browse(
     out: Path, port: int, host: str, runs: tuple[Path, ...], audit: Path | None, extra: tuple[Path, ...]
 ) -> None:
@@ -92,7 +85,7 @@ def browse(
 )
 @with_runs
 @with_audit
-@own_catalog
+@own_catalogs
 def site(
     out: Path,
     folder: Path,

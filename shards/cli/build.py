@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from medshards.common.commands import LocalPath, workers_option
+from medshards.common.commands import LocalPath, json_option, workers_option
 from medshards.common.console import progress_bar, say, tell
 from medshards.common.machine import MachineError
 from medshards.common.slurm import SlurmError
@@ -74,7 +74,7 @@ from medshards.vocab.vocabulary import Vocabulary
 @click.option(
     "--allow-unknown", is_flag=True, help="With --licence: also those of whose licence too little is known."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@json_option("the outcome")
 @click.option("--status", is_flag=True, help="Say how far the builds into OUT are, here and on a cluster.")
 @click.option(
     "--engine",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, json_option
 from medshards.common.console import progress_bar
 from medshards.common.files import appearing
 from medshards.shards.export.coco import export_coco
@@ -37,7 +37,7 @@ FORMATS: dict[str, Callable[[Export, Path], Report]] = {
 @click.option("--to", "form", type=click.Choice(list(FORMATS)), required=True, help="Format to write.")
 @click.option("--out", "target", type=LocalPath(), required=True, help="Folder to write; made, or empty.")
 @click.option("--datasets", multiple=True, metavar="SLUG", help="Only this dataset; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@json_option("the counts")
 def export(out: str, form: str, target: Path, datasets: tuple[str, ...], as_json: bool) -> None:
     """Write the corpus OUT (a folder or URL) in a format of other tools, with licences and citations.
 

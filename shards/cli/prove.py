@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import LocalPath, workers_option
+from medshards.common.commands import LocalPath, json_option, workers_option
 from medshards.common.console import progress_bar, say, say_some
 from medshards.common.machine import MachineError
 from medshards.common.text import counted, printable
@@ -54,7 +54,7 @@ from medshards.shards.prove.verify import verify_place
     help="Write SLUG.names.tsv beside the key file: which file each name that medshards gave stands for. Private.",
 )
 @workers_option("Processes that read.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option("the findings")
 def inspect(
     slug: str | None,
     raw: Path | None,
@@ -176,7 +176,7 @@ def _name_dataset(raw: Path, as_json: bool) -> None:
 @click.option(
     "--expect", metavar="DIGEST", help="Digest of the corpus, or at least 16 digits, noted elsewhere."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+@json_option("the problems")
 def verify(out: str, workers: int, expect: str | None, as_json: bool) -> None:
     """Recompute every digest of the corpus OUT (a folder or URL), re-read every sample, check tables and splits.
 
@@ -216,7 +216,7 @@ def verify(out: str, workers: int, expect: str | None, as_json: bool) -> None:
 @click.option("--paper", is_flag=True, help="Every row of Table 1, and why the figures differ where they do.")
 @click.option("--markdown", is_flag=True, help="The same as Markdown.")
 @click.option("--plot", is_flag=True, help="Images of each dataset and split as bars.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything that is measured as JSON.")
+@json_option("everything that is measured")
 def stats(out: str, paper: bool, markdown: bool, plot: bool, as_json: bool) -> None:
     """Measure the corpus OUT (a folder or URL): images, annotations, median area, splits, concepts.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from medshards.common.commands import MOST_WORKERS
+from medshards.common.commands import MOST_WORKERS, json_option
 from medshards.common.console import page_console, progress_bar, tell
 from medshards.common.text import counted
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--then", type=click.IntRange(1), default=1, show_default=True, help="--simulate: ranks that go on."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
+@json_option("figures")
 def stream(
     out: str, benched: bool, simulated: bool, source: str | None, overrides: tuple[str, ...], side: int, batch: int,
     workers: int | None, images: int, gpu: float, ranks: int, resume: int | None, then: int, as_json: bool,

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import click
 
-from medshards.common.commands import LocalPath, workers_option
+from medshards.common.commands import LocalPath, json_option, workers_option
 from medshards.common.console import progress_bar, say
 from medshards.common.text import counted
 from medshards.curate.catalog.entry import CatalogError, load_catalog
@@ -37,7 +37,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
     type=LocalPath(exists=True, dir_okay=False),
     help="A catalog file of your own, with the licences of your datasets.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was sent as JSON.")
+@json_option("what was sent")
 def push(
     what: Path, repo: str, public: bool, allow_unknown: bool, catalog: Path | None, as_json: bool
 ) -> None:
@@ -80,7 +80,7 @@ def push(
 @click.option("--type", "kind", type=click.Choice(KINDS), help="Needed where REPO is both.")
 @click.option("--revision", help="Branch, tag or commit.  [default: main]")
 @workers_option("Processes that verify a corpus.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
+@json_option("what was fetched")
 def pull(repo: str, out: Path, kind: Kind | None, revision: str | None, workers: int, as_json: bool) -> None:
     """Fetch a corpus or model that `medshards push` brought to the Hugging Face Hub into the folder OUT.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import LocalPath
+from medshards.common.commands import LocalPath, json_option
 from medshards.common.console import progress_bar, say
 from medshards.evaluate.cli import options
 from medshards.evaluate.prompts.answers.open import HELP
@@ -31,7 +31,7 @@ from medshards.evaluate.prompts.cli.sets import SHOWN, chosen, folder_of, sets_o
     help="Results of the model that the corruption error is relative to.",
 )
 @options.device
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@json_option("the figures")
 def score(
     data: str,
     model: str,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from medshards.common.commands import LocalPath, workers_option
+from medshards.common.commands import LocalPath, json_option, workers_option
 from medshards.common.console import progress_bar, say
 from medshards.common.files import is_url
 from medshards.common.text import comma_separated
@@ -48,7 +48,7 @@ sets_option = click.option(
 )
 @workers_option("Processes.")
 @sets_option
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@json_option("the counts")
 def build(
     data: str,
     name: str | None,
@@ -156,7 +156,7 @@ def verify(
 @sets_option
 @click.option("--families", is_flag=True, help="List the families instead.")
 @click.option("--texts", is_flag=True, help="List the text prompts of every concept instead, for review.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("what is listed")
 def show(
     data: str | None,
     name: str | None,
