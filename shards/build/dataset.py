@@ -93,23 +93,23 @@ def _build(
     found = survey(entry, root, out, making, checkers, progress)
     policy, listing, published = found.policy, found.listing, found.published
     outcomes: list[Outcome] = []
-    reused = 0
+    reused, total = 0, len(listing.cases)  # of which none is kept
     packs = out / WORK / entry.slug / place.PACKS
-    kept = ProgressFile(out / WORK / entry.slug, len(listing.cases))
+    kept = ProgressFile(out / WORK / entry.slug, total)
     tasks, setup = kept.giving(found.tasks()), worker_setup(packs, policy, making)
     for outcome in engine(encode_case, tasks, workers, kills, setup):
         known = isinstance(outcome, str)
         outcomes.append(found.earlier[outcome] if isinstance(outcome, str) else outcome)
         reused += known
         kept.add(outcomes[-1], encoded=not known)
-        progress("encode", len(outcomes), len(listing.cases))
+        progress("encode", len(outcomes), total)
     entries, rejects = _unique(outcomes)
     rejects = sorted(
         [*listing.rejects, *rejects], key=lambda r: (r["case"], r["file"], r["code"], r["message"])
     )
     skips = Counter(reason for _, reason in [*listing.skips, *(s for o in outcomes for s in o.skips)])
     planned = plan(entries, policy, published.moved)
-    cases: CaseCounts = {"cases": len(listing.cases), "skipped": dict(skips)}
+    cases: CaseCounts = {"cases": total, "skipped": dict(skips)}
     head: Decided = {
         "schema": SCHEMA,
         "dataset": entry.slug,

@@ -9,10 +9,12 @@ decides. The thresholds were measured on real pictures: docs/splits.md.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from tempfile import TemporaryFile
 from typing import Any
 
 import cv2
@@ -32,7 +34,8 @@ WINDOW = (
     32  # pictures after a picture with which it is compared in a band: bounds the work where many are alike
 )
 TRIES = 4  # pairs of a picture that are aligned, the nearest first
-BATCH = 8192  # pairs compared at once
+BATCH = 8192  # pairs compared at once, by their hashes
+AT_ONCE = 1024  # pictures in memory
 PAIR = np.dtype([("far", np.int64), ("i", np.int64), ("j", np.int64)])  # sorts by distance
 TURN, SHIFT = (
     0.15,
@@ -85,12 +88,9 @@ def _field_of_view(small: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def hashes(pictures: NDArray[np.int8]) -> NDArray[np.uint16]:
     """The perceptual hash of each relief: n × BANDS words of BITS bits."""
-    plan = _projections()
-    words = np.empty((len(pictures), BANDS), np.uint16)
-    for start in range(0, len(pictures), BATCH):
-        flat = pictures[start : start + BATCH].reshape(-1, SIDE * SIDE).astype(np.float32)
-        signs = (flat @ plan > 0).reshape(-1, BANDS, BITS)
-        words[start : start + BATCH] = signs @ (1 << np.arange(BITS, dtype=np.uint16))
+    flat = pictures.reshape(-1, SIDE * SIDE).astype(np.float32)
+    signs = (flat @ _projections() > 0).reshape(-1, BANDS, BITS)
+    words: NDArray[np.uint16] = signs @ (1 << np.arange(BITS, dtype=np.uint16))
     return words
 
 
@@ -137,12 +137,23 @@ class Sets:
 
 
 class Views:
-    """Pictures to compare, from their fingerprints; about 1.3 kB a picture."""
+    """Pictures to compare, from their fingerprints; about 0.2 kB of memory a picture.
+
+    1 kB of each lies in a file without a name in the folder for temporary files (`TMPDIR`).
+    """
 
     def __init__(self, fingerprints: Sequence[bytes]) -> None:
-        self._reliefs = reliefs(fingerprints)
-        self._hash = hashes(self._reliefs)
-        self._telling = np.flatnonzero(self._reliefs.any(axis=(1, 2)))  # the others have no structure
+        count = len(fingerprints)
+        self._reliefs = TemporaryFile()  # noqa: SIM115 (goes with this)
+        self._hash = np.empty((count, BANDS), np.uint16)
+        telling = np.empty(count, np.bool_)  # the others have no structure
+        for start in range(0, count, AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            pictures = reliefs(fingerprints[part])
+            self._reliefs.write(pictures.tobytes())
+            self._hash[part], telling[part] = hashes(pictures), pictures.any(axis=(1, 2))
+        self._reliefs.flush()
+        self._telling = np.flatnonzero(telling)
 
     def candidates(self, label: NDArray[np.int64]) -> Iterator[NDArray[np.void]]:
         """Pairs whose hashes are near and whose labels differ, some thousand at a time: fields far (bits), i, j.
@@ -170,11 +181,20 @@ class Views:
 
     def correlations(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
         """Correlation of each pair as the pictures are."""
-        return _correlations(*(self._reliefs[k].reshape(-1, SIDE * SIDE).astype(np.float32) for k in (i, j)))
+        found = np.empty(len(i), np.float64)
+        for start in range(0, len(i), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            found[part] = _correlations(self._flat(i[part]), self._flat(j[part]))
+        return found
+
+    def _flat(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The reliefs of these pictures, a row each."""
+        read = (os.pread(self._reliefs.fileno(), SIDE * SIDE, int(at) * SIDE * SIDE) for at in positions)
+        return np.frombuffer(b"".join(read), np.int8).reshape(-1, SIDE * SIDE).astype(np.float32)
 
     def aligned(self, i: int, j: int) -> float:
         """Correlation of picture i with picture j after the affine change of j that makes it greatest."""
-        a, b = (self._reliefs[k].astype(np.float32) for k in (i, j))
+        a, b = self._flat(np.array([i, j])).reshape(2, SIDE, SIDE)
         plain = float(_correlations(a.reshape(1, -1), b.reshape(1, -1))[0])
         if plain < LOOK:
             return plain
@@ -247,7 +267,7 @@ class Best:
 
     def __init__(self) -> None:
         self._kept = [np.empty(0, PAIR)]
-        self._size, self._limit = 0, 64 * BATCH
+        self._size, self._limit = 0, 16 * BATCH
 
     def add(self, pairs: NDArray[np.void]) -> None:
         """Take pairs into account; they may have come before."""

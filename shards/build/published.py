@@ -81,7 +81,7 @@ class Published:
             if reject not in listed:  # which is told again anyway
                 rejected.setdefault(reject["case"], []).append(reject)
         for case in cases.keys() - damaged:
-            entries = tuple(cases[case])
+            entries = tuple(cases.pop(case))
             skips = tuple(("", reason) for reason, n in skipped.get(case, {}).items() for _ in range(n))
             yield Outcome(case, entries[0].input_key, entries, tuple(rejected.get(case, ())), skips)
 

@@ -129,14 +129,18 @@ def merge_duplicates(
     patients: between these, likeness proves nothing.
     """
     sets = Sets(groups)
-    first: dict[bytes, int] = {}
-    for position, (digest, fingerprint) in enumerate(zip(digests, fingerprints, strict=True)):
-        if not blank(fingerprint):
-            sets.join(first.setdefault(digest, position), position)
-    sets.settle()
+    _join_equal(sets, digests, fingerprints)
     if not known:
         join_alike(Views(fingerprints), sets)
     least: dict[int, str] = {}
     for label, group in zip(sets.label.tolist(), groups, strict=True):
         least[label] = min(group, least.get(label, group))
     return [least[label] for label in sets.label.tolist()]
+
+
+def _join_equal(sets: Sets, digests: Sequence[bytes], fingerprints: Sequence[bytes]) -> None:
+    first: dict[bytes, int] = {}
+    for position, (digest, fingerprint) in enumerate(zip(digests, fingerprints, strict=True)):
+        if not blank(fingerprint):
+            sets.join(first.setdefault(digest, position), position)
+    sets.settle()

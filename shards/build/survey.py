@@ -35,8 +35,11 @@ class Survey:
     earlier: dict[str, Outcome]
 
     def tasks(self) -> Iterator[Task]:
-        """Every case, for `encode_case`."""
-        for case in self.listing.cases:
+        """Every case, for `encode_case`; it is not kept here, for what becomes of some hundred thousand takes room."""
+        cases = self.listing.cases
+        cases.reverse()
+        while cases:
+            case = cases.pop()
             known = self.earlier.get(case.key)
             yield case, known.input_key if known is not None else ""
 
