@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,14 +40,16 @@ def states(job: str) -> dict[str, str]:
     return {number: state for number, _, state in (line.partition(" ") for line in told.splitlines())}
 
 
+def require_command(name: str) -> None:
+    """Raises SlurmError where a command of Slurm is not installed."""
+    if shutil.which(name) is None:
+        raise SlurmError(f"there is no {name} here; run this on a login node of the cluster")
+
+
 def _ask(command: list[str], script: Path | None = None) -> str:
-    where = (
-        f"on a login node of the cluster run: sbatch {script}" if script else "ask on a node of the cluster"
-    )
+    require_command(command[0])
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except FileNotFoundError as error:
-        raise SlurmError(f"there is no {command[0]} here; {where}") from error
     except subprocess.CalledProcessError as error:
         what = f"{command[0]} refused {script or ''}".rstrip()
         raise SlurmError(f"{what}:\n{error.stderr.strip()}") from error

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -44,8 +45,7 @@ class RayEngine:
     ) -> Iterator[Result]:
         ray = self._connect()
         self._say_what_is_missing(ray.nodes())
-        options = {"num_cpus": 1, "max_retries": 0, **({"memory": self.memory} if self.memory else {})}
-        submit = ray.remote(**options)(_chunk).remote
+        submit = _remote(self.memory).remote
         prepared = ray.put(setup)
         stream, flying, suspects = iter(tasks), dict[Any, list[Task]](), list[Task]()
         while True:
@@ -110,6 +110,15 @@ def _require_reachable(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=ANSWER).close()
+
+
+@cache
+def _remote(memory: int | None) -> Any:
+    """`_chunk` as Ray calls it: one for all datasets of a build, for each stays in the cluster until that ends."""
+    import ray
+
+    options = {"num_cpus": 1, "max_retries": 0, **({"memory": memory} if memory else {})}
+    return ray.remote(**options)(_chunk)
 
 
 _prepared: Setup | None = None  # what this worker process was prepared with

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from medshards.common.files import write_atomically
-from medshards.common.slurm import UNUSABLE, SlurmError, problems, sbatch, states
+from medshards.common.slurm import UNUSABLE, SlurmError, problems, require_command, sbatch, states
 from medshards.curate.catalog.entry import Entry
 from medshards.curate.identity import key_file
 from medshards.curate.sample import Reject
@@ -65,8 +64,7 @@ def submit(
         raise SlurmError("; ".join(found))
     if set(str(out)) & set(UNUSABLE):
         raise SlurmError(f"{out}: Slurm cannot write logs there; choose a path without quotes, \\ and %")
-    if shutil.which("sbatch") is None:
-        raise SlurmError("there is no sbatch here; run this on a login node of the cluster")
+    require_command("sbatch")
     with place.held(out, entry.slug):
         require_no_job(out, entry.slug)
         tasks = list(survey(entry, root, out, making, 0, lambda stage, done, total: None).tasks())
