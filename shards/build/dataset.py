@@ -206,8 +206,8 @@ def publish(out: Path, slug: str, profile: str) -> None:
         sync(out)
 
 
-def require_profile(out: Path, profile: str) -> None:
-    """Raises Reject when the corpus was built with another profile."""
+def require_profile(out: Path, profile: str, called: str = "") -> None:
+    """Raises Reject when the corpus was built with another profile. called: what to call it."""
     built = built_profile(out)
     if built not in (None, profile):
-        raise Reject("profile", f"{out} was built with --profile {built}; choose another folder")
+        raise Reject("profile", f"{called or out} was built with --profile {built}; choose another folder")

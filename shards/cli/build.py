@@ -27,10 +27,10 @@ from medshards.shards.build.manifest import proven_corpus
 from medshards.shards.build.place import recover_all, require_apart, require_own
 from medshards.shards.cli import cluster, options
 from medshards.shards.cli.outcome import facts, tell_result, tell_summary
+from medshards.shards.cli.target import Target, target_options
 from medshards.shards.encode.policy import Making
 from medshards.shards.read.corpus import Corpus, CorpusError
 from medshards.shards.read.storage import StoreError
-from medshards.shards.share.bucket import upload
 from medshards.vocab.vocabulary import Vocabulary
 
 
@@ -44,15 +44,7 @@ from medshards.vocab.vocabulary import Vocabulary
     type=LocalPath(),
     help="DIR/SLUG is where a download lies; needed but for --status.",
 )
-@click.option(
-    "--out",
-    type=LocalPath("--upload URL brings the corpus in --out DIR there"),
-    required=True,
-    help="Folder of the corpus.",
-)
-@click.option(
-    "--upload", "url", help="Bring the corpus to this URL, too (s3://bucket/corpus); corpus.json last."
-)
+@target_options
 @options.making
 @options.key_file
 @workers_option("Processes that encode; with --engine slurm CPUs of each job.")
@@ -88,8 +80,9 @@ def build(
     slug: tuple[str, ...],
     everything: bool,
     raw: Path | None,
-    out: Path,
-    url: str | None,
+    place: str,
+    stage: Path | None,
+    copy: str | None,
     making: Making,
     given: options.Given,
     workers: int,
@@ -111,23 +104,29 @@ def build(
     With --licence, datasets whose licence does not allow that use are left out by --all, and refused where they are
     named. Beside corpus.json lie a dataset card (README.md), ATTRIBUTION.md, citations.bib and croissant.json.
 
+    A corpus at a URL gets the datasets that are built, and keeps its others: docs/build-on-a-cluster.md.
+
     \b
     medshards build busi kvasir_seg --raw ~/downloads --out corpus --workers 8
     medshards build --all --raw ~/downloads --out corpus --profile paper
+    medshards build ravir --raw ~/downloads --out s3://bucket/corpus
     medshards build btcv --raw /shared/raw --out /shared/corpus --engine slurm --workers 4
     medshards build --status --out /shared/corpus
     """
+    target = Target.of(place, stage, copy)
+    out = target.out
     if status:
         if not out.is_dir():
-            raise click.UsageError(f"--out {out}: no such folder")
+            raise click.UsageError(f"--out {place}: no such folder{'' if target.copied else f' as {out}'}")
         cluster.tell_statuses(out, as_json)
         return
     if raw is None:
         raise click.UsageError("--raw DIR says where the downloads lie")
     cluster.require_used(engine, asked)
-    if url is not None and engine == "slurm":
+    if target.url and engine == "slurm":
         raise click.UsageError(
-            "--upload: the jobs build later; give it when they are done, without --engine slurm"
+            "the jobs build later: submit with --out DIR; when they are done, `build … --out DIR --upload URL` "
+            "without --engine slurm sends what they built"
         )
     if engine == "ray":
         raw, out = raw.resolve(), out.resolve()  # workers stand in other folders
@@ -137,19 +136,26 @@ def build(
     chosen, absent = _choose(slug, everything, raw, entries, [*slugs(), *own])
     if allow_unknown and licence is None:
         raise click.UsageError("--allow-unknown goes with --licence")
-    terms = Terms(licence, allow_unknown) if licence else bound(proven_corpus(out))
-    chosen, left_out = _permitted(chosen, everything, out, terms)
     making = replace(making, shard_bytes=shard_size << 20)
     results: list[Result] = []
     failed: list[str] = []
+
+    def seal(folder: Path) -> None:
+        require_profile(folder, making.profile, place)
+        write_corpus(folder, making.profile, Vocabulary.load().digest, entries, terms)
+
     if key_file().resolve().is_relative_to(out.resolve()):
         raise click.UsageError(f"the key file {key_file()} lies in the corpus; it must not travel with it")
     try:
+        known = target.known()
+        terms = Terms(licence, allow_unknown) if licence else bound(proven_corpus(known))
+        chosen, left_out = _permitted(chosen, everything, known, place, terms)
         require_apart(raw, out)
         for entry, root in chosen:
             require_apart(root, out)
             require_own(out, entry.slug)
         require_profile(out, making.profile)
+        require_profile(known, making.profile, place)
         recover_all(out)
         words = ["--allow-rejects", str(allow_rejects), *(("--licence", terms.use) if terms else ())]
         words += ["--allow-unknown"] if terms and terms.allow_unknown else []
@@ -169,13 +175,15 @@ def build(
                 continue
             results.append(result)
             tell_result(result)
-            write_corpus(out, making.profile, Vocabulary.load().digest, entries, terms)
+            seal(out)
         if engine == "slurm":
             sys.exit(1 if failed else 0)
-        if url is not None and results:
-            with progress_bar(url) as progress:
-                sent = upload(out, url, progress)
-            say(f"{url}: {sent.files} files sent, {sent.bytes / 2**20:.1f} MiB; {sent.removed} removed")
+        if target.url and results:
+            with progress_bar(target.url) as progress:
+                sent = target.bring([r.slug for r in results], seal, progress)
+            say(
+                f"{target.url}: {sent.files} files sent, {sent.bytes / 2**20:.1f} MiB; {sent.removed} removed"
+            )
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except (MachineError, SlurmError, StoreError) as error:
@@ -186,8 +194,8 @@ def build(
     if as_json:
         tell(json.dumps(facts(results, failed, absent, left_out), indent=1))
     else:
-        tell_summary(results, absent, left_out, out)
-    unlike = _disagreement(out) if results else None
+        tell_summary(results, absent, left_out, place)
+    unlike = _disagreement(place) if results else None
     if unlike:
         say(unlike)
     empty = [r.slug for r in results if not r.samples]
@@ -226,27 +234,30 @@ def _choose(
 
 
 def _permitted(
-    chosen: list[tuple[Entry, Path]], everything: bool, out: Path, terms: Terms | None
+    chosen: list[tuple[Entry, Path]], everything: bool, known: Path, place: str, terms: Terms | None
 ) -> tuple[list[tuple[Entry, Path]], dict[str, str]]:
-    """The datasets whose licence the terms accept, and (with --all) why the others are left out."""
+    """The datasets whose licence the terms accept, and (with --all) why the others are left out.
+
+    known: folder with the corpus.json of the corpus at `place`.
+    """
     if terms is None:
         return chosen, {}
-    kept_out, held = objections(out, [entry for entry, _ in chosen], terms)
+    kept_out, held = objections(known, [entry for entry, _ in chosen], terms)
     for slug, why in held.items():
-        say(f"{slug}, which is in {out}: {why}")
+        say(f"{slug}, which is in {place}: {why}")
     for slug, why in kept_out.items():
         say(f"{slug}: {'left out' if everything else 'refused'}: {why}")
     if held or (kept_out and not everything):
-        where = f"in {out}" if held else "named"
+        where = f"in {place}" if held else "named"
         raise click.ClickException(
             f"--licence {terms.use} does not go with datasets {where}; nothing was built"
         )
     return [(entry, root) for entry, root in chosen if entry.slug not in kept_out], kept_out
 
 
-def _disagreement(out: Path) -> str | None:
+def _disagreement(place: str) -> str | None:
     """What is wrong where datasets of the corpus mean different concepts by one name."""
-    corpus = Corpus.open(out, check_index=False)
+    corpus = Corpus.open(place, check_index=False)
     try:
         corpus.vocabulary  # noqa: B018 (raises)
     except CorpusError as error:

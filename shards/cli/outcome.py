@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from medshards.common.console import say_some, tell
 from medshards.common.text import counted
 from medshards.shards.build.dataset import Result
@@ -40,7 +38,7 @@ def facts(
     }
 
 
-def tell_summary(results: list[Result], absent: list[str], left_out: dict[str, str], out: Path) -> None:
+def tell_summary(results: list[Result], absent: list[str], left_out: dict[str, str], place: str) -> None:
     """A line for each dataset, and one for all."""
     for r in results:
         counts = r.manifest["counts"]
@@ -61,4 +59,4 @@ def tell_summary(results: list[Result], absent: list[str], left_out: dict[str, s
     if left_out:
         tell(f"left out for their licence ({len(left_out)}): {', '.join(left_out)}")
     total = sum(r.samples for r in results)
-    tell(f"{counted(total, 'sample')} of {counted(len(results), 'dataset')} in {out}")
+    tell(f"{counted(total, 'sample')} of {counted(len(results), 'dataset')} in {place}")

@@ -53,7 +53,7 @@ class Units:
 
 def statuses(out: Path) -> list[Status]:
     """The status of each dataset with unfinished work, in order of slug."""
-    folders = sorted(path for path in (out / WORK).glob("*") if path.is_dir())
+    folders = sorted(path for path in (out / WORK).glob("*") if path.is_dir() and not path.suffix)
     return [status(out, folder.name) for folder in folders]
 
 

@@ -83,7 +83,7 @@ def at_hand(location: Path | str) -> Iterator[Place]:
         names = place.names()
         if CORPUS not in names:
             raise FileNotFoundError(
-                f"{location}/{CORPUS}: no such file; expected the URL that `medshards build --upload` wrote to"
+                f"{location}/{CORPUS}: no such file; expected the URL that `medshards build` wrote to"
             )
         for name in filter(_is_table, names):
             place.fetch(name)

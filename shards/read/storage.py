@@ -134,6 +134,14 @@ class Bucket:
         """Upload a file, which appears whole or not at all."""
         self._ask(path, lambda files, at: files.put_file(str(source), at))
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file unless one of that name is there, whoever else does so meanwhile; whether it was written."""
+        try:
+            self._ask(path, lambda files, at: files.pipe_file(at, data, mode="create"))
+        except FileExistsError:
+            return False
+        return True
+
     def remove(self, path: str) -> None:
         """Remove a file."""
         self._ask(path, lambda files, at: files.rm_file(at))

@@ -192,19 +192,6 @@ def test_the_status_of_no_folder_is_none(tmp_path: Path) -> None:
     assert "typo: no such folder" in told.output.replace("\n", "")
 
 
-def test_a_url_is_no_folder(downloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for words in (("drive", "--raw", downloads, "--out", "s3://bucket/corpus"),
-                  ("--status", "--out", "s3://bucket/corpus")):  # fmt: skip
-        result = invoke(*words)
-        assert result.exit_code == 2
-        assert (
-            "this must be a path of this machine; --upload URL brings the corpus in --out DIR there"
-            in " ".join(result.output.replace("│", " ").split())
-        )
-    assert not (tmp_path / "s3:").exists()
-
-
 def test_units_are_ranges_of_about_equally_many_bytes(tmp_path: Path) -> None:
     from medshards.curate.source import Case
     from medshards.curate.tree import File
