@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ def pooled(classes: Iterable[Group]) -> Group:
     """Over all values of all classes, from their summaries; the median is not to be had from them (NaN)."""
     groups = list(classes)
     n = sum(g.n for g in groups)
-    mean = sum(g.n * g.mean for g in groups) / n
-    square = sum(g.n * (g.sd**2 + g.mean**2) for g in groups) / n
+    mean = math.fsum(g.n * g.mean for g in groups) / n
+    square = math.fsum(g.n * (g.sd**2 + g.mean**2) for g in groups) / n
     return Group(
         n, mean, float(np.sqrt(max(square - mean**2, 0.0))), float("nan"), sum(g.zeros for g in groups)
     )

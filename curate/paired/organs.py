@@ -6,6 +6,7 @@ it is brought to the PET by nearest neighbour, so that both images of the pair c
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -77,7 +78,7 @@ class Organs:
 def _column(regions: Mapping[int, Region]) -> float:
     """Mean column of the pixels."""
     weights = [(r.area, r.left + float(np.nonzero(r.crop)[1].mean())) for r in regions.values()]
-    return sum(a * c for a, c in weights) / sum(a for a, _ in weights)
+    return math.fsum(a * c for a, c in weights) / sum(a for a, _ in weights)
 
 
 def read_organs(case: Case, images: Images, names: OrganNames) -> Organs:

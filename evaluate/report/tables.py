@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -103,6 +104,6 @@ def breakdowns(pairs: Sequence[Pair]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Arithmetic mean of the values that are there; None of nothing."""
+    """Arithmetic mean of the values that are there, whatever their order; None of nothing."""
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    return math.fsum(known) / len(known) if known else None

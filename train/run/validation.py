@@ -14,8 +14,10 @@ datasets. A damaged image is left out and named.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import torch
@@ -37,6 +39,7 @@ from medshards.train.run.parallel import World
 
 RULES = {"top1": Rule("top1", 0.0), "union": Rule("union", UNION_SCORE), "semantic": Rule("semantic")}
 KINDS = (*RULES, "absent", "impossible")
+Measured = tuple[str, str, float]  # dataset, kind, value
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Report:
     def mean(self, kind: str) -> float | None:
         """Mean over the datasets that have this measure, None when none has."""
         values = [row[kind] for row in self.datasets.values() if kind in row]
-        return sum(values) / len(values) if values else None
+        return math.fsum(values) / len(values) if values else None
 
 
 class Validator:
@@ -94,8 +97,8 @@ class Validator:
     def __call__(self, model: nn.Module) -> Report:
         """Validate; every rank must call it, and the model is in training mode again afterwards."""
         device, overlays, bad, left_out = self.ranks.device, list[Overlay](), list[Bad](), 0
-        slugs, data = self.corpus.slugs, self.config.data
-        sums = torch.zeros(len(slugs), len(KINDS), 2, dtype=torch.float64)
+        measured: list[Measured] = []
+        data = self.config.data
         model.eval()
         requests, mine = self._mine()
         with Feed(self.samples, requests, min(data.workers, len(requests)), data.prefetch) as feed:
@@ -104,30 +107,40 @@ class Validator:
                 with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
                     outputs = model(**batch.inputs(device))
                 if counts:
-                    self._add(batch, outputs, sums, overlays)
+                    measured += self._add(batch, outputs, overlays)
                     bad += batch.bad
                     left_out += sum(batch.void)
         model.train()
-        *numbers, out = self.ranks.sum(*sums.flatten().tolist(), left_out)
-        datasets = {
-            slug: {k: float(s / n) for k, (s, n) in zip(KINDS, row.tolist()) if n}
-            for slug, row in zip(slugs, torch.tensor(numbers, dtype=torch.float64).view_as(sums))
-        }
-        return Report(datasets, overlays, self.ranks.gather([each.reason for each in bad]), int(out))
+        (out,) = self.ranks.sum(left_out)
+        return Report(self._means(measured), overlays, self.ranks.gather([b.reason for b in bad]), int(out))
 
-    def _add(self, batch: Batch, outputs: Outputs, sums: Tensor, overlays: list[Overlay]) -> None:
-        """Add the measures of a batch to ``sums`` (datasets, kinds, sum and count)."""
-        truths = truth_of(batch)
+    def _means(self, measured: Sequence[Measured]) -> dict[str, dict[str, float]]:
+        """Over what all ranks measured, by dataset and kind; the sum of a rank is exact, as `evaluate`'s is."""
+        values: dict[tuple[str, str], list[float]] = {k: [] for k in product(self.corpus.slugs, KINDS)}
+        for slug, kind, value in measured:
+            values[slug, kind].append(value)
+        sums = self.ranks.sum(*map(math.fsum, values.values()))
+        counts = self.ranks.sum(*map(len, values.values()))
+        means: dict[str, dict[str, float]] = {slug: {} for slug in self.corpus.slugs}
+        for (slug, kind), total, count in zip(values, sums, counts, strict=True):
+            if count:
+                means[slug][kind] = total / count
+        return means
+
+    def _add(self, batch: Batch, outputs: Outputs, overlays: list[Overlay]) -> list[Measured]:
+        """The measures of a batch; its masks to draw go to ``overlays`` while there is room."""
+        truths, measured = truth_of(batch), []
         for image, name in enumerate(batch.names):
             if batch.void[image]:
                 continue
-            row = sums[self.corpus.slugs.index(name.split("/")[0])]
+            slug = name.split("/")[0]
             for kind, place, value, mask in self._measured(batch, image, outputs, truths):
-                row[KINDS.index(kind)] += torch.tensor([value, 1], dtype=torch.float64)
+                measured.append((slug, kind, float(value)))
                 room = self.ranks.first and len(overlays) < self.config.run.overlays
                 if room and kind == self.config.run.validate_mask:
                     text = batch.prompts[place].text
                     overlays.append(Overlay(name, text, batch.images[image], mask, truths[place]))
+        return measured
 
     def _measured(
         self, batch: Batch, image: int, outputs: Outputs, truths: Sequence[NDArray[np.bool_]]
