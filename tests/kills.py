@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import medshards.shards.cli.build
+import medshards.train.run.session  # noqa: F401 - or each fork would import it anew
 from medshards.cli import cli
 from medshards.common.files import sha256_file, write_atomically
 from medshards.curate import phantoms
@@ -26,9 +28,7 @@ from medshards.curate import phantoms
 OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 SLUG = "us_nerve"
 
-# A server that has imported everything and has done nothing: its children start at once, and may use threads.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.kills", "medshards.train.run.session", "medshards.shards.cli.build"])
+FORK = multiprocessing.get_context("fork")  # everything is imported already
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Kill:
 
 def perform(stage: Stage, folder: Path, kill: Kill = Kill()) -> tuple[int, int]:
     """Do the work in a process group of its own; its exit status (negative: the signal), and its file operations."""
-    counter = SERVER.Value("q", 0)
-    process = SERVER.Process(target=_work, args=(stage.work, folder, kill, counter))
+    counter = FORK.Value("q", 0)
+    process = FORK.Process(target=_work, args=(stage.work, folder, kill, counter))
     process.start()
     process.join(300)
     assert process.exitcode is not None, "the work does not end"
@@ -72,6 +72,7 @@ def _work(work: Callable[[Path], None], folder: Path, kill: Kill, counter: Any) 
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    sys.stdout = sys.stderr = os.fdopen(log, "w", buffering=1)
     prefix = f"{folder}/"
 
     def count(event: str, arguments: Sequence[object]) -> None:

@@ -158,7 +158,8 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(
 ) -> None:
     """Ranks under torchrun; SIGUSR1 to every process of the step, torchrun and data workers among them."""
     run, total = tmp_path / "run", 18
-    result = submit(corpus, run, "--submit", "--steps", str(total), "--export", "hf", ranks=ranks)
+    small = ["--set", "batch.images=2", "--set", "batch.per_rank=1"]
+    result = submit(corpus, run, "--submit", "--steps", str(total), "--export", "hf", *small, ranks=ranks)
     assert result.exit_code == 0, result.output
     assert "Submitted batch job 4242" in result.output
     log = run / "slurm" / "4242.log"
@@ -177,7 +178,7 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(
     assert "start 2 of job 4242" in text
     stopped = int(text.split("step-0")[1].split(";")[0])
     assert 3 <= stopped < total
-    assert f"updates {stopped} to {total} of 4 images: {ranks} ranks" in text
+    assert f"updates {stopped} to {total} of 2 images: {ranks} ranks" in text
     assert steps(run)[-1] == total
     assert list(losses(run)) == list(range(1, total + 1))
     assert json.loads((run / "finished.json").read_text())["step"] == total
@@ -186,7 +187,7 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(
     again = submit(corpus, run, "--submit")
     assert again.exit_code == 1
     assert "holds a run with checkpoints; add --resume" in again.output
-    # Every sample once an epoch, over the preemption too: 18 samples, 4 an update.
+    # Every sample once an epoch, over the preemption too: 18 samples, 2 an update.
     sequence = [name for step in range(total) for name in seen(run)[step]]
     assert len(set(sequence[:18])) == len(set(sequence[18:36])) == 18
 
