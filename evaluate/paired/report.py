@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ class PairedReport:
     made: Mapping[str, Any]
     in_domain: Mapping[str, float]
 
-    def differences(self, figure: str) -> list[Difference]:
-        """See `statistics.differences`."""
-        return differences(self.measured.scores, figure)
+    @cached_property
+    def differences(self) -> Mapping[str, list[Difference]]:
+        """Of Dice and NSD, each; see `statistics.differences`."""
+        return {figure: differences(self.measured.scores, figure) for figure in ("dice", "nsd")}
 
     def illusion(self) -> list[dict[str, Any]]:
         """The figures that the model is known for, beside what it reaches here in each modality (macro Dice)."""
@@ -75,7 +77,7 @@ class PairedReport:
         names = ("dataset", "sample", "reason")
         return {
             "made": dict(self.made),
-            "differences": [asdict(d) for figure in ("dice", "nsd") for d in self.differences(figure)],
+            "differences": [asdict(d) for own in self.differences.values() for d in own],
             "volumes_ml": [asdict(a) for a in agreements(self.measured.scores)],
             "failures": failures(self.measured.scores),
             "illusion": self.illusion(),
@@ -87,7 +89,7 @@ class PairedReport:
     def tables(self) -> dict[str, list[dict[str, str]]]:
         """Titles and rows of texts."""
         titles = {"dice": "Dice", "nsd": "NSD"}
-        found = {titles[f]: [_row(d) for d in self.differences(f)] for f in titles}
+        found = {titles[f]: [_row(d) for d in own] for f, own in self.differences.items()}
         found["Volume, predicted − true (ml)"] = [
             {
                 "organ": a.concept,
@@ -124,10 +126,10 @@ class PairedReport:
         """The report as an HTML page; everything from data is escaped."""
         env = templates(Path(__file__).parent)
         plots = []
-        for against in sorted({d.against for d in self.differences("dice")}):
+        for against in sorted({d.against for d in self.differences["dice"]}):
             rows = [
                 (d.concept, d.interval[0], d.difference, d.interval[1])
-                for d in self.differences("dice")
+                for d in self.differences["dice"]
                 if d.against == against and d.interval is not None
             ]
             plots.append(intervals(f"Dice, PET − {NAMES[against]}", "difference with 95 % interval", rows))

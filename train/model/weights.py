@@ -12,18 +12,19 @@ a ``.pt`` file      official checkpoint, such as the released ``sam3.pt``; archi
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Sam3Config
 from transformers.initialization import no_init_weights
 
+from medshards.common.yamlfile import read_yaml
 from medshards.train.model.diagnosis import cause, misfit, no_state_dict
 from medshards.train.model.graph import Sam3Graph, set_drop_path
 from medshards.train.model.hub import HUB_ID
@@ -44,12 +45,12 @@ class WeightsError(ValueError):
 
 def presets() -> list[str]:
     """Names of the architectures that come with the project."""
-    return list(yaml.safe_load(ARCHITECTURES.read_text()))
+    return list(read_yaml(ARCHITECTURES))
 
 
 def preset_config(preset: str) -> Sam3Config:
     """Architecture of a preset; raises WeightsError on an unknown name."""
-    known = yaml.safe_load(ARCHITECTURES.read_text())
+    known = read_yaml(ARCHITECTURES)
     if preset not in known:
         raise WeightsError(f"unknown preset {preset!r}; known are {', '.join(known)}")
     return _config(known[preset])
@@ -97,7 +98,8 @@ def build_model(
         if folder is not None:
             load_tensors(model, dict(_folder_tensors(folder)), str(weights))
         else:
-            load_tensors(model, official_tensors(Path(weights), model), str(weights))
+            official = read_official(Path(weights))
+            load_tensors(model, official_tensors(Path(weights), official, model.state_dict()), str(weights))
     set_drop_path(model, regularisation.drop_path)
     model.train()
     return model
@@ -133,11 +135,10 @@ def read_official(path: Path) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
 
 
-def official_tensors(path: Path, model: Sam3Graph) -> dict[str, Tensor]:
-    """Tensors of an official ``.pt`` file under the model's names, where they are its own; raises WeightsError."""
-    official, own = read_official(path), model.state_dict()
+def official_tensors(path: Path, official: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """What an official ``.pt`` file holds under the model's `own` names, where it has them; raises WeightsError."""
     tensors = from_official(official, own)
-    if not tensors.keys() & own.keys():  # something else altogether: told by its own names
+    if tensors.keys().isdisjoint(own):  # something else altogether: told by its own names
         names: dict[str, tuple[int, ...]] = {DETECTOR + official_name(name)[0]: () for name in own}
         reason = cause(names, dict.fromkeys(official, ()))
         raise WeightsError(
@@ -151,18 +152,24 @@ def fitting_preset(path: Path) -> str:
 
     A file holds no architecture, so the side of the network input is that of the preset.
     """
-    refusals = []
+    official, refusals = read_official(path), []
     for preset in presets():
-        with torch.device("meta"), no_init_weights():
-            model = Sam3Graph(preset_config(preset))
-        own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        found = {name: tuple(tensor.shape) for name, tensor in official_tensors(path, model).items()}
+        own = _shapes(preset)
+        found = {name: tuple(tensor.shape) for name, tensor in official_tensors(path, official, own).items()}
         problem = misfit(own, found)
         if problem is None:
             return preset
         refusals.append((sum(own.get(name) == shape for name, shape in found.items()), preset, problem))
     _, nearest, problem = max(refusals)
     raise WeightsError(f"{path} fits none of the presets {', '.join(presets())}; of {nearest} {problem}")
+
+
+@cache
+def _shapes(preset: str) -> Mapping[str, tuple[int, ...]]:
+    """Of every tensor of a preset's model, by its name."""
+    with torch.device("meta"), no_init_weights():
+        model = Sam3Graph(preset_config(preset))
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def export_folder(model: Sam3Graph, folder: Path) -> None:

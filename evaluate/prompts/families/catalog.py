@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from medshards.common.yamlfile import read_yaml
 from medshards.evaluate.prompts.draws import Draws
 from medshards.evaluate.prompts.severity import MOST, STEPS, Knob, Steps
 from medshards.evaluate.prompts.target import Target
@@ -52,14 +52,14 @@ class Family(BaseModel):
 @cache
 def families() -> tuple[Family, ...]:
     """All families, in the order of the file."""
-    content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    content = read_yaml(FILE)
     return tuple(Family(**entry) for entry in content["families"])
 
 
 @cache
 def version() -> int:
     """Version of the file: part of every seed."""
-    return int(yaml.safe_load(FILE.read_text(encoding="utf-8"))["version"])
+    return int(read_yaml(FILE)["version"])
 
 
 def choose(part: str, ids: Sequence[str] = ()) -> list[Family]:

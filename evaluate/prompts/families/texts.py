@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from medshards.common.yamlfile import read_yaml
 from medshards.evaluate.prompts.draws import Draws, seed_of
 from medshards.evaluate.prompts.families.wrong import opposite
 from medshards.evaluate.prompts.severity import Steps
@@ -35,7 +34,7 @@ class Text:
 @cache
 def lists() -> dict[str, Any]:
     """The content of texts.yaml."""
-    content: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_yaml(FILE)
     return content
 
 

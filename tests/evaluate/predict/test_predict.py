@@ -86,19 +86,33 @@ def forms(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     return {"run": run, "hf": folder / "hf", "official": folder / "sam3.pt"}
 
 
-@pytest.mark.parametrize("form", ["run", "hf", "official"])
+FORMS = ("run", "hf", "official")
+
+
+@pytest.fixture(scope="module")
+def measured(forms: dict[str, Path], eight: Path) -> dict[str, list[dict[str, Any]]]:
+    """What evaluation says of the model in each form."""
+    return {form: figures(eight, forms[form]) for form in FORMS}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["png", "nifti"])
 def test_scoring_the_files_equals_evaluating_the_model(
-    kind: str, form: str, forms: dict[str, Path], eight: Path, jobs: Path, tmp_path: Path
+    kind: str,
+    form: str,
+    forms: dict[str, Path],
+    measured: dict[str, list[dict[str, Any]]],
+    eight: Path,
+    jobs: Path,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "masks"
     options = ("--checkpoint", forms[form], "--out", out, "--format", kind, "--device", "cpu", *RULE)
     result = call("--jobs", jobs, *options)
     assert result.exit_code == 0, result.output
-    measured = figures(eight, forms[form])
-    assert sum(own["images"] for own in measured) == 8
-    assert any(own["dice"] > 0 for own in measured)
-    assert figures(eight, out) == measured
+    assert sum(own["images"] for own in measured[form]) == 8
+    assert any(own["dice"] > 0 for own in measured[form])
+    assert figures(eight, out) == measured[form]
 
 
 def decoded(segmentation: dict[str, Any]) -> NDArray[np.bool_]:

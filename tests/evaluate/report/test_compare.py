@@ -201,9 +201,7 @@ def browsed(page: Path, folder: Path) -> tuple[str, Path]:
         pytest.skip("no Chromium here (apt install chromium)")
     shot = folder / "page.png"
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
-               "--window-size=1100,3000", f"--screenshot={shot}", f"file://{page}"]  # fmt: skip
+               "--window-size=1100,3000", f"--screenshot={shot}", "--dump-dom", f"file://{page}"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
-    dom = subprocess.run([*command[:-2], "--dump-dom", command[-1]], capture_output=True, text=True, timeout=180,
-                         check=False)  # fmt: skip
-    return dom.stdout, shot
+    return done.stdout, shot
