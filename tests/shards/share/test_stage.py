@@ -78,7 +78,7 @@ def test_datasets_of_two_machines_make_the_corpus_of_one(raw: Path, here: Path, 
 def test_builds_on_two_machines_at_once_lose_nothing(raw: Path, here: Path, tmp_path: Path) -> None:
     url = "s3://stage-once/corpus"
     make_bucket("stage-once")
-    line = [sys.executable, "-m", "medshards", "build", "--raw", raw, "--out", url]
+    line: list[str | Path] = [sys.executable, "-m", "medshards", "build", "--raw", raw, "--out", url]
     started = [
         subprocess.Popen(
             [*line, slug, "--stage", tmp_path / slug], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
