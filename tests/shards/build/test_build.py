@@ -191,6 +191,7 @@ def test_a_dataset_that_a_killed_build_moved_aside_is_put_back_by_any_build(
     assert verify(out) == []
 
 
+@pytest.mark.usefixtures("slurm")
 @pytest.mark.parametrize("engine", ["local", "ray", "slurm"])
 def test_two_builds_of_a_dataset_do_not_write_into_one_corpus(raw: Path, tmp_path: Path, engine: str) -> None:
     with locked(tmp_path / "out" / WORK / "drive.lock"):
