@@ -25,33 +25,46 @@ from medshards.shards.encode.code import (
 )
 
 HARMLESS = {"click", "rich", "yaml", "pydantic", "defusedxml", "medshards"}  # decide no byte of a sample
-# imports all that a worker uses for a dataset, and prints the files
+# imports all that a worker uses for a group of datasets, in a fork for each group, and prints group and files
 CLOSURE = """
-import sys
+import os, sys
 from pathlib import Path
 import medshards.shards.encode.work
 from medshards.curate.source import get_source
-for slug in sys.argv[1:]:
-    get_source(slug)
-for name, module in sys.modules.items():
-    if name.startswith("medshards.") and getattr(module, "__file__", None):
-        print(Path(module.__file__).resolve())
+for group in sys.argv[1:]:
+    if os.fork():
+        assert os.wait()[1] == 0
+        continue
+    for slug in group.split(","):
+        get_source(slug)
+    for name, module in sys.modules.items():
+        if name.startswith("medshards.") and getattr(module, "__file__", None):
+            print(group, Path(module.__file__).resolve())
+    break
 """
 
 
-def _imported(*slugs: str) -> set[Path]:
-    done = subprocess.run([sys.executable, "-c", CLOSURE, *slugs], capture_output=True, text=True, check=True)
-    return {Path(line) for line in done.stdout.splitlines() if Path(line).stat().st_size > 200}
+def _imported(*groups: str) -> list[set[Path]]:
+    """For each group of datasets."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSURE, *groups], capture_output=True, text=True, check=True
+    )
+    lines = [(group, Path(name)) for group, name in (line.split(" ", 1) for line in done.stdout.splitlines())]
+    found = [{path for own, path in lines if own == group and path.stat().st_size > 200} for group in groups]
+    assert all(found)
+    return found
 
 
 def test_every_module_that_a_worker_loads_is_in_the_key() -> None:
-    for slug in ("drive", "umd_petct", "btcv", "hc18"):
-        assert _imported(slug) <= {path.resolve() for path in encoding_files(slug)}, slug
+    some = ("drive", "umd_petct", "btcv", "hc18")
+    for slug, loaded in zip(some, _imported(*some)):
+        assert loaded <= {path.resolve() for path in encoding_files(slug)}, slug
 
 
 def test_no_dataset_uses_the_folder_of_another() -> None:
     known = {slug: {path.resolve() for path in encoding_files(slug)} for slug in slugs()}
-    assert _imported(*slugs()) <= set.union(*known.values())
+    (loaded,) = _imported(",".join(slugs()))
+    assert loaded <= set.union(*known.values())
     shared = _shared()
     for slug, files in known.items():
         assert {path.parent.name for path in files - shared} == {slug}
@@ -65,7 +78,7 @@ def _shared() -> set[Path]:
 def test_every_file_of_the_way_changes_the_key(tmp_path: Path) -> None:
     root = tmp_path / "medshards"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
-    loaded = {path.relative_to(ROOT.resolve().parents[1]) for path in _imported("drive")}
+    loaded = {path.relative_to(ROOT.resolve().parents[1]) for path in _imported("drive")[0]}
     assert len(loaded) > 20
     files = encoding_files("drive", root=root)
     assert {Path(*path.parts[-2:]) for path in loaded} <= {Path(*path.parts[-2:]) for path in files}
