@@ -138,12 +138,20 @@ def test_no_corpus(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_what_the_name_says_and_needs_no_torch(corpus: Path, tmp_path: Path) -> None:
-    without = "import sys; sys.modules['torch'] = None; from medshards.cli import main; main()"
-    for name, kind in [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.webp", "WEBP")]:
-        line = [sys.executable, "-c", without, "overview", str(corpus), "--out", str(tmp_path / name)]
-        done = subprocess.run([*line, "--per-dataset", "1"], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        with PIL.Image.open(tmp_path / name) as picture:
+    program = """if True:
+        import sys
+        sys.modules["torch"] = None
+        from medshards.cli import cli
+        for out in sys.argv[2:]:
+            words = ["overview", sys.argv[1], "--out", out, "--per-dataset", "1"]
+            cli.main(words, prog_name="medshards", standalone_mode=False)
+    """
+    kinds = {tmp_path / "a.png": "PNG", tmp_path / "a.jpg": "JPEG", tmp_path / "a.webp": "WEBP"}
+    line = [sys.executable, "-c", program, corpus, *kinds]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for out, kind in kinds.items():
+        with PIL.Image.open(out) as picture:
             assert picture.format == kind
 
 
