@@ -147,7 +147,7 @@ def test_the_command_writes_what_the_name_says_and_needs_no_torch(corpus: Path, 
             cli.main(words, prog_name="medshards", standalone_mode=False)
     """
     kinds = {tmp_path / "a.png": "PNG", tmp_path / "a.jpg": "JPEG", tmp_path / "a.webp": "WEBP"}
-    line = [sys.executable, "-c", program, corpus, *kinds]
+    line: list[str | Path] = [sys.executable, "-c", program, corpus, *kinds]
     done = subprocess.run(line, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     for out, kind in kinds.items():
