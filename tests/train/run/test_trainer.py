@@ -144,7 +144,8 @@ def wait_for_step(run: Path, step: int) -> None:
     processes.wait_until(lambda: log.is_file() and f'"step": {step},' in log.read_text(), f"update {step}")
 
 
-SURE = [*FAST, "model.regularisation.dropout=0.0"]  # each rank draws its own dropout
+# each rank draws its own dropout; saved where it stops
+SURE = [*FAST, "model.regularisation.dropout=0.0", "run.checkpoint_every=1000"]
 
 
 @pytest.fixture(scope="module")
