@@ -172,7 +172,7 @@ def test_the_rayjob_builds_with_options_that_exist() -> None:
         assert {str(params["raw"]), "/corpora"} <= set(mounted)
         assert {"name": "PYTHONSAFEPATH", "value": "1"} in pod["containers"][0]["env"]
         assert pod["volumes"] == pods[0]["volumes"]
-    assert params["out"].is_relative_to("/corpora")
+    assert Path(params["place"]).is_relative_to("/corpora")
 
 
 def test_no_recipe_imports_from_the_working_folder() -> None:
