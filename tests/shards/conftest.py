@@ -1,6 +1,6 @@
 """Phantom downloads and the corpora built from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,18 @@ Build = Callable[..., Result]
 SLUGS = ("btcv", "glas", "hc18", "kvasir_seg")
 
 
+def write_phantoms(slugs: Iterable[str], raw: Path) -> Path:
+    """`raw`, with the phantoms of some datasets."""
+    for slug in slugs:
+        phantoms.write_phantom(slug, raw / slug)
+    return raw
+
+
 def build_phantoms(slugs: Sequence[str], folder: Path) -> Path:
     """The corpus of the phantoms of some datasets."""
-    catalog = load_catalog()
+    catalog, raw = load_catalog(), write_phantoms(slugs, folder / "raw")
     for slug in slugs:
-        phantoms.write_phantom(slug, folder / "raw" / slug)
-        build_dataset(catalog[slug], folder / "raw" / slug, folder / "corpus")
+        build_dataset(catalog[slug], raw / slug, folder / "corpus")
     write_corpus(folder / "corpus", "default", Vocabulary.load().digest, catalog)
     return folder / "corpus"
 

@@ -27,7 +27,7 @@ from medshards.shards.build.place import WORK
 from medshards.shards.prove.verify import verify
 from tests.command import medshards
 from tests.shards.build.names import names, told
-from tests.shards.conftest import Build, contents
+from tests.shards.conftest import Build, contents, write_phantoms
 
 
 def test_worker_processes_do_not_show_in_the_bytes(build: Build, tmp_path: Path) -> None:
@@ -203,8 +203,7 @@ def test_two_builds_of_a_dataset_do_not_write_into_one_corpus(raw: Path, tmp_pat
 
 def test_builds_of_several_datasets_at_once_are_one_corpus(tmp_path: Path) -> None:
     chosen = ("drive", "busi", "ravir", "kvasir_seg")
-    for slug in chosen:
-        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
+    write_phantoms(chosen, tmp_path / "raw")
     commands = [
         [sys.executable, "-m", "medshards", "build", slug, "--raw", str(tmp_path / "raw")] for slug in chosen
     ]

@@ -11,7 +11,7 @@ from medshards.curate import phantoms
 from medshards.curate.catalog.entry import default_path
 from medshards.shards.build.manifest import read_corpus
 from medshards.shards.cli.build import build
-from tests.shards.conftest import contents
+from tests.shards.conftest import contents, write_phantoms
 
 ENTRIES = yaml.safe_load(Path(default_path()).read_text(encoding="utf-8"))
 COMMERCIAL = {slug for slug, entry in ENTRIES.items() if entry["licence"]["commercial"] == "yes"}
@@ -22,9 +22,7 @@ def raw(tmp_path: Path) -> Path:
     """Downloads of all 43 datasets; those that are not for commercial use are empty folders, and never looked into."""
     for slug in phantoms.slugs():
         (tmp_path / "raw" / slug).mkdir(parents=True)
-    for slug in COMMERCIAL | {"drive", "monuseg"}:
-        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
-    return tmp_path / "raw"
+    return write_phantoms(COMMERCIAL | {"drive", "monuseg"}, tmp_path / "raw")
 
 
 def run(raw: Path, *arguments: str) -> Result:

@@ -16,14 +16,13 @@ import pytest
 from medshards.common.window import shown, values
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.formats.pictures import png
-from medshards.curate.phantoms import write_phantom
 from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.index import INDEX, read_rows
 from medshards.shards.encode.policy import Making
 from medshards.shards.prove.verify import verify
 from medshards.vocab.vocabulary import Vocabulary
-from tests.shards.conftest import contents
+from tests.shards.conftest import contents, write_phantoms
 
 HALVES = ("umd_petct", "umd_petmr")
 SMALL = 250_000  # bytes of a shard: room for one volume and a part of the next
@@ -31,10 +30,7 @@ SMALL = 250_000  # bytes of a shard: room for one volume and a part of the next
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("raw")
-    for slug in HALVES:
-        write_phantom(slug, root / slug)
-    return root
+    return write_phantoms(HALVES, tmp_path_factory.mktemp("raw"))
 
 
 def build(raw: Path, out: Path, *slugs: str, workers: int = 1, **making: Any) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from medshards.curate import phantoms
 from medshards.curate.source import slugs
-from tests.shards.conftest import contents
+from tests.shards.conftest import contents, write_phantoms
 
 
 class Reference(NamedTuple):
@@ -22,8 +22,7 @@ def put(kind: str, samples: Path, raw: Path) -> None:
     """Put the phantom, or the real sample, of every dataset that has one into `raw`."""
     raw.mkdir()
     if kind == "phantoms":
-        for slug in phantoms.slugs():
-            phantoms.write_phantom(slug, raw / slug)
+        write_phantoms(phantoms.slugs(), raw)
     for slug in slugs() if kind == "samples" else ():
         if (samples / slug).is_dir():
             (raw / slug).symlink_to(samples / slug)

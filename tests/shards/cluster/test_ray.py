@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from medshards.curate import phantoms
 from medshards.shards.cli.build import build
 from tests.shards.cluster.downloads import build_all, corpus, reference
-from tests.shards.conftest import contents
+from tests.shards.conftest import contents, write_phantoms
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed: `make prove-ray`")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -88,8 +88,7 @@ def command(address: str, raw: Path, out: Path, *words: str) -> subprocess.Compl
 
 
 def test_a_cluster_gives_the_bytes_of_a_local_build(cluster: str, tmp_path: Path) -> None:
-    for slug in SLUGS:
-        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
+    write_phantoms(SLUGS, tmp_path / "raw")
     words = [*SLUGS, "--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "local"), "--allow-rejects", "9"]
     assert CliRunner().invoke(build, words).exit_code == 0
     done = command(cluster, tmp_path / "raw", tmp_path / "out", *SLUGS, "--allow-rejects", "9")

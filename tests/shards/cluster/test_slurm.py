@@ -18,6 +18,7 @@ from medshards.shards.cli.build import build
 from medshards.shards.cluster.unit import main as encode_unit_of
 from medshards.shards.cluster.units import balanced, folder_of
 from tests.shards.cluster.downloads import corpus
+from tests.shards.conftest import write_phantoms
 
 SLUGS = ("drive", "ravir", "mucic_hl60")
 
@@ -36,9 +37,7 @@ def settled(slurm: Path, seconds: float = 240) -> None:
 
 @pytest.fixture
 def downloads(tmp_path: Path) -> Path:
-    for slug in SLUGS:
-        phantoms.write_phantom(slug, tmp_path / "raw" / slug)
-    return tmp_path / "raw"
+    return write_phantoms(SLUGS, tmp_path / "raw")
 
 
 @pytest.mark.parametrize(

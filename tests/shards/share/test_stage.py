@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from medshards.curate.phantoms import write_phantom
 from medshards.shards.build import place
 from medshards.shards.build.manifest import CORPUS, LOCK
 from medshards.shards.prove.verify import verify
@@ -22,6 +21,7 @@ from medshards.shards.read.storage import Bucket
 from medshards.shards.share import bucket
 from tests.command import medshards
 from tests.s3 import Server, serve
+from tests.shards.conftest import write_phantoms
 from tests.shards.share.test_bucket import contents, files, make_bucket
 
 SLUGS = ("drive", "ravir")
@@ -29,10 +29,7 @@ SLUGS = ("drive", "ravir")
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw")
-    for slug in SLUGS:
-        write_phantom(slug, folder / slug)
-    return folder
+    return write_phantoms(SLUGS, tmp_path_factory.mktemp("raw"))
 
 
 @pytest.fixture(scope="module")
