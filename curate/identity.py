@@ -107,7 +107,7 @@ def open_renamed(root: Path, layouts: tuple[Layout, ...], slug: str) -> list[Tre
             raise
         raise Reject(reject.code, reject.message, renamed(key, slug, reject.file)) from None
     except MachineError as trouble:
-        raise MachineError(f"{root}: a folder in it cannot be listed; mend that first") from trouble
+        raise MachineError("a folder in it cannot be listed; mend that first", str(root)) from trouble
     download = {p: f.renamed(renamed(key, slug, f.name)) for p, f in trees[0].download.items()}
     return [replace(tree, files=Below(download, tree.base), download=download) for tree in trees]
 

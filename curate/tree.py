@@ -162,7 +162,9 @@ def by_name(text: str, files: Iterable[File]) -> str:
 
 def _stop(error: OSError) -> None:
     """A folder that cannot be listed would be lost without a word."""
-    raise MachineError(f"{error.filename}: cannot be listed ({error.strerror}); mend that first") from error
+    raise MachineError(
+        f"cannot be listed ({error.strerror}); mend that first", str(error.filename)
+    ) from error
 
 
 def recognise(files: dict[str, File], layouts: tuple[Layout, ...]) -> list[Tree]:

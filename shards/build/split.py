@@ -139,6 +139,7 @@ def merge_duplicates(
 
 
 def _join_equal(sets: Sets, digests: Sequence[bytes], fingerprints: Sequence[bytes]) -> None:
+    """Join equal images; what finds them is gone before pictures are compared, which takes the most room."""
     first: dict[bytes, int] = {}
     for position, (digest, fingerprint) in enumerate(zip(digests, fingerprints, strict=True)):
         if not blank(fingerprint):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from medshards.common.files import locked
 from medshards.common.slurm import SlurmError, states
+from medshards.curate.catalog.entry import is_slug
 from medshards.shards.build.place import PACKS, WORK
 from medshards.shards.build.progress import read_progress
 from medshards.shards.cluster.units import Job, done, read_job
@@ -53,7 +54,7 @@ class Units:
 
 def statuses(out: Path) -> list[Status]:
     """The status of each dataset with unfinished work, in order of slug."""
-    folders = sorted(path for path in (out / WORK).glob("*") if path.is_dir() and not path.suffix)
+    folders = sorted(path for path in (out / WORK).glob("*") if path.is_dir() and is_slug(path.name))
     return [status(out, folder.name) for folder in folders]
 
 

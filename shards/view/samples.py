@@ -49,9 +49,10 @@ def truth_cell(
 
 def draw_samples(folder: Path, slug: str) -> bytes:
     """A PNG of a few samples of the dataset `slug`, whose index and shards lie in `folder`."""
-    counts = index.read_columns(folder / index.INDEX, ["instances"])["instances"].to_pylist()
+    table = index.read_columns(folder / index.INDEX, ["instances", *PLACES])
+    counts = table["instances"].to_pylist()
     chosen = pa.array(choose([count > 0 for count in counts], SAMPLES), pa.int64())
-    places = index.read_columns(folder / index.INDEX, PLACES).take(chosen).to_pylist()
+    places = table.take(chosen).to_pylist()
     source = BlobReader()
     cells = [_cell(folder, place, source) for place in places]
     source.close()

@@ -50,16 +50,21 @@ class Family(BaseModel):
 
 
 @cache
-def families() -> tuple[Family, ...]:
-    """All families, in the order of the file."""
-    content = read_yaml(FILE)
-    return tuple(Family(**entry) for entry in content["families"])
+def _content() -> dict[str, Any]:
+    """The content of the file."""
+    content: dict[str, Any] = read_yaml(FILE)
+    return content
 
 
 @cache
+def families() -> tuple[Family, ...]:
+    """All families, in the order of the file."""
+    return tuple(Family(**entry) for entry in _content()["families"])
+
+
 def version() -> int:
     """Version of the file: part of every seed."""
-    return int(read_yaml(FILE)["version"])
+    return int(_content()["version"])
 
 
 def choose(part: str, ids: Sequence[str] = ()) -> list[Family]:

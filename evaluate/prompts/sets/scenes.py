@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import jpeg, png
 from medshards.evaluate.prompts.distance import units
 from medshards.evaluate.prompts.target import Part, Scene
 from medshards.evaluate.volumes.stacks import spacing_of
-from medshards.shards.build.index import INDEX
 from medshards.shards.read.corpus import BadSample, Corpus, Raw
 from medshards.vocab.vocabulary import Vocabulary
 
@@ -43,7 +40,7 @@ class Place:
 def places(corpus: Corpus, split: str) -> list[Place]:
     """The pictures and volumes of a split of one dataset, in the order of the shards."""
     (slug,) = corpus.slugs
-    table = pq.ParquetFile(pa.BufferReader(corpus.store.read(f"{slug}/{INDEX}"))).read(COLUMNS)
+    table = corpus.indices[slug].read(COLUMNS)
     rows = [row for row in table.to_pylist() if row["split"] == split]
     together: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
