@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from medshards.common.console import say
 from medshards.shards.build import place
 from medshards.shards.build.manifest import CORPUS, LOCK
 from medshards.shards.prove.verify import verify
@@ -88,8 +89,14 @@ def test_builds_on_two_machines_at_once_lose_nothing(raw: Path, here: Path, tmp_
 
 
 @pytest.mark.usefixtures("server")
-def test_an_upload_waits_for_another_and_says_so(raw: Path, tmp_path: Path) -> None:
-    url = "s3://stage-wait/corpus"
+def test_an_upload_waits_for_another_and_says_so(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, waits = "s3://stage-wait/corpus", threading.Event()
+
+    def heard(text: str) -> None:
+        say(text)
+        waits.set()
+
+    monkeypatch.setattr(bucket, "say", heard)
     make_bucket("stage-wait")
     other = Bucket(url)
     assert other.create(LOCK, b"node7:/stage")
@@ -97,7 +104,8 @@ def test_an_upload_waits_for_another_and_says_so(raw: Path, tmp_path: Path) -> N
     found: list[Result] = []
     waiting = threading.Thread(target=lambda: found.append(build("drive", raw, url)))
     waiting.start()
-    time.sleep(3)
+    assert waits.wait(120)
+    time.sleep(10 * bucket.ASK)  # it asks again, and says nothing more
     assert not [name for name in other.sizes() if name != LOCK]
     other.remove(LOCK)
     waiting.join(120)
