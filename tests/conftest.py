@@ -2,8 +2,11 @@
 
 import gc
 import os
+import random
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,15 @@ def samples() -> Path:
     return path
 
 
+def free_job() -> int:
+    """A job number whose port, as the script of a training derives it, nobody on this machine listens at."""
+    for job in random.sample(range(1, 10_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("localhost", 20_000 + job))
+            return job
+    raise AssertionError("no port is free")
+
+
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a fake Slurm whose commands are on PATH."""
@@ -74,6 +86,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         command.write_text(f'#!/bin/sh\nexec {sys.executable} {fake} {name} "$@"\n')
         command.chmod(0o755)
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "slurm"))
+    monkeypatch.setenv("FAKE_SLURM_JOB", str(free_job()))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path / "slurm"

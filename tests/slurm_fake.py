@@ -1,9 +1,10 @@
 """A Slurm of one node, for tests: its first argument is the command, sbatch, srun, squeue or scontrol.
 
-Its jobs live in the folder $FAKE_SLURM. ``sbatch`` runs the script as a batch step in a session of its own and returns;
-a job with a dependency when that job has ended. The node has two CPUs: no more than two scripts run at once, whatever
-is in the queue. ``srun`` runs the task and notes its process id, so that a test can signal every process of the step as
-slurmstepd does. ``scontrol requeue`` makes sbatch's keeper start the script again under the same job id.
+Its jobs live in the folder $FAKE_SLURM; the first has the number $FAKE_SLURM_JOB. ``sbatch`` runs the script as a batch
+step in a session of its own and returns; a job with a dependency when that job has ended. The node has two CPUs: no
+more than two scripts run at once, whatever is in the queue. ``srun`` runs the task and notes its process id, so that a
+test can signal every process of the step as slurmstepd does. ``scontrol requeue`` makes sbatch's keeper start the
+script again under the same job id.
 $FAKE_SLURM_KILLS="SHARE TIMES" kills that share of the tasks of arrays, each so many times, somewhere in their first
 three seconds, as a lost node does, and requeues them.
 """
@@ -22,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER = Path(os.environ["FAKE_SLURM"])
-JOB = 4242  # the first
+JOB = int(os.environ["FAKE_SLURM_JOB"])
 CPUS = 2
 
 

@@ -52,10 +52,12 @@ def test_units_give_the_bytes_of_a_local_build(
     assert invoke(*words, "--out", tmp_path / "local").exit_code == 0
     done = invoke(*words, "--out", tmp_path / "out", "--engine", "slurm", "--units", "3")
     assert done.exit_code == 0, done.output
-    assert f"{SLUGS[0]}: 8 cases in 3 units, job 4242; job 4243 assembles" in done.output
+    job = int(os.environ["FAKE_SLURM_JOB"])
+    assert f"{SLUGS[0]}: 8 cases in 3 units, job {job}; job {job + 1} assembles" in done.output
     settled(slurm)
     logs = [path.read_text() for path in sorted((tmp_path / "out/.work").glob("*.log"))]
     assert corpus(tmp_path / "out") == corpus(tmp_path / "local"), logs
+    job = int(os.environ["FAKE_SLURM_JOB"])
     assert f"{SLUGS[0]}: 8 samples" in logs[0]
     assert "unfinished" not in logs[0]
     assert {path.suffix for path in (tmp_path / "out/.work").iterdir()} == {".lock", ".log"}

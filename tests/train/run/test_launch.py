@@ -157,12 +157,12 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(
     ranks: int, corpus: Path, tmp_path: Path, slurm: Path
 ) -> None:
     """Ranks under torchrun; SIGUSR1 to every process of the step, torchrun and data workers among them."""
-    run, total = tmp_path / "run", 18
+    run, total, job = tmp_path / "run", 18, os.environ["FAKE_SLURM_JOB"]
     small = ["--set", "batch.images=2", "--set", "batch.per_rank=1"]
     result = submit(corpus, run, "--submit", "--steps", str(total), "--export", "hf", *small, ranks=ranks)
     assert result.exit_code == 0, result.output
-    assert "Submitted batch job 4242" in result.output
-    log = run / "slurm" / "4242.log"
+    assert f"Submitted batch job {job}" in result.output
+    log = run / "slurm" / f"{job}.log"
     wait_for_step(run, 3)
     first = int((slurm / "task").read_text())
     members = family(first)
@@ -173,9 +173,9 @@ def test_preempted_by_the_signal_and_requeued_to_the_end(
 
     text = log.read_text()
     assert (slurm / "statuses").read_text().split() == ["0", "0"], text
-    assert "start 1 of job 4242" in text
+    assert f"start 1 of job {job}" in text
     assert "back into the queue" in text
-    assert "start 2 of job 4242" in text
+    assert f"start 2 of job {job}" in text
     stopped = int(text.split("step-0")[1].split(";")[0])
     assert 3 <= stopped < total
     assert f"updates {stopped} to {total} of 2 images: {ranks} ranks" in text
@@ -199,7 +199,7 @@ def test_a_failure_is_not_requeued(corpus: Path, tmp_path: Path, slurm: Path) ->
     (copy / "corpus.json").unlink()
     subprocess.run(["sbatch", str(tmp_path / "run/slurm/train.sbatch")], check=True)
     processes.wait_until(lambda: (slurm / "ended").exists(), "the end of the job")
-    log = (tmp_path / "run/slurm/4242.log").read_text()
+    log = (tmp_path / f"run/slurm/{os.environ['FAKE_SLURM_JOB']}.log").read_text()
     assert (slurm / "statuses").read_text().split() == ["1"], log
     assert "is no corpus: it has no corpus.json" in log
     assert "the training ended with status 1" in log
@@ -213,4 +213,4 @@ def test_a_job_without_progress_is_not_requeued(corpus: Path, tmp_path: Path, sl
     subprocess.run(["sbatch", str(script)], check=True)
     processes.wait_until(lambda: (slurm / "ended").exists(), "the end of the job")
     assert (slurm / "statuses").read_text().split() == ["1"]
-    assert "give it more --time" in (tmp_path / "run/slurm/4242.log").read_text()
+    assert "give it more --time" in (tmp_path / f"run/slurm/{os.environ['FAKE_SLURM_JOB']}.log").read_text()
