@@ -29,13 +29,14 @@ from rich.table import Table
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.formats.pictures import png
 from medshards.shards.build.assemble import assemble
+from medshards.shards.build.ledger import Ledger
 from medshards.shards.build.manifest import SCHEMA, CaseCounts, Decided
 from medshards.shards.build.split import plan
 from medshards.shards.build.survey import policy_of
 from medshards.shards.encode.fingerprint import LENGTH
 from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making, Policy
 from medshards.shards.encode.record import Encoded, Record, pack
-from medshards.shards.encode.stage import Outcome, PackWriter
+from medshards.shards.encode.stage import PackWriter
 from medshards.shards.encode.walk import Walked
 
 T = TypeVar("T")
@@ -64,13 +65,12 @@ def measure(samples: int, folder: Path, pipe: Connection) -> None:
     """Sends seconds, CPU seconds and peak MiB: of before (nothing and the memory), of planning, of assembling."""
     policy = replace(policy_of(load_catalog()[SLUG], Making()), groups="published")
     writer, rng = PackWriter(folder / "packs"), np.random.default_rng(0)
-    outcomes: list[Outcome] = []
+    ledger = Ledger()
     for number in range(samples):
         sample = encoded(number, rng, policy)
         packed = writer.add(sample.key, "", sample)
-        outcomes.append(writer.finish(sample.key, "", Walked(samples=(packed,))))
+        ledger.add(writer.finish(sample.key, "", Walked(samples=(packed,))))
     writer.close()
-    entries = [entry for outcome in outcomes for entry in outcome.entries]
     head: Decided = {
         "schema": SCHEMA, "dataset": SLUG, "tool": "", "code": {}, "assembly": {}, "policy": policy.facts(),
         "split": {"seed": SEED, "val_fraction": VAL_FRACTION, "shard_bytes": SHARD_BYTES, "moved": {}},
@@ -86,7 +86,7 @@ def measure(samples: int, folder: Path, pipe: Connection) -> None:
         return result
 
     pipe.send((0.0, 0.0, peak_mib()))
-    planned = timed(lambda: plan(entries, policy))
+    planned = timed(lambda: plan(ledger, policy))
     timed(lambda: assemble(folder / "assembled", planned, [], head, cases))
 
 

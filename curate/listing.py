@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from medshards.common.machine import MachineError, machine_error
 from medshards.common.text import printable
+from medshards.curate.cases import Cases
 from medshards.curate.identify import looks_like
 from medshards.curate.sample import Reject, make_key
 from medshards.curate.source import Case, Skip, Source
@@ -34,7 +35,7 @@ class Listing:
     """
 
     trees: list[Tree]
-    cases: list[Case]
+    cases: Cases
     skips: list[tuple[str, str]]
     rejects: list[RejectRow]
     ignored: Counter[str]
@@ -52,14 +53,16 @@ def list_download(source: Source, root: Path) -> Listing:
         if reject.code == "not_recognised" and (other := looks_like(root)):
             raise Reject(reject.code, f"{reject.message}. {other}") from reject
         raise
-    listing = Listing(trees, [], [], [], Counter())
-    cases: list[Case] = []
+    listing = Listing(trees, Cases(), [], [], Counter())
+    read: set[File] = set()
     named: set[File] = set()
     for tree in trees:
         names: set[str] = set()
         for item in _discover(source, tree):
             if isinstance(item, Case):
-                cases.append(item)
+                read.update(item.files.values())
+                read.update(File("", part) for file in item.files.values() for part in file.parts)
+                _take(listing, item)
                 continue
             names.update((item.file, *item.also))
             if isinstance(item, Skip):
@@ -67,21 +70,6 @@ def list_download(source: Source, root: Path) -> Listing:
             else:
                 listing.rejects.append(reject_row("", item))
         named.update(file for file in tree.files.values() if file.name in names)
-    seen: dict[str, str] = {}
-    read: set[File] = set()
-    for case in cases:
-        read.update(case.files.values())
-        read.update(File("", part) for file in case.files.values() for part in file.parts)
-        where = next(iter(case.files.values())).name
-        if make_key(case.key) != case.key:
-            unsafe = Reject("unsafe_key", f"case key {case.key!r} is none that make_key gives", where)
-            listing.rejects.append(reject_row(make_key(case.key), unsafe))
-        elif case.key in seen:
-            again = Reject("duplicate_key", f"is a second {case.key}; the first is {seen[case.key]}", where)
-            listing.rejects.append(reject_row(case.key, again))
-        else:
-            seen[case.key] = where
-            listing.cases.append(case)
     for tree in trees:
         for pattern, reason in source.ignored.items():
             if known := set(tree.anywhere(pattern)) - read - named:
@@ -89,12 +77,25 @@ def list_download(source: Source, root: Path) -> Listing:
                 named |= known
     passed_over = unread(trees[0].download, read, named, source.loose, source.private_names)
     listing.rejects.extend(reject_row("", item) for item in passed_over)
-    listing.cases.sort(key=lambda case: case.key)
     if not listing.cases and not listing.rejects:
         raise Reject(
             "no_samples", f"the layout was recognised ({trees[0].layout.title}), and no sample is in it"
         )
     return listing
+
+
+def _take(listing: Listing, case: Case) -> None:
+    """Add a case, or refuse it for its key."""
+    where = next(iter(case.files.values())).name
+    if make_key(case.key) != case.key:
+        unsafe = Reject("unsafe_key", f"case key {case.key!r} is none that make_key gives", where)
+        listing.rejects.append(reject_row(make_key(case.key), unsafe))
+    elif first := listing.cases.get(case.key):
+        name = next(iter(first.files.values())).name
+        again = Reject("duplicate_key", f"is a second {case.key}; the first is {name}", where)
+        listing.rejects.append(reject_row(case.key, again))
+    else:
+        listing.cases.add(case)
 
 
 def _discover(source: Source, tree: Tree) -> Iterator[Case | Skip | Reject]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +30,11 @@ from medshards.shards.build.manifest import (
     dump,
     own_digest,
 )
-from medshards.shards.build.split import SPLITS, Planned
+from medshards.shards.build.split import SPLITS, Plan
 from medshards.shards.encode import tar
 from medshards.shards.encode.fingerprint import LENGTH
 from medshards.shards.encode.record import Member, Record, json_bytes
-from medshards.shards.encode.stage import BlobReader, members_of
+from medshards.shards.encode.stage import BlobReader, Entry, members_of
 from medshards.shards.view.samples import draw_samples
 
 
@@ -112,7 +112,7 @@ class ShardWriter:
 
 def assemble(
     folder: Path,
-    planned: Sequence[Planned],
+    planned: Plan,
     rejects: Sequence[RejectRow],
     head: Decided,
     cases: CaseCounts,
@@ -123,7 +123,6 @@ def assemble(
     head, cases: what the manifest says of inputs, code and policy, and of the download. tick is called after each
     sample.
     """
-    order = {split: number for number, split in enumerate(SPLITS)}
     slug, limit = head["dataset"], head["split"]["shard_bytes"]
     writers = {split: ShardWriter(folder, slug, split, limit) for split in SPLITS}
     tables = index.IndexWriter(folder)
@@ -132,20 +131,18 @@ def assemble(
     lost: Counter[str] = Counter()
     suffixes: Counter[str] = Counter()
     extra: Counter[str] = Counter()
-    sizes, last = _volume_sizes(planned), None
-    planned = sorted(planned, key=lambda p: (order[p.split], p.entry.key))
-    for plan in planned:
-        entry = plan.entry
+    sizes, last = _volume_sizes(planned.samples), None
+    for entry, split, group in planned:
         if entry.volume is not None and entry.volume != last:
-            writers[plan.split].make_room(sizes[entry.volume])
+            writers[split].make_room(sizes[entry.volume])
         last = entry.volume
         blob = source.read(entry.source, entry.offset, entry.size)
         kept = source.read(entry.meta_source, entry.meta_offset, entry.meta_size + LENGTH)
         meta = json.loads(kept[: entry.meta_size])
-        record: Record = meta["record"] | {"group": plan.group, "split": plan.split}
+        record: Record = meta["record"] | {"group": group, "split": split}
         data = json_bytes(record)
         tail = tar.member(f"{entry.key}.json", data)
-        shard, offset = writers[plan.split].add(blob, tail)
+        shard, offset = writers[split].add(blob, tail)
         own = Member("json", len(blob) + tar.BLOCK, len(data), hashlib.sha256(data).hexdigest())
         members = tuple(replace(m, offset=m.offset + offset) for m in (*members_of(meta), own))
         facts: index.SourceFacts = {
@@ -157,7 +154,7 @@ def assemble(
         }
         place = index.Placement(shard, offset, len(blob) + len(tail), members)
         tables.add(*index.rows_of(record, place, meta["table1"], facts))
-        counts.update({"samples": 1, plan.split: 1, "instances": len(record["instances"])})
+        counts.update({"samples": 1, split: 1, "instances": len(record["instances"])})
         lost.update(record["lost"])
         suffixes.update(member.suffix for member in members)
         extra.update(record.keys() - Record.__annotations__.keys())
@@ -197,11 +194,10 @@ def assemble(
     return manifest
 
 
-def _volume_sizes(planned: Sequence[Planned]) -> dict[str, int]:
+def _volume_sizes(samples: Iterable[Entry]) -> dict[str, int]:
     """Bytes that the slices of each volume take in a shard, at most."""
     sizes: Counter[str] = Counter()
-    for plan in planned:
-        entry = plan.entry
+    for entry in samples:
         if entry.volume is not None:
             # the record is smaller than the facts kept of it; its header and padding are not
             sizes[entry.volume] += entry.size + entry.meta_size + 2 * tar.BLOCK

@@ -195,7 +195,7 @@ def _download(
         f"{len(listing.cases)} in {groups} groups, {len(listing.skips)} files passed over",
     )
     policy = Policy.of(entry, Making(), labels, vocabulary)
-    chosen = spread(listing.cases, CASES)
+    chosen = spread(list(listing.cases), CASES)
     walked = [walk(source, policy, case, _Read) for case in chosen]
     yield from _some("load", [_told(row) for each in walked for row in each.rejects])
     read = [sample for each in walked for sample in each.samples]

@@ -6,7 +6,6 @@ folder or in the published shards, is used again when it is as it was written an
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from pathlib import Path
 
 from medshards.common.files import locked, sync
 from medshards.curate.catalog.entry import Entry as CatalogEntry
-from medshards.curate.listing import RejectRow, reject_row
+from medshards.curate.listing import RejectRow
 from medshards.curate.sample import Reject
 from medshards.shards.build import place
 from medshards.shards.build.assemble import assemble
 from medshards.shards.build.engine import Engine, run
+from medshards.shards.build.ledger import Ledger
 from medshards.shards.build.manifest import (
     LOCK,
     REJECTS,
@@ -32,12 +32,11 @@ from medshards.shards.build.manifest import (
 from medshards.shards.build.place import WORK
 from medshards.shards.build.progress import ProgressFile
 from medshards.shards.build.published import Published
-from medshards.shards.build.split import Planned, plan
+from medshards.shards.build.split import Plan, plan
 from medshards.shards.build.survey import survey, worker_setup
 from medshards.shards.encode.code import assembly, code
 from medshards.shards.encode.policy import SEED, VAL_FRACTION, Making
 from medshards.shards.encode.record import json_bytes
-from medshards.shards.encode.stage import Entry, Outcome
 from medshards.shards.encode.work import encode_case, kills
 
 
@@ -92,23 +91,26 @@ def _build(
     checkers = workers if workers > 1 else 0  # reading is no danger to this process
     found = survey(entry, root, out, making, checkers, progress)
     policy, listing, published = found.policy, found.listing, found.published
-    outcomes: list[Outcome] = []
-    reused, total = 0, len(listing.cases)  # of which none is kept
+    ledger, done, reused, total = Ledger(), 0, 0, len(listing.cases)
     packs = out / WORK / entry.slug / place.PACKS
     kept = ProgressFile(out / WORK / entry.slug, total)
     tasks, setup = kept.giving(found.tasks()), worker_setup(packs, policy, making)
     for outcome in engine(encode_case, tasks, workers, kills, setup):
-        known = isinstance(outcome, str)
-        outcomes.append(found.earlier[outcome] if isinstance(outcome, str) else outcome)
-        reused += known
-        kept.add(outcomes[-1], encoded=not known)
-        progress("encode", len(outcomes), total)
-    entries, rejects = _unique(outcomes)
-    rejects = sorted(
-        [*listing.rejects, *rejects], key=lambda r: (r["case"], r["file"], r["code"], r["message"])
-    )
-    skips = Counter(reason for _, reason in [*listing.skips, *(s for o in outcomes for s in o.skips)])
-    planned = plan(entries, policy, published.moved)
+        if known := isinstance(outcome, str):
+            outcome = found.earlier.outcome(outcome)
+        ledger.add(outcome)
+        done, reused = done + 1, reused + known
+        kept.add(outcome, encoded=not known)
+        progress("encode", done, total)
+    skips = Counter(reason for _, reason in listing.skips)
+    partly: dict[str, dict[str, int]] = {}
+    for case, reasons in ledger.skips():
+        skips.update(reasons)
+        if ledger.outcome(case).entries:
+            partly[case] = dict(reasons)
+    refused = [*listing.rejects, *ledger.rejects(), *ledger.settle()]
+    rejects = sorted(refused, key=lambda r: (r["case"], r["file"], r["code"], r["message"]))
+    planned = plan(ledger, policy, published.moved)
     cases: CaseCounts = {"cases": total, "skipped": dict(skips)}
     head: Decided = {
         "schema": SCHEMA,
@@ -123,36 +125,20 @@ def _build(
             "shard_bytes": making.shard_bytes,
             "moved": published.moved,
         },
-        "inputs": hashlib.sha256(json_bytes(sorted((o.case, o.input_key) for o in outcomes))).hexdigest(),
+        "inputs": ledger.inputs(),
         "layouts": found.layouts,
-        "partly_skipped": {
-            o.case: dict(Counter(r for _, r in o.skips)) for o in outcomes if o.entries and o.skips
-        },
+        "partly_skipped": partly,
     }
     manifest = _same(published, head, cases, rejects)
     changed = manifest is None
     if manifest is None:
-        done = iter(range(1, len(planned) + 1))
+        ticks = iter(range(1, len(ledger) + 1))
         manifest = put_together(
             out, entry.slug, making.profile, planned, rejects, head, cases,
-            lambda: progress("assemble", next(done), len(planned)),
+            lambda: progress("assemble", next(ticks), len(planned.splits)),
         )  # fmt: skip
     place.clear(out, entry.slug)
-    return Result(entry.slug, len(outcomes) - reused, reused, changed, rejects, manifest)
-
-
-def _unique(outcomes: Sequence[Outcome]) -> tuple[list[Entry], list[RejectRow]]:
-    entries: dict[str, Entry] = {}
-    rejects: list[RejectRow] = []
-    for outcome in sorted(outcomes, key=lambda o: o.case):
-        rejects += outcome.rejects
-        for entry in outcome.entries:
-            if entry.key in entries:
-                message = f"sample {entry.key} was already made by case {entries[entry.key].case}"
-                rejects.append(reject_row(entry.case, Reject("duplicate_key", message, entry.name)))
-            else:
-                entries[entry.key] = entry
-    return list(entries.values()), rejects
+    return Result(entry.slug, done - reused, reused, changed, rejects, manifest)
 
 
 def _same(
@@ -173,7 +159,7 @@ def put_together(
     out: Path,
     slug: str,
     profile: str,
-    planned: Sequence[Planned],
+    planned: Plan,
     rejects: Sequence[RejectRow],
     head: Decided,
     cases: CaseCounts,

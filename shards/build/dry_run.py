@@ -31,22 +31,23 @@ def inspect_download(
     source = get_source(entry.slug, making.own)
     listing = list_download(source, root)
     policy = policy_of(entry, making)
-    trials = []
+    counts: Counter[str] = Counter()
+    rejects, skips = list(listing.rejects), Counter(reason for _, reason in listing.skips)
+    total = len(listing.cases)
     setup: Setup = (start_worker, (policy, {}, None, making.own))
-    for trial in run(try_case, listing.cases, workers, trial_kills, setup):
-        trials.append(trial)
-        progress("read", len(trials), len(listing.cases))
-    samples = [s for t in trials for s in t.samples]
-    rejects = [*listing.rejects, *(r for t in trials for r in t.rejects)]
-    skips = Counter(reason for _, reason in [*listing.skips, *(s for t in trials for s in t.skips)])
+    for done, trial in enumerate(run(try_case, listing.cases, workers, trial_kills, setup), start=1):
+        counts["samples"] += len(trial.samples)
+        counts["instances"] += sum(sample.instances for sample in trial.samples)
+        counts["bytes"] += sum(sample.size for sample in trial.samples)
+        rejects += trial.rejects
+        skips.update(reason for _, reason in trial.skips)
+        progress("read", done, total)
     return {
         "slug": entry.slug,
         "root": str(root),
         "layouts": [{"title": t.layout.title, "base": t.base} for t in listing.trees],
-        "cases": len(listing.cases),
-        "samples": len(samples),
-        "instances": sum(s.instances for s in samples),
-        "bytes": sum(s.size for s in samples),
+        "cases": total,
+        **{name: counts[name] for name in ("samples", "instances", "bytes")},
         "skipped": dict(sorted(skips.items())),
         "ignored": dict(sorted(listing.ignored.items())),
         "rejects": sorted(rejects, key=lambda r: (r["case"], r["file"], r["code"], r["message"])),

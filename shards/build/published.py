@@ -7,16 +7,17 @@ makes nothing reusable, a damaged shard the cases in it; they are made again fro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medshards.common.files import sha256_file
 from medshards.curate.listing import RejectRow
 from medshards.shards.build import index
 from medshards.shards.build.engine import run
+from medshards.shards.build.ledger import Ledger
 from medshards.shards.build.manifest import REJECTS, dataset_files, proven_manifest
 from medshards.shards.encode.record import Member, Record
-from medshards.shards.encode.stage import BlobReader, Entry, Outcome, meta_bytes
+from medshards.shards.encode.stage import BlobReader, Entry, meta_bytes
 
 
 class Published:
@@ -51,14 +52,14 @@ class Published:
         """The split of each group that `medshards audit --fix` moved."""
         return dict(self.manifest["split"].get("moved", {})) if self.manifest is not None else {}
 
-    def outcomes(self, facts: Path, listed: Sequence[RejectRow]) -> Iterator[Outcome]:
+    def outcomes(self, facts: Path, listed: Sequence[RejectRow]) -> Ledger:
         """The finished cases: their bytes are copied from the shards, not encoded again.
 
         facts: file for what assembling needs of each sample; written. listed: what listing the download refuses.
         """
+        ledger = Ledger()
         if self.manifest is None or not {index.INDEX, REJECTS} <= self.whole:
-            return
-        cases: dict[str, list[Entry]] = {}
+            return ledger
         damaged: set[str] = set()
         source = BlobReader()
         facts.parent.mkdir(parents=True, exist_ok=True)
@@ -70,20 +71,21 @@ class Published:
                 shard = str(self.folder / row["shard"])
                 record = json.loads(source.read(shard, row["json_offset"], row["json_size"]))
                 meta = _meta(row, record)
-                entry = _entry(row, shard, str(facts), out.tell(), len(meta))
+                ledger.enter(_entry(row, shard, str(facts), out.tell(), len(meta)))
                 out.write(meta + row["fingerprint"])
-                cases.setdefault(entry.case, []).append(entry)
         source.close()
+        for case in damaged:
+            ledger.forget(case)
         skipped = self.manifest["partly_skipped"]
         rejected: dict[str, list[RejectRow]] = {}
         for line in (self.folder / REJECTS).read_text(encoding="utf-8").splitlines():
             reject: RejectRow = json.loads(line)
             if reject not in listed:  # which is told again anyway
                 rejected.setdefault(reject["case"], []).append(reject)
-        for case in cases.keys() - damaged:
-            entries = tuple(cases.pop(case))
-            skips = tuple(("", reason) for reason, n in skipped.get(case, {}).items() for _ in range(n))
-            yield Outcome(case, entries[0].input_key, entries, tuple(rejected.get(case, ())), skips)
+        for case, input_key in ledger.entered():
+            skips = [("", reason) for reason, n in skipped.get(case, {}).items() for _ in range(n)]
+            ledger.conclude(case, input_key, rejected.get(case, ()), skips)
+        return ledger
 
 
 def _is_whole(task: tuple[Path, str, int, str]) -> tuple[str, bool]:

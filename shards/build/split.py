@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -31,34 +31,42 @@ SPLITS = (TRAIN, VAL, TEST)  # from the least held out to the most
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A sample with its place: split, and the group it was split by."""
+class Plan:
+    """The place of each sample: split, and the group it was split by. samples: in order of their keys."""
 
-    entry: Entry
-    split: str
-    group: str
+    samples: Iterable[Entry]
+    splits: Sequence[str]
+    groups: Sequence[str]
+
+    def __iter__(self) -> Iterator[tuple[Entry, str, str]]:
+        """Each sample with its split and group, in the order of the shards: by split, then by key."""
+        for wanted in SPLITS:
+            for entry, split, group in zip(self.samples, self.splits, self.groups, strict=True):
+                if split == wanted:
+                    yield entry, split, group
 
 
-def plan(
-    entries: Sequence[Entry], policy: Policy, moved: Mapping[str, str] = MappingProxyType({})
-) -> list[Planned]:
-    """Decide the split of every sample. moved: split of groups that were moved to mend leaks between datasets."""
-    entries = sorted(entries, key=lambda e: e.key)
-    groups = [e.group for e in entries]
+def plan(samples: Iterable[Entry], policy: Policy, moved: Mapping[str, str] = MappingProxyType({})) -> Plan:
+    """Decide the split of every sample.
+
+    samples: in order of their keys, iterated more than once. moved: split of groups that were moved to mend leaks
+    between datasets.
+    """
+    groups = [e.group for e in samples]
     if policy.role == "external":
-        splits = [TEST] * len(entries)
+        splits = [TEST] * len(groups)
     elif policy.role == "paired":  # decided by patient over both halves, so not here; unless it was, held out
-        splits = [e.official if e.official in SPLITS else TEST for e in entries]
+        splits = [e.official if e.official in SPLITS else TEST for e in samples]
     elif policy.paper:
-        splits = paper_split([e.name for e in entries], VAL_FRACTION, SEED)
+        splits = paper_split([e.name for e in samples], VAL_FRACTION, SEED)
     else:
-        digests, known = [e.digest for e in entries], policy.groups == "published"
+        published = [None if policy.resplit else published_split(e.official) for e in samples]
+        digests, known = [e.digest for e in samples], policy.groups == "published"
         with closing(BlobReader()) as source:
-            groups = merge_duplicates(groups, digests, Fingerprints(entries, source), known)
-        published = [None if policy.resplit else published_split(e.official) for e in entries]
+            groups = merge_duplicates(groups, digests, Fingerprints(samples, source), known)
         splits = default_split(groups, published, VAL_FRACTION, SEED)
     splits = [moved.get(group, split) for group, split in zip(groups, splits, strict=True)]
-    return [Planned(*row) for row in zip(entries, splits, groups, strict=True)]
+    return Plan(samples, splits, groups)
 
 
 def published_split(name: str | None) -> str | None:

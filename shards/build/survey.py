@@ -11,6 +11,7 @@ from medshards.curate.listing import Listing, list_download
 from medshards.curate.source import Case, get_source, vocabulary_of
 from medshards.shards.build import place
 from medshards.shards.build.engine import Setup, run
+from medshards.shards.build.ledger import Ledger
 from medshards.shards.build.published import Published
 from medshards.shards.encode.code import code
 from medshards.shards.encode.policy import Making, Policy
@@ -25,23 +26,19 @@ class Survey:
     """What is there to build from.
 
     listing: of the download; its trees, which hold the name of every file, are gone. layouts: their titles.
-    published: what OUT/<slug> holds. earlier: the finished cases by key, in shards and in packs.
+    published: what OUT/<slug> holds. earlier: the finished cases, in shards and in packs.
     """
 
     policy: Policy
     listing: Listing
     layouts: list[str]
     published: Published
-    earlier: dict[str, Outcome]
+    earlier: Ledger
 
     def tasks(self) -> Iterator[Task]:
-        """Every case, for `encode_case`; it is not kept here, for what becomes of some hundred thousand takes room."""
-        cases = self.listing.cases
-        cases.reverse()
-        while cases:
-            case = cases.pop()
-            known = self.earlier.get(case.key)
-            yield case, known.input_key if known is not None else ""
+        """Every case, for `encode_case`."""
+        for case in self.listing.cases:
+            yield case, self.earlier.input_key(case.key)
 
 
 def survey(
@@ -60,9 +57,10 @@ def survey(
     layouts = sorted({tree.layout.title for tree in listing.trees})
     listing = replace(listing, trees=[])
     published = Published(out / entry.slug, checkers, progress)
-    earlier = {o.case: o for o in published.outcomes(work / "published.meta", listing.rejects)}
+    earlier = published.outcomes(work / "published.meta", listing.rejects)
     for found in run(finished, sorted((work / place.PACKS).rglob("*.journal")), checkers, _nothing):
-        earlier.update({o.case: o for o in found})
+        for outcome in found:
+            earlier.add(outcome)
     return Survey(policy, listing, layouts, published, earlier)
 
 

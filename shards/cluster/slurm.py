@@ -25,7 +25,16 @@ from medshards.curate.unpack import cache_folder
 from medshards.shards.build import place
 from medshards.shards.build.place import WORK
 from medshards.shards.build.survey import survey
-from medshards.shards.cluster.units import Job, balanced, done, new_job, read_job, write_job, write_units
+from medshards.shards.cluster.units import (
+    Job,
+    balanced,
+    done,
+    new_job,
+    read_job,
+    size_of,
+    write_job,
+    write_units,
+)
 from medshards.shards.encode.policy import Making
 
 RETRIES = 2  # of a unit that fails
@@ -67,15 +76,15 @@ def submit(
     require_command("sbatch")
     with place.held(out, entry.slug):
         require_no_job(out, entry.slug)
-        tasks = list(survey(entry, root, out, making, 0, lambda stage, done, total: None).tasks())
-        ranges = balanced(tasks, asked.units)
-        write_units(out, entry.slug, ranges)
-        job = new_job(making, catalog, ranges)
+        surveyed = survey(entry, root, out, making, 0, lambda stage, done, total: None)
+        cuts = balanced(map(size_of, surveyed.listing.cases), asked.units)
+        write_units(out, entry.slug, surveyed.tasks(), cuts)
+        job = new_job(making, catalog, cuts)
         write_job(out, entry.slug, job)
         words = [*_words(entry.slug, raw, out, making, catalog), *passed_on]
         units, last = _scripts(out, entry.slug, job, asked, words)
         after = []
-        if ranges:  # otherwise all of the download is refused
+        if job.units:  # otherwise all of the download is refused
             job = replace(job, array=sbatch(units))
             write_job(out, entry.slug, job)
             after = [f"--dependency=afterany:{job.array}"]

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import json
 import time
+from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
-from typing import Any
 
 from medshards.common.files import write_atomically
 from medshards.common.machine import MachineError
+from medshards.curate.cases import case_of, facts_of
 from medshards.curate.catalog.entry import Entry, load_catalog
 from medshards.curate.source import Case, Own
-from medshards.curate.tree import File
 from medshards.shards.build.engine import run
 from medshards.shards.build.place import PACKS, WORK
 from medshards.shards.build.survey import Task, policy_of, worker_setup
@@ -58,21 +58,25 @@ class Done:
     rejects: dict[str, int]
 
 
-def balanced(tasks: Sequence[Task], units: int | None) -> list[Sequence[Task]]:
-    """The tasks, in their order, as ranges of about equally many bytes; units: how many, None as UNIT_BYTES says."""
-    ends = list(accumulate(_size(case) for case, _ in tasks))
+def balanced(sizes: Iterable[int], units: int | None) -> list[int]:
+    """Where the ranges of about equally many bytes begin, of cases of these sizes in order; and where the last ends.
+
+    units: how many ranges, None as UNIT_BYTES says.
+    """
+    ends = array("q", accumulate(sizes))
     total = ends[-1] if ends else 0
-    count = min(units or -(-total // UNIT_BYTES), MOST, len(tasks))
+    count = min(units or -(-total // UNIT_BYTES), MOST, len(ends))
     cuts = [0]
     for number in range(1, count):  # where the bytes before come nearest to their share
         share = total * number / count
         at = bisect_left(ends, share)
         nearest = at if share - (ends[at - 1] if at else 0) < ends[at] - share else at + 1
-        cuts.append(min(max(nearest, cuts[-1] + 1), len(tasks) - count + number))
-    return [tasks[start:end] for start, end in pairwise([*cuts, len(tasks)]) if end > start]
+        cuts.append(min(max(nearest, cuts[-1] + 1), len(ends) - count + number))
+    return [*cuts, len(ends)] if ends else cuts
 
 
-def _size(case: Case) -> int:
+def size_of(case: Case) -> int:
+    """Bytes of the files of a case, and one."""
     paths = {path for file in case.files.values() for path in (file.parts or (file.path,))}
     return 1 + sum(path.stat().st_size for path in paths)
 
@@ -82,37 +86,22 @@ def folder_of(out: Path, slug: str) -> Path:
     return out / WORK / slug / UNITS
 
 
-def write_units(out: Path, slug: str, ranges: Sequence[Sequence[Task]]) -> None:
-    """Write what each unit has to do."""
+def write_units(out: Path, slug: str, tasks: Iterable[Task], cuts: Sequence[int]) -> None:
+    """Write what each unit has to do: a range of the tasks, as `balanced` cuts them."""
     folder = folder_of(out, slug)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():  # of an earlier job, whose ranges were others
         path.unlink()
-    for number, tasks in enumerate(ranges):
-        rows = ({**_facts(case), "known": known} for case, known in tasks)
+    stream = iter(tasks)
+    for number, (start, end) in enumerate(pairwise(cuts)):
+        rows = ({**facts_of(case), "known": known} for case, known in islice(stream, end - start))
         write_atomically(folder / f"{number:06d}.jsonl", (json.dumps(row).encode() + b"\n" for row in rows))
 
 
 def read_unit(out: Path, slug: str, number: int) -> list[Task]:
     """The tasks of a unit."""
     with (folder_of(out, slug) / f"{number:06d}.jsonl").open("rb") as lines:
-        return [(_case(row), row["known"]) for row in map(json.loads, lines)]
-
-
-def _facts(case: Case) -> dict[str, Any]:
-    files = {
-        role: {"name": f.name, "path": f.place, "parts": [str(p) for p in f.parts]}
-        for role, f in case.files.items()
-    }
-    return {**{name: getattr(case, name) for name in ("key", "group", "split", "facts")}, "files": files}
-
-
-def _case(row: dict[str, Any]) -> Case:
-    files = {
-        role: File(f["name"], Path(f["path"]), tuple(map(Path, f["parts"])))
-        for role, f in row["files"].items()
-    }
-    return Case(row["key"], files, row["group"], row["split"], row["facts"])
+        return [(case_of(row), row["known"]) for row in map(json.loads, lines)]
 
 
 def write_job(out: Path, slug: str, job: Job) -> None:
@@ -175,6 +164,6 @@ def entry_of(slug: str, job: Job) -> Entry:
     return load_catalog(extra=[job.catalog] if job.catalog else [])[slug]
 
 
-def new_job(making: Making, catalog: Path | None, ranges: Sequence[Sequence[Task]]) -> Job:
-    """The job of these units, which begins now."""
-    return Job(making, catalog, len(ranges), sum(map(len, ranges)), time.time())
+def new_job(making: Making, catalog: Path | None, cuts: Sequence[int]) -> Job:
+    """The job of the units between these cuts, which begins now."""
+    return Job(making, catalog, len(cuts) - 1, cuts[-1], time.time())

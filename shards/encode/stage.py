@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -208,21 +209,25 @@ def _is_whole(entry: Entry, digest: str, source: BlobReader) -> bool:
 class Fingerprints(Sequence[bytes]):
     """Those of samples, each read from where it lies when it is asked for."""
 
-    def __init__(self, entries: Sequence[Entry], source: BlobReader) -> None:
-        self._entries, self._source = entries, source
+    def __init__(self, samples: Iterable[Entry], source: BlobReader) -> None:
+        self._source, self._files = source, dict[str, int]()
+        self._file, self._at = array("l"), array("q")
+        for entry in samples:
+            self._file.append(self._files.setdefault(entry.meta_source, len(self._files)))
+            self._at.append(entry.meta_offset + entry.meta_size)
+        self._names = list(self._files)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._at)
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...
     @overload
-    def __getitem__(self, at: slice) -> Fingerprints: ...
-    def __getitem__(self, at: int | slice) -> bytes | Fingerprints:
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
         if isinstance(at, slice):
-            return Fingerprints(self._entries[at], self._source)
-        entry = self._entries[at]
-        return self._source.read(entry.meta_source, entry.meta_offset + entry.meta_size, LENGTH)
+            return [self[position] for position in range(*at.indices(len(self)))]
+        return self._source.read(self._names[self._file[at]], self._at[at], LENGTH)
 
 
 def meta_bytes(record: Record, members: Sequence[Member], table1: Sequence[int] | None) -> bytes:

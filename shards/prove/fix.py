@@ -17,7 +17,7 @@ from medshards.shards.build.corpus import write_corpus
 from medshards.shards.build.dataset import put_together
 from medshards.shards.build.manifest import REJECTS, CaseCounts, Decided, read_corpus
 from medshards.shards.build.published import Published
-from medshards.shards.build.split import SPLITS, Planned
+from medshards.shards.build.split import SPLITS, Plan
 from medshards.shards.prove.audit import Leak
 
 Moves = dict[str, dict[str, str]]  # split to go to, by dataset and group
@@ -60,14 +60,12 @@ def _move(out: Path, slug: str, moved: Mapping[str, str], profile: str) -> None:
         raise Reject(
             "damaged", f"{out / slug} is not as it was built; run `medshards verify`, then build it again"
         )
-    rows = {row["key"]: row for row in index.read_rows(out / slug / index.INDEX, ["key", "group", "split"])}
-    entries = [e for outcome in published.outcomes(work / "published.meta", []) for e in outcome.entries]
-    planned = [
-        Planned(
-            entry, moved.get(rows[entry.key]["group"], rows[entry.key]["split"]), rows[entry.key]["group"]
-        )
-        for entry in entries
-    ]
+    samples = published.outcomes(work / "published.meta", [])
+    rows = sorted(
+        (row["key"], moved.get(row["group"], row["split"]), row["group"])
+        for row in index.read_rows(out / slug / index.INDEX, ["key", "group", "split"])
+    )
+    planned = Plan(samples, [split for _, split, _ in rows], [group for _, _, group in rows])
     rejects = [json.loads(line) for line in (out / slug / REJECTS).read_text(encoding="utf-8").splitlines()]
     head = cast(Decided, {name: manifest[name] for name in Decided.__annotations__})  # type: ignore[literal-required]
     head["split"] = {**head["split"], "moved": {**published.moved, **moved}}

@@ -93,7 +93,7 @@ def test_the_private_map_tells_the_user_alone(tmp_path: Path) -> None:
     assert path.parent == key_file().parent
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     told = dict(line.split("\t") for line in path.read_text().splitlines())
-    mask = listing.cases[0].files["mask"]
+    mask = next(iter(listing.cases)).files["mask"]
     assert json.loads(told[mask.name]) == str(mask.path)
 
 

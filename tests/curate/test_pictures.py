@@ -84,7 +84,7 @@ def test_pairs_must_be_whole_and_of_one_size(slug: str, tmp_path: Path) -> None:
     write_phantom(slug, tmp_path)
     source = get_source(slug)
     before = list_download(source, tmp_path)
-    first, second, third = before.cases[:3]
+    first, second, third = list(before.cases)[:3]
     lost_mask, lost_image = first.files["mask"], second.files["image"]
     lost_mask.path.unlink()
     lost_image.path.unlink()

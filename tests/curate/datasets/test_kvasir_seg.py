@@ -73,4 +73,4 @@ def test_pairs_must_be_whole_and_of_one_size(tmp_path: Path) -> None:
         ("missing_mask", first),
     ]
     with pytest.raises(Reject, match=f"{third}: size_mismatch: the mask is 31 x 20 px"):
-        list(SOURCE.load(listing.cases[0]))
+        list(SOURCE.load(next(iter(listing.cases))))

@@ -136,7 +136,7 @@ def test_real_types_name_the_tissue_of_each_row(samples: Path, tmp_path: Path) -
         write_fold(tmp_path / types.parent.name, number, len(tissues), types)
         cases = list_download(SOURCE, tmp_path / types.parent.name).cases
         assert len(cases) == -(-len(tissues) // 100)
-        loaded = list(samples_of(SOURCE, cases[-1]))
+        loaded = list(samples_of(SOURCE, list(cases)[-1]))
         assert [s.extra["tissue"] for s in loaded] == tissues[(len(tissues) - 1) // 100 * 100 :].tolist()
     if not found:
         pytest.skip("no types.npy among the samples")

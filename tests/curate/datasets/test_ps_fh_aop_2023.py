@@ -115,7 +115,7 @@ def test_an_unreadable_frame_is_refused_and_the_others_are_not(phantom: Path) ->
     listing = list_download(SOURCE, phantom)
     assert len(listing.cases) == 5
     with pytest.raises(Reject, match="unreadable"):
-        list(SOURCE.load(listing.cases[1]))
+        list(SOURCE.load(list(listing.cases)[1]))
     assert {c.key: c.group for c in listing.cases}["00003"] != "run-00001"
 
 

@@ -117,7 +117,8 @@ def _entries(folder: Path, *samples: tuple[str, str, str | None]) -> list[Entry]
 
 
 def _splits(slug: str, entries: list[Entry], profile: Profile = "default") -> dict[str, str]:
-    return {p.entry.key: p.split for p in plan(entries, _policy(slug, profile))}
+    planned = plan(sorted(entries, key=lambda e: e.key), _policy(slug, profile))
+    return {entry.key: split for entry, split, _ in planned}
 
 
 DRIVE = [(f"{n}_training", str(n), "training") for n in range(21, 28)] + [("01_test", "1", "test")]

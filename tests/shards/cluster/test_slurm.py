@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -194,22 +195,14 @@ def test_the_status_of_no_folder_is_none(tmp_path: Path) -> None:
     assert "typo: no such folder" in told.output.replace("\n", "")
 
 
-def test_units_are_ranges_of_about_equally_many_bytes(tmp_path: Path) -> None:
-    from medshards.curate.source import Case
-    from medshards.curate.tree import File
-
+def test_units_are_ranges_of_about_equally_many_bytes() -> None:
     sizes = [10, 10, 10, 1000, 10, 10, 2000, 10, 10, 500, 500, 10]
-    tasks = []
-    for number, size in enumerate(sizes):
-        path = tmp_path / f"{number:02d}"
-        path.write_bytes(bytes(size))
-        tasks.append((Case(path.name, {"image": File(path.name, path)}, path.name), ""))
     for count in (1, 2, 3, 5, 12, 99):
-        ranges = balanced(tasks, count)
-        assert [task for part in ranges for task in part] == tasks
-        assert len(ranges) == min(count, len(sizes))
-        assert all(ranges)
-    heaviest = max(sum(sizes[int(case.key)] for case, _ in part) for part in balanced(tasks, 3))
+        cuts = balanced(sizes, count)
+        assert (cuts[0], cuts[-1]) == (0, len(sizes))
+        assert cuts == sorted(set(cuts))
+        assert len(cuts) - 1 == min(count, len(sizes))
+    heaviest = max(sum(sizes[start:end]) for start, end in pairwise(balanced(sizes, 3)))
     assert heaviest <= 2 * sum(sizes) / 3
-    assert len(balanced(tasks, None)) == 1
-    assert balanced([], None) == []
+    assert balanced(sizes, None) == [0, len(sizes)]
+    assert balanced([], None) == [0]
