@@ -15,7 +15,7 @@ from medshards.shards.build.ledger import Ledger
 from medshards.shards.build.published import Published
 from medshards.shards.encode.code import code
 from medshards.shards.encode.policy import Making, Policy
-from medshards.shards.encode.stage import Outcome, finished
+from medshards.shards.encode.stage import Outcome, Part, finished, parts
 from medshards.shards.encode.work import start_worker
 
 Task = tuple[Case, str]  # and the input key under which it is finished, "" when it is not
@@ -58,7 +58,7 @@ def survey(
     listing = replace(listing, trees=[])
     published = Published(out / entry.slug, checkers, progress)
     earlier = published.outcomes(work / "published.meta", listing.rejects)
-    for found in run(finished, sorted((work / place.PACKS).rglob("*.journal")), checkers, _nothing):
+    for found in run(finished, parts(work / place.PACKS), checkers, _nothing):
         for outcome in found:
             earlier.add(outcome)
     return Survey(policy, listing, layouts, published, earlier)
@@ -74,5 +74,5 @@ def worker_setup(packs: Path, policy: Policy, making: Making) -> Setup:
     return start_worker, (policy, code(policy.slug, making.own), packs, making.own)
 
 
-def _nothing(journal: Path) -> list[Outcome]:
+def _nothing(part: Part) -> list[Outcome]:
     return []

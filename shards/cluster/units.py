@@ -28,7 +28,7 @@ from medshards.shards.build.engine import run
 from medshards.shards.build.place import PACKS, WORK
 from medshards.shards.build.survey import Task, policy_of, worker_setup
 from medshards.shards.encode.policy import Making
-from medshards.shards.encode.stage import finished
+from medshards.shards.encode.stage import finished, parts
 from medshards.shards.encode.work import encode_case, kills
 
 JOB, UNITS = "job.json", "units"
@@ -143,7 +143,7 @@ def encode_unit(out: Path, slug: str, number: int, workers: int) -> Done:
     assert job is not None
     policy = policy_of(entry_of(slug, job), job.making)
     packs = out / WORK / slug / PACKS / f"{number:06d}"
-    earlier = {o.case: o for journal in packs.glob("*.journal") for o in finished(journal)}
+    earlier = {o.case: o for part in parts(packs) for o in finished(part)}
     tasks = [
         (case, earlier[case.key].input_key if case.key in earlier else known)
         for case, known in read_unit(out, slug, number)

@@ -76,6 +76,17 @@ IMPLIED = ("source", "meta_source", "case", "input_key")  # by a journal's name 
 KEPT = [field.name for field in fields(Entry) if field.name not in IMPLIED]
 
 
+PART = 1 << 20  # bytes of a journal that are proven at once
+
+
+class Part(NamedTuple):
+    """Whole lines of a journal: where they begin, and how many bytes they are."""
+
+    journal: Path
+    start: int
+    size: int
+
+
 class Packed(NamedTuple):
     """A sample in a pack, and the SHA-256 of its facts, which hold those of its members, and fingerprint."""
 
@@ -165,12 +176,25 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def finished(journal: Path) -> list[Outcome]:
+def parts(folder: Path) -> list[Part]:
+    """The journals below a folder, in parts of about PART bytes: work of several processes, and a bit at a time."""
+    found = []
+    for journal in sorted(folder.rglob("*.journal")):
+        start = 0
+        with journal.open("rb") as stream:
+            while lines := stream.readlines(PART):
+                found.append(Part(journal, start, sum(map(len, lines))))
+                start = stream.tell()
+    return found
+
+
+def finished(part: Part) -> list[Outcome]:
     """Outcomes named by a journal whose line, and whose bytes in the pack, have their digests; no others count."""
-    pack = journal.with_suffix(".pack")
+    pack = part.journal.with_suffix(".pack")
     source, outcomes = BlobReader(), []
     try:
-        for line in journal.read_bytes().splitlines(keepends=True):
+        lines = source.read(str(part.journal), part.start, part.size)
+        for line in lines.splitlines(keepends=True):
             digest, _, facts = line.partition(b" ")
             if hashlib.sha256(facts).hexdigest().encode() != digest:
                 continue

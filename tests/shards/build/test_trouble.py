@@ -22,7 +22,7 @@ from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, get_source
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.place import WORK
-from medshards.shards.encode.stage import finished
+from medshards.shards.encode.stage import finished, parts
 from tests.shards.conftest import Build, contents
 
 TROUBLES = [
@@ -63,7 +63,7 @@ def test_trouble_of_the_machine_is_no_reject(
             build(tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out/drive").exists()
-    kept = [o.case for journal in (tmp_path / "out" / WORK).rglob("*.journal") for o in finished(journal)]
+    kept = [o.case for part in parts(tmp_path / "out" / WORK) for o in finished(part)]
     assert "24_training" not in kept
     result = build(tmp_path / "out")
     assert (result.encoded, result.reused) == (8 - len(kept), len(kept))
