@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from medshards.shards.build.likeness import Sets, Views, join_alike
 from medshards.shards.encode.fingerprint import blank
@@ -61,7 +62,7 @@ def plan(samples: Iterable[Entry], policy: Policy, moved: Mapping[str, str] = Ma
         splits = paper_split([e.name for e in samples], VAL_FRACTION, SEED)
     else:
         published = [None if policy.resplit else published_split(e.official) for e in samples]
-        digests, known = [e.digest for e in samples], policy.groups == "published"
+        digests, known = np.array([e.digest for e in samples]), policy.groups == "published"
         with closing(BlobReader()) as source:
             groups = merge_duplicates(groups, digests, Fingerprints(samples, source), known)
         splits = default_split(groups, published, VAL_FRACTION, SEED)
@@ -128,10 +129,11 @@ def group_split(groups: Sequence[str], val_fraction: float, seed: int) -> list[s
 
 
 def merge_duplicates(
-    groups: Sequence[str], digests: Sequence[bytes], fingerprints: Sequence[bytes], known: bool
+    groups: Sequence[str], digests: ArrayLike, fingerprints: Sequence[bytes], known: bool
 ) -> list[str]:
     """Groups joined wherever they share a picture; a joined group has the least of their names.
 
+    digests, fingerprints: bytes of each sample, those of one kind all of one length.
     Equal stored images (digests) join their groups, unless they are blank as the end slices of volumes are.
     Pictures of the same view (fingerprints) join them too, unless different groups are `known` to be different
     patients: between these, likeness proves nothing.
@@ -146,10 +148,10 @@ def merge_duplicates(
     return [least[label] for label in sets.label.tolist()]
 
 
-def _join_equal(sets: Sets, digests: Sequence[bytes], fingerprints: Sequence[bytes]) -> None:
+def _join_equal(sets: Sets, digests: ArrayLike, fingerprints: Sequence[bytes]) -> None:
     """Join equal images; what finds them is gone before pictures are compared, which takes the most room."""
-    first: dict[bytes, int] = {}
-    for position, (digest, fingerprint) in enumerate(zip(digests, fingerprints, strict=True)):
-        if not blank(fingerprint):
-            sets.join(first.setdefault(digest, position), position)
+    telling = np.array([i for i, fingerprint in enumerate(fingerprints) if not blank(fingerprint)], np.int64)
+    _, first, same = np.unique(np.asarray(digests)[telling], return_index=True, return_inverse=True)
+    for i, j in zip(telling[first[same]].tolist(), telling.tolist(), strict=True):
+        sets.join(i, j)
     sets.settle()
