@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from medshards.curate.formats.numbers import as_labels
 from medshards.curate.formats.volumes.container import Stack, require_same_shape
 from medshards.curate.masks import by_id
+from medshards.curate.quantise import MAX_VOXELS, percentile_window, to_uint16
 from medshards.curate.sample import Image, Instance, Intensity, Sample, SlicePosition
 from medshards.curate.source import Case, Skip, Source
-from medshards.curate.volume_slices import MAX_VOXELS, percentile_window, to_uint16
 
 NOTHING = "volume without annotation"
 RULES = "all, annotated, largest, middle, or every K (a number from 1)"

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from medshards.common.text import in_words, near
-from medshards.curate.identity import open_renamed
+from medshards.curate.pseudonyms import open_renamed
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File, Layout, Tree, open_download
 from medshards.vocab.vocabulary import DATASETS, LabelMap, Vocabulary, load_labels
@@ -73,7 +73,7 @@ class Source(ABC):
     loose: a case takes what it needs of a study, and names what it misses; other files of it are not said one by one.
     private_names: published names tell of a patient (sex, age, a date), so every file comes to `discover` under a name
         of the project's own; `tree.files` still has the published path, for `discover` alone to read. Keys and groups
-        are then made with `curate.identity.pseudonym`, and no message quotes a published name.
+        are then made with `curate.pseudonyms.pseudonym`, and no message quotes a published name.
     slices: which slices of a volume `load` makes samples of, a rule of `curate.slices.choose`; the build sets it.
     """
 

@@ -24,7 +24,7 @@ from medshards.curate.catalog.accounts import kaggle_of
 from medshards.curate.catalog.download import by_hand, hindrance, obstacle
 from medshards.curate.catalog.download import download as get
 from medshards.curate.catalog.entry import Archive, CatalogError, Entry, load_catalog, no_dataset
-from medshards.curate.identity import load_key, renamed
+from medshards.curate.pseudonyms import load_key, renamed
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source, slugs
 from medshards.curate.tree import Layout

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from medshards.curate.identity import load_key, pseudonym
 from medshards.curate.paired.dicom_studies import find_dicom, is_dicom
 from medshards.curate.paired.finders import FINDERS
 from medshards.curate.paired.images import DicomImages, Images, NiftiImages, axial_grid, check_overlap
@@ -31,11 +30,12 @@ from medshards.curate.paired.tables import (
     plain_id,
     read_crosswalk,
 )
+from medshards.curate.pseudonyms import load_key, pseudonym
+from medshards.curate.quantise import Slices, to_slices
 from medshards.curate.sample import Image, Instance, Reject, Sample, SlicePosition, make_key
 from medshards.curate.slices import choose
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Tree, recognise, views
-from medshards.curate.volume_slices import Slices, to_slices
 from medshards.curate.volumes import Grid, Volume, as_axial, outside_value, resample, same_grid
 
 LIVER_SUV = (1.0, 4.0)  # median of a liver in FDG, g/ml

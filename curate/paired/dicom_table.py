@@ -24,14 +24,14 @@ from medshards.curate.formats.dicom.series import Scan, Series, scan
 from medshards.curate.formats.dicom.stack import read_suv, read_volume, stack
 from medshards.curate.formats.dicom.suv import check_suv_range
 from medshards.curate.formats.dicom.tags import Ids, Source, digest
-from medshards.curate.identity import load_key, pseudonym
 from medshards.curate.paired.converter import LIVER_SUV
 from medshards.curate.paired.dicom_studies import SUFFIXES, is_dicom, may_be_dicom
 from medshards.curate.paired.images import choose_mr, choose_pet, choose_structural
 from medshards.curate.paired.tables import OrganNames, plain_id
+from medshards.curate.pseudonyms import load_key, pseudonym
+from medshards.curate.quantise import UNITS
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File, views
-from medshards.curate.volume_slices import UNITS
 from medshards.curate.volumes import GRID_TOLERANCE, Volume, resample
 from medshards.vocab.vocabulary import load_labels
 

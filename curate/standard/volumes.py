@@ -15,12 +15,12 @@ from medshards.curate.formats.numbers import as_bytes, as_labels
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.volumes import nifti, npz
 from medshards.curate.masks import by_id
+from medshards.curate.quantise import to_slices
 from medshards.curate.sample import Image, Instance, Reject, Sample, SlicePosition, make_key
 from medshards.curate.slices import NOTHING, choose
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.standard.named import Named
 from medshards.curate.tree import File, Tree
-from medshards.curate.volume_slices import to_slices
 from medshards.curate.volumes import Volume, as_axial
 
 NO_LABELS = "image without labels"

@@ -22,9 +22,9 @@ from medshards.curate.formats.dicom.series import LeftOut, Series, scan
 from medshards.curate.formats.dicom.stack import Stack, iter_slices, read_suv, stack
 from medshards.curate.formats.pictures.raster import read_image
 from medshards.curate.formats.volumes import metaimage, nifti
+from medshards.curate.quantise import to_slices
 from medshards.curate.sample import Reject
 from medshards.curate.tree import File
-from medshards.curate.volume_slices import to_slices
 from medshards.curate.volumes import Volume, collect
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm")

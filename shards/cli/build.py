@@ -16,7 +16,7 @@ from medshards.common.machine import MachineError
 from medshards.common.slurm import SlurmError
 from medshards.curate.catalog.entry import Entry, no_dataset
 from medshards.curate.catalog.terms import USES, Terms, Use
-from medshards.curate.identity import key_file
+from medshards.curate.pseudonyms import key_file
 from medshards.curate.sample import Reject
 from medshards.curate.source import slugs
 from medshards.shards.build.corpus import write_corpus

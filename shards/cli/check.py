@@ -11,8 +11,8 @@ from medshards.common.commands import LocalPath
 from medshards.common.machine import MachineError
 from medshards.common.text import printable
 from medshards.curate.catalog.entry import is_slug
-from medshards.shards.build.check import check as findings
 from medshards.shards.cli import options
+from medshards.shards.trial.check import check as findings
 
 
 @click.command()

@@ -13,7 +13,7 @@ import click
 
 from medshards.common.commands import LocalPath
 from medshards.curate.catalog.entry import CatalogError, Entry, load_catalog
-from medshards.curate.identity import VARIABLE
+from medshards.curate.pseudonyms import VARIABLE
 from medshards.curate.slices import RULES, check_rule
 from medshards.curate.source import Own, get_source, vocabulary_of
 from medshards.curate.standard.importing import CONCEPTS, CONVERTER, ENTRY, LABELS

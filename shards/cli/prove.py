@@ -16,12 +16,11 @@ from medshards.common.machine import MachineError
 from medshards.common.text import counted, printable
 from medshards.curate.catalog.entry import load_catalog, no_dataset
 from medshards.curate.identify import identify
-from medshards.curate.identity import passing_key, write_name_map
 from medshards.curate.listing import list_download
+from medshards.curate.pseudonyms import passing_key, write_name_map
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source, slugs
 from medshards.curate.tree import list_files, outline
-from medshards.shards.build.dry_run import inspect_download
 from medshards.shards.build.manifest import read_corpus
 from medshards.shards.cli import options
 from medshards.shards.encode.policy import Making
@@ -32,6 +31,7 @@ from medshards.shards.prove.table import print_plot, print_stats, print_table1
 from medshards.shards.prove.table1 import compare
 from medshards.shards.prove.table1 import markdown as as_markdown
 from medshards.shards.prove.verify import verify_place
+from medshards.shards.trial.dry_run import inspect_download
 
 
 @click.command()

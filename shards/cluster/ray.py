@@ -17,7 +17,7 @@ from typing import Any
 from medshards.common.console import say
 from medshards.common.machine import MachineError
 from medshards.common.text import counted
-from medshards.curate.identity import VARIABLE, key_file
+from medshards.curate.pseudonyms import VARIABLE, key_file
 from medshards.shards.build.engine import CHUNK, DEATHS, Result, Setup, Task
 
 ANSWER = 10  # s in which the head of a cluster answers

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from medshards.common.files import write_atomically
 from medshards.common.slurm import UNUSABLE, SlurmError, problems, require_command, sbatch, states
 from medshards.curate.catalog.entry import Entry
-from medshards.curate.identity import key_file
+from medshards.curate.pseudonyms import key_file
 from medshards.curate.sample import Reject
 from medshards.curate.unpack import cache_folder
 from medshards.shards.build import place

@@ -17,11 +17,11 @@ from medshards.curate.formats.files import blame
 from medshards.curate.formats.jsonfile import read_object
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.volumes import nifti
+from medshards.curate.quantise import to_slices
 from medshards.curate.sample import Image, Reject, Sample, SlicePosition
 from medshards.curate.slices import NOTHING, choose
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
-from medshards.curate.volume_slices import to_slices
 from medshards.curate.volumes import Grid, Volume, as_axial
 
 NUMBER = re.compile(

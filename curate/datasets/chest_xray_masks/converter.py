@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.identity import load_key, pseudonym
+from medshards.curate.pseudonyms import load_key, pseudonym
 from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree

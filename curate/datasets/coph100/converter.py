@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.identity import load_key, pseudonym
 from medshards.curate.pairs import sample_of_mask
+from medshards.curate.pseudonyms import load_key, pseudonym
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree

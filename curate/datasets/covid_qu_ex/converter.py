@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from medshards.curate.formats.pictures import raster
-from medshards.curate.identity import load_key, pseudonym
+from medshards.curate.pseudonyms import load_key, pseudonym
 from medshards.curate.sample import Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from medshards.curate.mucic import Volumes
+from medshards.curate.datasets.mucic import Volumes
 from medshards.curate.tree import Layout
 
 FOLDER = "*ColonTissue_*Noise*/**/"

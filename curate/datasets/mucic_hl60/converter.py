@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from medshards.curate.mucic import Volumes
+from medshards.curate.datasets.mucic import Volumes
 from medshards.curate.tree import Layout
 
 HDF5, TIFF = "*HL60_*Noise_C[0-9][0-9]*/**/", "*BBBC024_v1_c[0-9][0-9]_*SNR*/**/"

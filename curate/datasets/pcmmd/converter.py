@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from medshards.curate.formats.pictures import labelme, raster
-from medshards.curate.identity import load_key, pseudonym
+from medshards.curate.pseudonyms import load_key, pseudonym
 from medshards.curate.sample import Image, Instance, Reject, Sample
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree

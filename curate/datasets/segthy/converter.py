@@ -16,11 +16,11 @@ import numpy as np
 from medshards.curate.formats.numbers import as_bytes
 from medshards.curate.formats.pictures import raster
 from medshards.curate.formats.volumes import nifti
+from medshards.curate.quantise import to_slices
 from medshards.curate.sample import Image, Reject, Sample, SlicePosition, make_key
 from medshards.curate.slices import NOTHING, choose
 from medshards.curate.source import Case, Skip, Source
 from medshards.curate.tree import File, Layout, Tree
-from medshards.curate.volume_slices import to_slices
 from medshards.curate.volumes import Volume, as_axial
 
 VOLUNTEER = re.compile(r"(\d{3})(?!\d)")

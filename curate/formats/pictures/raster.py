@@ -23,9 +23,9 @@ from medshards.curate.formats.numbers import as_labels
 from medshards.curate.formats.pictures import exif, jpeg
 from medshards.curate.formats.pictures.decode import Picture, check_kind, decode
 from medshards.curate.formats.pictures.errors import PictureError
+from medshards.curate.quantise import percentile_window
 from medshards.curate.sample import Image, Intensity, Reject
 from medshards.curate.tree import File
-from medshards.curate.volume_slices import percentile_window
 
 
 @contextmanager

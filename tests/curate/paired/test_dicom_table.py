@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from medshards.cli import cli
-from medshards.curate.identity import load_key
 from medshards.curate.listing import list_download
 from medshards.curate.paired.dicom_table import describe
 from medshards.curate.phantoms import write_phantom
+from medshards.curate.pseudonyms import load_key
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 from tests.curate.dicom_edits import copies, dicom_files, put

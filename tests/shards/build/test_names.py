@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from medshards.cli import cli
 from medshards.common.console import SHOWN
 from medshards.curate import phantoms
-from medshards.curate.identity import VARIABLE
+from medshards.curate.pseudonyms import VARIABLE
 from medshards.curate.source import get_source, slugs
 from tests.shards.build.names import names, told
 

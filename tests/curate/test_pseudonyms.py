@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from medshards.curate import phantoms
-from medshards.curate.identity import key_file, load_key, pseudonym, renamed, write_name_map
 from medshards.curate.listing import list_download
+from medshards.curate.pseudonyms import key_file, load_key, pseudonym, renamed, write_name_map
 from medshards.curate.sample import Reject
 from medshards.curate.source import get_source
 

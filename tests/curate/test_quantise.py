@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from medshards.curate.volume_slices import percentile_window, to_slices, to_uint16
+from medshards.curate.quantise import percentile_window, to_slices, to_uint16
 from medshards.curate.volumes import Volume
 
 
