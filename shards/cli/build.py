@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,31 +160,33 @@ def build(
         recover_all(out)
         words = ["--allow-rejects", str(allow_rejects), *(("--licence", terms.use) if terms else ())]
         words += ["--allow-unknown"] if terms and terms.allow_unknown else []
-        for entry, root in chosen:
-            made = replace(making, own=own.get(entry.slug))
-            try:
-                if engine == "slurm":
-                    catalog = catalogs.get(entry.slug, given.catalog)
-                    cluster.submit(entry, raw, root, out, made, catalog, workers, words, asked)
+        with ExitStack() as claims:
+            for entry, root in chosen:
+                made = replace(making, own=own.get(entry.slug))
+                try:
+                    if engine == "slurm":
+                        catalog = catalogs.get(entry.slug, given.catalog)
+                        cluster.submit(entry, raw, root, out, made, catalog, workers, words, asked)
+                        continue
+                    claims.enter_context(target.claimed(entry.slug))
+                    with progress_bar(entry.slug) as progress:
+                        cluster.join_job(out, entry.slug)
+                        result = build_dataset(entry, root, out, made, workers, progress, runs)
+                except Reject as reject:
+                    failed.append(entry.slug)
+                    say(f"{entry.slug}: not built: {reject}")
                     continue
-                with progress_bar(entry.slug) as progress:
-                    cluster.join_job(out, entry.slug)
-                    result = build_dataset(entry, root, out, made, workers, progress, runs)
-            except Reject as reject:
-                failed.append(entry.slug)
-                say(f"{entry.slug}: not built: {reject}")
-                continue
-            results.append(result)
-            tell_result(result)
-            seal(out)
-        if engine == "slurm":
-            sys.exit(1 if failed else 0)
-        if target.url and results:
-            with progress_bar(target.url) as progress:
-                sent = target.bring([r.slug for r in results], seal, progress)
-            say(
-                f"{target.url}: {sent.files} files sent, {sent.bytes / 2**20:.1f} MiB; {sent.removed} removed"
-            )
+                results.append(result)
+                tell_result(result)
+                seal(out)
+            if engine == "slurm":
+                sys.exit(1 if failed else 0)
+            if target.url and results:
+                with progress_bar(target.url) as progress:
+                    sent = target.bring([r.slug for r in results], seal, progress)
+                say(
+                    f"{target.url}: {sent.files} files sent, {sent.bytes / 2**20:.1f} MiB; {sent.removed} removed"
+                )
     except Reject as reject:
         raise click.ClickException(str(reject)) from reject
     except (MachineError, SlurmError, StoreError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -74,6 +75,10 @@ class Target:
     def known(self) -> Path:
         """A folder with corpus.json and the manifests of the corpus as it is now. Raises OSError (StoreError)."""
         return self.out if self.copied else bucket.look(self.out, self.url)
+
+    def claimed(self, slug: str) -> AbstractContextManager[None]:
+        """Keep other builds of a dataset into a corpus at a URL away. Raises Reject `locked`, OSError (StoreError)."""
+        return nullcontext() if self.copied else bucket.claimed(self.out, self.url, slug)
 
     def bring(self, slugs: Sequence[str], seal: Callable[[Path], object], progress: Progress) -> Uploaded:
         """Bring what was built to the URL; slugs, seal: as `bucket.add` takes them."""

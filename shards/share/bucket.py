@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -76,7 +76,48 @@ def add(
         def place(name: str) -> Path:
             return (out if name.split("/")[0] in slugs else there) / name
 
-        return _exchange(bucket, parts_of(there), place, progress)
+        sent = _exchange(bucket, parts_of(there), place, progress)
+        for slug in slugs:
+            _let_go(bucket, out, slug)
+        return sent
+
+
+@contextmanager
+def claimed(out: Path, url: str, slug: str) -> Iterator[None]:
+    """Keep builds of a dataset in other folders than ``out`` away from the corpus at ``url`` until this one is added.
+
+    One that was killed is continued from its folder. Raises Reject `locked`, and OSError as `upload` does.
+    """
+    bucket, claim, name = Bucket(url), _claim(slug), _name(out)
+    while not (new := persist(lambda: bucket.create(claim, name.encode()))):
+        try:
+            other = _read(bucket, claim).decode(errors="replace")
+        except FileNotFoundError:  # it has just ended
+            continue
+        if other == name:
+            break
+        what = f"another build is writing {slug} into {url}, from {other}"
+        raise Reject("locked", f"{what}; should it never be completed there, remove {url}/{claim}")
+    try:
+        yield
+    finally:
+        if new:  # otherwise one from this folder may be at work
+            _let_go(bucket, out, slug)
+
+
+def _let_go(bucket: Bucket, out: Path, slug: str) -> None:
+    with suppress(FileNotFoundError):
+        if _read(bucket, _claim(slug)) == _name(out).encode():
+            _remove(bucket, _claim(slug))
+
+
+def _claim(slug: str) -> str:
+    return f".work/{slug}.lock"
+
+
+def _name(out: Path) -> str:
+    """What another machine calls a folder of this one."""
+    return f"{socket.gethostname()}:{out.resolve()}"
 
 
 def look(out: Path, url: str) -> Path:
@@ -100,7 +141,7 @@ def look(out: Path, url: str) -> Path:
 @contextmanager
 def _alone(out: Path, url: str) -> Iterator[Bucket]:
     """The bucket, when no other upload to it is at work or waits to be completed; one from this folder is continued."""
-    bucket, name = Bucket(url), f"{socket.gethostname()}:{out.resolve()}"
+    bucket, name = Bucket(url), _name(out)
     told = False
     while not persist(lambda: bucket.create(LOCK, name.encode())):
         try:

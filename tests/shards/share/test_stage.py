@@ -26,6 +26,7 @@ from tests.shards.conftest import write_phantoms
 from tests.shards.share.test_bucket import contents, files, make_bucket
 
 SLUGS = ("drive", "ravir")
+CLAIM = ".work/drive.lock"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_an_upload_waits_for_another_and_says_so(raw: Path, monkeypatch: pytest.
     waiting.start()
     assert waits.wait(120)
     time.sleep(10 * bucket.ASK)  # it asks again, and says nothing more
-    assert not [name for name in other.sizes() if name != LOCK]
+    assert other.sizes().keys() == {LOCK, CLAIM}
     other.remove(LOCK)
     waiting.join(120)
     assert found[0].exit_code == 0
@@ -127,6 +128,38 @@ def test_two_builds_of_one_dataset_in_one_stage_exclude_each_other(raw: Path, tm
         in refused.output
     )
     assert not Bucket("s3://stage-same/corpus").sizes()
+
+
+@pytest.mark.usefixtures("server")
+def test_two_builds_of_one_dataset_in_two_stages_exclude_each_other(raw: Path, tmp_path: Path) -> None:
+    url, seen = "s3://stage-claim/corpus", []
+    make_bucket("stage-claim")
+    there = Bucket(url)
+    with bucket.claimed(tmp_path / "a", url, "drive"):
+        refused = medshards("build", *SLUGS, "--raw", raw, "--out", url, "--stage", tmp_path / "b")
+        seen.append(there.read(CLAIM))
+    assert refused.exit_code == 1
+    assert "drive: not built: locked: another build is writing drive into" in refused.output
+    assert f"{tmp_path / 'a'}; should it never be completed there, remove {url}/{CLAIM}" in refused.output
+    assert seen[0].decode().endswith(f":{tmp_path / 'a'}")
+    assert "8 samples of 1 dataset" in refused.stdout  # ravir
+    assert not [name for name in there.sizes() if name.startswith(".work/")]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_build_that_was_killed_is_continued_from_its_stage_alone(raw: Path, tmp_path: Path) -> None:
+    url = "s3://stage-killed/corpus"
+    make_bucket("stage-killed")
+    killed = bucket.claimed(tmp_path / "a", url, "drive")
+    killed.__enter__()  # and never left
+    assert build("drive", raw, url, "--stage", tmp_path / "b").exit_code == 1
+    with place.held(tmp_path / "a", "drive"):  # it was not killed yet
+        assert build("drive", raw, url, "--stage", tmp_path / "a").exit_code == 1
+    assert CLAIM in Bucket(url).sizes()
+    assert build("drive", raw, url, "--stage", tmp_path / "a").exit_code == 0
+    assert CLAIM not in Bucket(url).sizes()
+    assert build("drive", raw, url, "--stage", tmp_path / "b").exit_code == 0
+    assert verify(url) == []
 
 
 @pytest.mark.usefixtures("server")
