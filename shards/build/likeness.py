@@ -36,7 +36,7 @@ WINDOW = (
 TRIES = 4  # pairs of a picture that are aligned, the nearest first
 BATCH = 8192  # pairs compared at once, by their hashes
 AT_ONCE = 1024  # pictures in memory
-PAIR = np.dtype([("far", np.int64), ("i", np.int64), ("j", np.int64)])  # sorts by distance
+PAIR = np.dtype([("far", np.int32), ("i", np.int32), ("j", np.int32)])  # sorts by distance
 TURN, SHIFT = (
     0.15,
     3.0,
@@ -284,14 +284,14 @@ class Best:
 
     def _sift(self) -> None:
         pairs = np.unique(np.concatenate(self._kept))
-        among = np.minimum(_rank(pairs["i"]), _rank(pairs["j"])) < TRIES
-        self._kept, self._size = [pairs[among]], int(among.sum())
+        self._kept = [pairs[_among_first(pairs["i"]) | _among_first(pairs["j"])]]
+        self._size = len(self._kept[0])
 
 
-def _rank(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many equal values stand before each."""
+def _among_first(values: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether fewer than TRIES equal values stand before each."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    rank = np.empty(len(values), np.int64)
-    rank[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)
-    return rank
+    first = np.ones(len(values), np.bool_)
+    first[order[TRIES:]] = ordered[TRIES:] != ordered[:-TRIES]
+    return first

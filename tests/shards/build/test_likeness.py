@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medshards.shards.build.likeness import SAME, Sets, Views, join_alike, nearest
+from medshards.shards.build.likeness import PAIR, SAME, TRIES, Best, Sets, Views, join_alike, nearest
 from medshards.shards.encode.fingerprint import SIDE, blank, fingerprint
 from tests.shards.build.pictures import CHANGES, Picture, picture, pixels
 
@@ -148,3 +148,21 @@ def test_a_picture_takes_a_fifth_of_a_kilobyte() -> None:
 
     taken(1)  # the projections, which stay
     assert (taken(2048) - taken(1024)) / 1024 < 250
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6), st.integers(7, 12)), max_size=80),
+    st.integers(1, 40),
+)
+def test_the_best_pairs_are_the_nearest_of_one_of_their_pictures(
+    rows: list[tuple[int, int, int]], at_once: int
+) -> None:
+    best = Best()
+    for start in range(0, len(rows), at_once):
+        best.add(np.array(rows[start : start + at_once], PAIR))
+    ordered = sorted(set(rows))
+    before = [
+        min(sum(other[end] == row[end] for other in ordered[:place]) for end in (1, 2))
+        for place, row in enumerate(ordered)
+    ]
+    assert list(best) == [row[1:] for row, nearer in zip(ordered, before, strict=True) if nearer < TRIES]
