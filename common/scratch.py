@@ -5,12 +5,19 @@ from __future__ import annotations
 import sqlite3
 
 
-def scratch(*statements: str) -> sqlite3.Connection:
+class Scratch(sqlite3.Connection):
+    """A database that is closed when nobody has it any more; Python 3.13 warns of one that is not."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def scratch(*statements: str) -> Scratch:
     """An SQLite database in a file without a name, in the folder for temporary files (`TMPDIR`); goes with the object.
 
     statements: create its tables. Its errors are told by `common.machine` as what they are: a disk that is full.
     """
-    database = sqlite3.connect("")
+    database = sqlite3.connect("", factory=Scratch)
     for statement in ("PRAGMA journal_mode = OFF", "PRAGMA temp_store = FILE", *statements):
         database.execute(statement)
     return database

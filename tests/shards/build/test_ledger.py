@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medshards.common.machine import machine_error
+from medshards.common.scratch import scratch
 from medshards.shards.build.ledger import Ledger
+from medshards.shards.encode import stage
 from medshards.shards.encode.record import json_bytes
 from medshards.shards.encode.stage import Entry, Outcome
+from medshards.shards.encode.walk import Walked
 
 NO_UTF8 = os.fsdecode(b"/data/\xff/000000.pack")
 FIRST = Entry(
@@ -111,10 +115,7 @@ def test_memory_does_not_grow_with_cases() -> None:
     assert (peak(30_000) - peak(10_000)) / 20_000 < 200
 
 
-def test_a_full_disk_is_trouble_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    from medshards.common.machine import machine_error
-    from medshards.common.scratch import scratch
-
+def test_a_full_disk_is_trouble_of_the_machine() -> None:
     rows = scratch("CREATE TABLE texts (text)", "PRAGMA max_page_count = 8")
     with pytest.raises(Exception, match="full") as caught:
         rows.executemany("INSERT INTO texts VALUES (?)", [("long " * 1000,)] * 20)
@@ -125,9 +126,6 @@ def test_a_full_disk_is_trouble_of_the_machine(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_journals_are_proven_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medshards.shards.encode import stage
-    from medshards.shards.encode.walk import Walked
-
     names = []
     for folder in ("000000", "000001"):
         writer = stage.PackWriter(tmp_path / folder)
