@@ -63,7 +63,7 @@ docs: $(STAMP)
 
 # What the tests of the site drive; they skip without it.
 browser:
-	command -v chromium || sudo apt-get install --yes chromium
+	command -v chromium || $$(command -v sudo) apt-get install --yes chromium
 
 # The versions that `make` installs, as they are now in .venv.
 constraints: $(STAMP)
