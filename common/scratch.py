@@ -17,7 +17,8 @@ def scratch(*statements: str) -> Scratch:
 
     statements: create its tables. Its errors are told by `common.machine` as what they are: a disk that is full.
     """
-    database = sqlite3.connect("", factory=Scratch)
+    # one thread at a time uses it, and any may be the one that collects it as garbage
+    database = sqlite3.connect("", factory=Scratch, check_same_thread=False)
     for statement in ("PRAGMA journal_mode = OFF", "PRAGMA temp_store = FILE", *statements):
         database.execute(statement)
     return database
