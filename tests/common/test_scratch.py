@@ -15,10 +15,14 @@ def test_it_goes_without_a_word_whichever_thread_collects_it(monkeypatch: pytest
     monkeypatch.setattr(sys, "unraisablehook", said.append)
     owner = [scratch("CREATE TABLE numbers (number)")]
     owner[0].execute("INSERT INTO numbers VALUES (1)")
-    thread = threading.Thread(target=owner.clear)
+
+    def collect() -> None:
+        owner.clear()
+        gc.collect()
+
+    thread = threading.Thread(target=collect)
     thread.start()
     thread.join()
-    gc.collect()
     assert said == []
 
 
