@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -31,12 +32,14 @@ def start(ranks: int, function: Callable[..., Any], *args: Any) -> list[BaseProc
 
 
 def run(ranks: int, function: Callable[..., Any], *args: Any) -> list[int | None]:
-    """Run ``function(*args)`` on each rank to its end; returns the exit statuses."""
+    """Run ``function(*args)`` on each rank to its end; returns the exit statuses. One that hangs says where."""
     processes = start(ranks, function, *args)
     for process in processes:
         process.join(PATIENCE)
         if process.is_alive():
-            process.kill()
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGABRT)  # pytest's faulthandler prints what its threads do
+            process.join()
     return [process.exitcode for process in processes]
 
 

@@ -14,6 +14,7 @@ from medshards.train.model.outputs import Outputs, Targets
 from medshards.train.objective.losses import classification_loss, map_losses, presence_loss
 from medshards.train.objective.matching import MatcherConfig, Pairs
 from medshards.train.objective.objective import PRESETS, LossWeights, ObjectiveConfig, objective
+from medshards.train.run.parallel import leave
 from tests.train import processes
 from tests.train.cases import OUTPUT_NAMES, load, outputs_of, random_case, targets_of
 
@@ -138,7 +139,7 @@ def _rank(golden: Path, folder: Path) -> None:
     objective(Outputs(**model(leaves)), targets)[0].backward()
     found["gradient"] = model.module.scale.grad.tolist()
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 def test_two_ranks_share_one_normaliser_and_agree_on_gradients(golden: Path, tmp_path: Path) -> None:
