@@ -26,8 +26,6 @@ from medshards.curate.sample import Instance, Region, Reject, Sample
 from medshards.curate.tree import File, Layout, Tree, open_download
 from medshards.vocab.vocabulary import DATASETS, LabelMap, Vocabulary, load_labels
 
-_NO_FACTS: Mapping[str, Any] = {}  # one for all cases that have none
-
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -44,11 +42,7 @@ class Case:
     files: Mapping[str, File]
     group: str
     split: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=lambda: _NO_FACTS)
-
-    def __post_init__(self) -> None:
-        if self.group == self.key:  # one text for both: a listing holds some hundred thousand
-            object.__setattr__(self, "group", self.key)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

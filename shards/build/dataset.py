@@ -132,10 +132,11 @@ def _build(
     manifest = _same(published, head, cases, rejects)
     changed = manifest is None
     if manifest is None:
-        ticks = iter(range(1, len(ledger) + 1))
+        samples = len(ledger)
+        ticks = iter(range(1, samples + 1))
         manifest = put_together(
             out, entry.slug, making.profile, planned, rejects, head, cases,
-            lambda: progress("assemble", next(ticks), len(planned.splits)),
+            lambda: progress("assemble", next(ticks), samples),
         )  # fmt: skip
     place.clear(out, entry.slug)
     return Result(entry.slug, done - reused, reused, changed, rejects, manifest)

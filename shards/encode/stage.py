@@ -55,11 +55,6 @@ class Entry:
     meta_offset: int
     meta_size: int
 
-    def __post_init__(self) -> None:
-        for name in ("group", "case"):
-            if getattr(self, name) == self.key:  # one text for all: there are some hundred thousand
-                object.__setattr__(self, name, self.key)
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -89,19 +89,14 @@ def claimed(out: Path, url: str, slug: str) -> Iterator[None]:
     One that was killed is continued from its folder. Raises Reject `locked`, and OSError as `upload` does.
     """
     bucket, claim, name = Bucket(url), _claim(slug), _name(out)
-    while not (new := persist(lambda: bucket.create(claim, name.encode()))):
-        try:
-            other = _read(bucket, claim).decode(errors="replace")
-        except FileNotFoundError:  # it has just ended
-            continue
-        if other == name:
-            break
+    other = _taken(bucket, claim, name)
+    if other not in (None, name):
         what = f"another build is writing {slug} into {url}, from {other}"
         raise Reject("locked", f"{what}; should it never be completed there, remove {url}/{claim}")
     try:
         yield
     finally:
-        if new:  # otherwise one from this folder may be at work
+        if other is None:  # otherwise one from this folder may be at work
             _let_go(bucket, out, slug)
 
 
@@ -143,13 +138,7 @@ def _alone(out: Path, url: str) -> Iterator[Bucket]:
     """The bucket, when no other upload to it is at work or waits to be completed; one from this folder is continued."""
     bucket, name = Bucket(url), _name(out)
     told = False
-    while not persist(lambda: bucket.create(LOCK, name.encode())):
-        try:
-            other = _read(bucket, LOCK).decode(errors="replace")
-        except FileNotFoundError:  # it has just ended
-            continue
-        if other == name:  # whose lock in this folder is ours
-            break
+    while (other := _taken(bucket, LOCK, name)) not in (None, name):  # whose lock in this folder is ours
         if not told:
             say(
                 f"waiting for an upload from {other}; should it never be completed there, remove {url}/{LOCK}"
@@ -162,6 +151,16 @@ def _alone(out: Path, url: str) -> Iterator[Bucket]:
         _remove(bucket, LOCK)
         raise
     _remove(bucket, LOCK)
+
+
+def _taken(bucket: Bucket, lock: str, name: str) -> str | None:
+    """Who has a lock in the bucket already; None when nobody had it, and `name` has it now."""
+    while not persist(lambda: bucket.create(lock, name.encode())):
+        try:
+            return _read(bucket, lock).decode(errors="replace")
+        except FileNotFoundError:  # it has just ended
+            continue
+    return None
 
 
 def _exchange(bucket: Bucket, parts: Parts, place: Callable[[str], Path], progress: Progress) -> Uploaded:
