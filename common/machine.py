@@ -8,7 +8,6 @@ What a decoder says of a damaged file is the file's fault.
 from __future__ import annotations
 
 import errno
-import sqlite3
 
 TROUBLE = {
     errno.EACCES,
@@ -53,8 +52,5 @@ def machine_error(error: BaseException) -> MachineError | None:
         if isinstance(cause, OSError) and cause.errno in TROUBLE:
             message = f"{cause.strerror or cause}; mend that and run the same command again"
             return MachineError(message, place=str(cause.filename or ""))
-        if isinstance(cause, sqlite3.OperationalError):  # of `common.scratch`
-            what = f"a temporary file cannot be written ({cause}); make room where TMPDIR says"
-            return MachineError(f"{what}, and run the same command again")
         cause = cause.__cause__ or cause.__context__
     return None

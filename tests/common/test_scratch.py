@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from medshards.common.machine import machine_error
+from medshards.common.machine import MachineError, machine_error
 from medshards.common.scratch import scratch
 
 
@@ -28,8 +28,8 @@ def test_it_goes_without_a_word_whichever_thread_collects_it(monkeypatch: pytest
 
 def test_a_full_disk_is_trouble_of_the_machine() -> None:
     rows = scratch("CREATE TABLE texts (text)", "PRAGMA max_page_count = 8")
-    with pytest.raises(Exception, match="full") as caught:
-        rows.executemany("INSERT INTO texts VALUES (?)", [("long " * 1000,)] * 20)
+    with pytest.raises(MachineError, match="full") as caught:
+        rows.execute("INSERT INTO texts VALUES (?)", ("long " * 20_000,))
     trouble = machine_error(caught.value)
     assert trouble is not None
     assert "a temporary file cannot be written (database or disk is full)" in str(trouble)

@@ -16,6 +16,7 @@ import pytest
 
 from medshards.cli import main
 from medshards.common.machine import MachineError, machine_error
+from medshards.common.scratch import Scratch, scratch
 from medshards.curate import phantoms
 from medshards.curate.catalog.entry import load_catalog
 from medshards.curate.sample import Reject, Sample
@@ -23,6 +24,7 @@ from medshards.curate.source import Case, Skip, get_source
 from medshards.shards.build.dataset import build_dataset
 from medshards.shards.build.place import WORK
 from medshards.shards.encode.stage import finished, parts
+from tests.command import medshards
 from tests.shards.conftest import Build, contents
 
 TROUBLES = [
@@ -258,3 +260,20 @@ def test_keys_of_an_own_converter_stay_in_their_place(
     phantoms.write_phantom("drive", tmp_path / "raw")
     result = build_dataset(load_catalog()["drive"], tmp_path / "raw", tmp_path / "out")
     assert (result.samples, {row["code"] for row in result.rejects}) == (0, {"unsafe_key"})
+
+
+@pytest.mark.parametrize("keeps", ["curate.cases", "shards.build.ledger"])
+def test_a_full_disk_for_temporary_files_is_said_in_a_line(
+    keeps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phantoms.write_phantom("drive", tmp_path / "raw" / "drive")
+
+    def small(*statements: str) -> Scratch:
+        return scratch("PRAGMA page_size = 512", *statements, "PRAGMA max_page_count = 1")  # no more than now
+
+    monkeypatch.setattr(f"medshards.{keeps}.scratch", small)
+    refused = medshards("build", "drive", "--raw", tmp_path / "raw", "--out", tmp_path / "out")
+    assert refused.exit_code == 1
+    told = "Error: a temporary file cannot be written (database or disk is full); make room where TMPDIR says"
+    assert refused.stderr.startswith(told)
+    assert not (tmp_path / "out" / "drive").exists()
